@@ -69,7 +69,7 @@ function requireClaims({ require }: CompiledRoute, { claims, tokens }: User): Ga
       const hint = isInAccessToken ? '; the access token has it: let the provider add it to the ID token' : ''
       return { reason: 'forbidden', why: `the claim ${name} is missing${hint}` }
     }
-    const why = `the provider left the claim ${name} out of the ID token (too many values)`
+    const why = `the provider left the claim ${name} out of the ID token (too many values)${name === 'groups' ? '; provider.groupsFrom reads them from an API' : ''}`
     return { reason: 'forbidden', overage: true, why }
   }
   return null

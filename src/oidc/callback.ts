@@ -1,14 +1,16 @@
-import { authorizationCodeGrant, type IDToken } from 'openid-client'
+import { authorizationCodeGrant } from 'openid-client'
+import { userApiOf } from '../config/presets/apply.ts'
 import { Fault } from '../errors.ts'
 import type { CodeOrError } from './authorization-response.ts'
-import { verifiedClaims } from './claims.ts'
+import { groupsOf, verifiedClaims } from './claims.ts'
 import { deriveDpopKey } from './dpop.ts'
 import { decryptedIdToken, readIdToken, requireNonce } from './id-token.ts'
 import { isTemplate, withOrigin } from './issuer.ts'
-import { announcedIssuer, isIssuer, type Provider } from './provider.ts'
+import { announcedIssuer, isIssuer, type Discovered, type Provider } from './provider.ts'
 import { NOT_DELIVERED, toLoginFault, withPkceAdvice } from './oauth-errors.ts'
 import { UNVERIFIED_ID_TOKEN } from './oauth-responses.ts'
-import { isIdentifier, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
+import { isIdentifier, sidOf, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
+import { readUser } from './user-api.ts'
 
 /**
  * The sign-in may be this much older than `maxAge`, because the user may need time between the sign-in and the
@@ -22,8 +24,13 @@ export interface LoginResult {
   readonly issuer: string
   /** The provider's issuer if it is a template (`isTemplate`). */
   readonly issuerTemplate?: string
-  readonly idToken: string
-  readonly idTokenClaims: IDToken
+  readonly subject: string
+  /** The provider's session id, or `null`. */
+  readonly sid: string | null
+  /** `null` from a provider without OpenID Connect. */
+  readonly idToken: string | null
+  /** In ms since the epoch. */
+  readonly idTokenExpiresAt: number | null
   readonly claims: Claims
   readonly tokens: TokenSet
 }
@@ -39,6 +46,8 @@ export interface LoginChecks {
   readonly maxAge: number | null
   /** The requested `acr` values, one of which the ID token must have, or `null`. */
   readonly acrValues: readonly string[] | null
+  /** Whether the login only shows who the user is. It reads no groups, which its access token may not allow. */
+  readonly identityOnly: boolean
 }
 
 /**
@@ -58,7 +67,8 @@ export function requireIssuer(provider: Provider, { type, iss }: CodeOrError): v
 }
 
 /**
- * Redeems a code and verifies the ID token and its signature. Rejects with `login_failed` or `provider_unavailable`.
+ * Redeems a code and verifies the ID token and its signature. From a provider without OpenID Connect, reads the user
+ * from its API. Rejects with `login_failed` or `provider_unavailable`.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.1.3
  * @see https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation
  */
@@ -90,32 +100,65 @@ export async function redeemCode(
       undefined,
       await found.proofs.optionsFor(found.configuration, dpopKey),
     )
-    found.warnings.checkOfflineToken(response)
-    const { [UNVERIFIED_ID_TOKEN]: unverified } = response
-    if (unverified === undefined) throw new Error('the token response has no ID token')
-    const { idToken, idTokenClaims } = readIdToken(await decryptedIdToken(unverified, found), provider, found)
-    requireNonce(idTokenClaims, checks.nonce, tolerate.includes('missing-nonce'))
-    if (!isIdentifier(idTokenClaims.sub)) throw new Error('the ID token’s sub is empty or too long')
     const tokens = toTokenSet(response, now, null, dpopKey)
-    const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, tokens })
-    if (answer.iss !== null && !namesOf(idTokenClaims.iss, provider).includes(answer.iss))
-      throw new Fault('login_failed', {
-        cause: new Error(`the callback has iss ${answer.iss}, the ID token ${idTokenClaims.iss}`),
-      })
-    requireAcr(checks.acrValues, idTokenClaims.acr)
-    requireAge(checks.maxAge, idTokenClaims.auth_time, now)
-    const { issuer: named } = found.configuration.serverMetadata()
-    return {
-      issuer: idTokenClaims.iss,
-      ...(isTemplate(named) ? { issuerTemplate: named } : {}),
-      idToken,
-      idTokenClaims,
-      claims,
-      tokens,
-    }
+    found.warnings.checkOfflineToken(response)
+    const identity =
+      userApiOf(provider.settings) === null
+        ? await identityFromIdToken(provider, found, answer, response[UNVERIFIED_ID_TOKEN], tokens, checks, now)
+        : await identityFromApi(provider, found, tokens, checks, now)
+    const groups = checks.identityOnly ? null : await groupsOf(provider, found, identity.claims, tokens, now)
+    return groups === null
+      ? { ...identity, tokens }
+      : { ...identity, claims: { ...identity.claims, groups: groups.groups }, tokens: groups.tokens }
   } catch (error) {
     throw toLoginFault(withPkceAdvice(error))
   }
+}
+
+type UserIdentity = Omit<LoginResult, 'tokens'>
+
+async function identityFromIdToken(
+  provider: Provider,
+  found: Discovered,
+  answer: CodeOrError,
+  unverified: unknown,
+  tokens: TokenSet,
+  checks: LoginChecks,
+  now: number,
+): Promise<UserIdentity> {
+  if (unverified === undefined) throw new Error('the token response has no ID token')
+  const { idToken, idTokenClaims } = readIdToken(await decryptedIdToken(unverified, found), provider, found)
+  const { iss, sub, exp, acr, auth_time: authTime } = idTokenClaims
+  requireNonce(idTokenClaims, checks.nonce, provider.settings.tolerate.includes('missing-nonce'))
+  if (!isIdentifier(sub)) throw new Error('the ID token’s sub is empty or too long')
+  const claims = await verifiedClaims(provider, found, { idToken, idTokenClaims, tokens })
+  if (answer.iss !== null && !namesOf(iss, provider).includes(answer.iss))
+    throw new Fault('login_failed', { cause: new Error(`the callback has iss ${answer.iss}, the ID token ${iss}`) })
+  requireAcr(checks.acrValues, acr)
+  requireAge(checks.maxAge, authTime, now)
+  const { issuer: named } = found.configuration.serverMetadata()
+  return {
+    issuer: iss,
+    ...(isTemplate(named) ? { issuerTemplate: named } : {}),
+    subject: sub,
+    sid: sidOf(idTokenClaims),
+    idToken,
+    idTokenExpiresAt: exp * 1000,
+    claims,
+  }
+}
+
+async function identityFromApi(
+  { settings }: Provider,
+  found: Discovered,
+  { accessToken }: TokenSet,
+  checks: LoginChecks,
+  now: number,
+): Promise<UserIdentity> {
+  requireAcr(checks.acrValues, null)
+  requireAge(checks.maxAge, null, now)
+  const claims = await readUser({ settings, fetch: found.fetchApi, accessToken })
+  return { issuer: settings.issuer, subject: claims.sub, sid: null, idToken: null, idTokenExpiresAt: null, claims }
 }
 
 /** Returns the `iss` that an authorization response may have beside an ID token with this issuer. */

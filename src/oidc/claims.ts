@@ -1,9 +1,11 @@
-import { ClientError, fetchProtectedResource } from 'openid-client'
+import { ClientError, fetchProtectedResource, refreshTokenGrant } from 'openid-client'
+import { groupTokenScope } from '../config/presets/apply.ts'
 import type { Identity } from './id-token.ts'
 import { issuerOf } from './issuer.ts'
 import { idTokenAlgorithms } from './metadata.ts'
 import type { Discovered, Provider } from './provider.ts'
-import { proofKeyOf, type Claims, type TokenSet } from './token-set.ts'
+import { proofKeyOf, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
+import { ApiFailure, readGroups } from './user-api.ts'
 
 interface Evidence extends Identity {
   readonly tokens: TokenSet
@@ -20,6 +22,43 @@ export async function verifiedClaims(provider: Provider, found: Discovered, evid
   found.warnings.checkIssuedAt(idTokenClaims.iat)
   if (!provider.settings.userinfo) return idTokenClaims
   return { ...(await userinfo(provider, found, tokens, idTokenClaims.sub)), ...idTokenClaims }
+}
+
+/**
+ * Returns the user's groups from the API that `groupsFrom` names, or `null` if the gateway reads no groups. Redeems the
+ * refresh token if the API needs an access token of its own; the returned tokens then have the newest refresh token.
+ * Rejects with `ApiFailure`.
+ */
+export async function groupsOf(
+  { settings }: Provider,
+  { configuration, fetchApi }: Discovered,
+  claims: Claims,
+  tokens: TokenSet,
+  now: number,
+): Promise<{ readonly groups: readonly string[]; readonly tokens: TokenSet } | null> {
+  const { groupsFrom } = settings
+  if (groupsFrom === null) return null
+  const scope = groupTokenScope(settings)
+  const own = scope === null ? null : await tokensFor(configuration, scope, tokens, now)
+  const accessToken = own?.accessToken ?? tokens.accessToken
+  const groups = await readGroups({ settings, fetch: fetchApi, accessToken }, groupsFrom, claims)
+  return { groups, tokens: own === null ? tokens : { ...tokens, refreshToken: own.refreshToken } }
+}
+
+/** @see https://www.rfc-editor.org/rfc/rfc6749#section-6 */
+async function tokensFor(
+  configuration: Discovered['configuration'],
+  scope: string,
+  tokens: TokenSet,
+  now: number,
+): Promise<TokenSet> {
+  const { refreshToken } = tokens
+  if (refreshToken === null)
+    throw new ApiFailure('groups', `a token for ${scope} needs a refresh token: request offline_access`)
+  const response = await refreshTokenGrant(configuration, refreshToken, { scope }).catch((cause: unknown) => {
+    throw new ApiFailure('groups', `the provider issues no token for ${scope}`, { cause })
+  })
+  return toTokenSet(response, now, tokens)
 }
 
 /**

@@ -1,14 +1,16 @@
 import { decodeJwt } from 'jose'
 import { refreshTokenGrant } from 'openid-client'
+import { userApiOf } from '../config/presets/apply.ts'
 import { causes } from '../errors.ts'
 import { withDeadline } from '../resilience/deadline.ts'
 import type { Log } from '../telemetry/log.ts'
-import { userinfo, verifiedClaims } from './claims.ts'
+import { groupsOf, userinfo, verifiedClaims } from './claims.ts'
 import { decryptedIdToken, readIdToken, type Identity } from './id-token.ts'
 import { mayHaveIssued } from './issuer.ts'
 import { UNVERIFIED_ID_TOKEN, refreshTokenFromError } from './oauth-responses.ts'
 import type { Discovered, Provider } from './provider.ts'
 import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
+import { readUser } from './user-api.ts'
 
 export interface RefreshResult {
   readonly tokens: TokenSet
@@ -16,6 +18,8 @@ export interface RefreshResult {
   readonly identity: Identity | null
   /** `null` if the claims are unchanged. */
   readonly claims: Claims | null
+  /** Whether the gateway could not read the user or the groups from an API, so that those of before remain. */
+  readonly areClaimsStale: boolean
 }
 
 /** A refresh returned the identity of another user, client or provider. */
@@ -34,7 +38,7 @@ interface Previous {
   readonly tokens: TokenSet
   readonly issuer: string
   readonly subject: string
-  readonly idToken: string
+  readonly idToken: string | null
   readonly claims: Claims
 }
 
@@ -66,23 +70,65 @@ export async function refreshTokens(
     throw error
   })
   const tokens = toTokenSet(response, now, previous.tokens)
-  const identity = identityOf(provider, found, previous, tokens, response[UNVERIFIED_ID_TOKEN]).catch(
-    (error: unknown) => {
-      if (error instanceof ForeignIdentity) throw error
-      log.warn(
-        { event: 'claims_not_renewed', cause: causes(error) },
-        'tokens were refreshed, and the claims are unchanged',
-      )
-      return { identity: null, claims: null }
-    },
-  )
+  const user = userAfterRefresh(provider, found, log, previous, tokens, response[UNVERIFIED_ID_TOKEN], now)
   if (tokens.refreshToken !== null && tokens.refreshToken !== refreshToken) {
     // The old refresh token is spent, so the new one must not be lost if this process ends while it waits for keys or
     // userinfo.
-    const verified = await withDeadline(identity, IDENTITY_WITHIN_MS, () => null)
+    const verified = await withDeadline(user, IDENTITY_WITHIN_MS, () => null)
     if (verified === null) await saveRefreshToken(tokens.refreshToken)
   }
-  return { tokens, ...(await identity) }
+  return user
+}
+
+/**
+ * Returns the result of a refresh with the identity, claims and groups that belong to the new tokens. Rejects only with
+ * `ForeignIdentity`; without new claims, those of before remain.
+ */
+async function userAfterRefresh(
+  provider: Provider,
+  found: Discovered,
+  log: Log,
+  previous: Previous,
+  tokens: TokenSet,
+  idToken: unknown,
+  now: number,
+): Promise<RefreshResult> {
+  const logUnchanged = (error: unknown): null => {
+    if (error instanceof ForeignIdentity) throw error
+    const facts = { event: 'claims_not_renewed', cause: causes(error) }
+    log.warn(facts, 'tokens were refreshed, and the claims are unchanged')
+    return null
+  }
+  if (userApiOf(provider.settings) !== null) {
+    const claims = await userFromApi(provider, found, previous, tokens).catch(logUnchanged)
+    return { tokens, identity: null, claims, areClaimsStale: claims === null }
+  }
+  const { identity, claims } =
+    (await identityOf(provider, found, previous, tokens, idToken).catch(logUnchanged)) ?? NOTHING_NEW
+  if (provider.settings.groupsFrom === null) return { tokens, identity, claims, areClaimsStale: false }
+  const current = claims ?? previous.claims
+  // The ID token of a refresh may lack the user's address.
+  const known = { ...previous.claims, ...current }
+  const read = await groupsOf(provider, found, known, tokens, now).catch(logUnchanged)
+  return {
+    tokens: read?.tokens ?? tokens,
+    identity,
+    claims: { ...current, groups: read?.groups ?? previous.claims['groups'] },
+    areClaimsStale: read === null,
+  }
+}
+
+const NOTHING_NEW = { identity: null, claims: null } as const
+
+async function userFromApi(
+  { settings }: Provider,
+  { fetchApi }: Discovered,
+  previous: Previous,
+  { accessToken }: TokenSet,
+): Promise<Claims> {
+  const claims = await readUser({ settings, fetch: fetchApi, accessToken })
+  if (claims.sub !== previous.subject) throw new ForeignIdentity('the API names another user than at the login')
+  return claims
 }
 
 /** Returns the identity and the claims in a token response. Rejects if they are unusable. */
@@ -131,7 +177,7 @@ async function freshUserInfo(
   tokens: TokenSet,
 ): Promise<Claims | null> {
   if (!provider.settings.userinfo) return null
-  const signed: Claims = decodeJwt(idToken)
+  const signed: Claims = idToken === null ? {} : decodeJwt(idToken)
   return { ...(await userinfo(provider, found, tokens, subject)), ...signed }
 }
 

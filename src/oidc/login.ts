@@ -7,7 +7,7 @@ import {
   type Configuration,
   type ServerMetadata,
 } from 'openid-client'
-import { presetOf } from '../config/presets/apply.ts'
+import { groupScopes, presetOf } from '../config/presets/apply.ts'
 import type { Preset } from '../config/presets/table.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
@@ -66,10 +66,10 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   const scopes =
     request.identityOnly === true
       ? ['openid']
-      : [...loginScopes(settings.scopes, preset, server), ...(request.scope?.split(' ') ?? [])]
+      : [...loginScopes(settings, preset, server), ...(request.scope?.split(' ') ?? [])]
   add('scope', [...new Set(scopes)].filter((s) => s !== '').join(' '))
   add('state', request.state)
-  add('nonce', request.nonce)
+  if (preset?.api === undefined) add('nonce', request.nonce)
   if (!settings.tolerate.includes('no-pkce')) {
     add('code_challenge', await calculatePKCECodeChallenge(request.codeVerifier))
     add('code_challenge_method', 'S256')
@@ -180,16 +180,15 @@ const OFFLINE_ACCESS = 'offline_access'
 
 /**
  * Returns the configured scopes, or the usual scopes if none are configured. The usual scopes include `offline_access`
- * if the provider's metadata lists this scope and its preset does not exclude it.
+ * if the provider's metadata lists this scope and its preset does not exclude it, and the scopes that `groupsFrom` needs.
  */
 function loginScopes(
-  configured: readonly string[] | null,
+  { scopes, groupsFrom }: ProviderSettings,
   preset: Preset | null,
   server: ServerMetadata,
 ): readonly string[] {
-  if (configured !== null) return configured
+  if (scopes !== null) return scopes
   const isNeeded = preset?.needsOfflineAccess ?? true
-  return isNeeded && server.scopes_supported?.includes(OFFLINE_ACCESS) === true
-    ? [...USUAL_SCOPES, OFFLINE_ACCESS]
-    : USUAL_SCOPES
+  const offline = isNeeded && server.scopes_supported?.includes(OFFLINE_ACCESS) === true ? [OFFLINE_ACCESS] : []
+  return [...USUAL_SCOPES, ...offline, ...groupScopes(groupsFrom)]
 }

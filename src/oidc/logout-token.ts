@@ -1,5 +1,6 @@
 import { decodeProtectedHeader } from 'jose'
 import type { Configuration } from 'openid-client'
+import { userApiOf } from '../config/presets/apply.ts'
 import { Fault } from '../errors.ts'
 import { jwtType } from './jwks.ts'
 import { idTokenAlgorithms } from './metadata.ts'
@@ -28,6 +29,8 @@ const MAX_AGE_S = 180
  */
 export async function readLogoutToken(provider: Provider, received: string): Promise<LogoutRequest> {
   const { configuration, keys, decrypt } = await provider.discovered()
+  if (userApiOf(provider.settings) !== null)
+    throw new Fault('logout_refused', { cause: new Error('the provider has no OpenID Connect, and no logout tokens') })
   const { issuer } = configuration.serverMetadata()
   try {
     const token = await decrypt(received)

@@ -1,5 +1,5 @@
 import type { CustomFetch, ServerMetadata } from 'openid-client'
-import { isForAllTenants, presetOf } from '../config/presets/apply.ts'
+import { isForAllTenants, presetOf, userApiOf } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { isLoopback } from '../config/value-types/address.ts'
 import { issuerOfTenant, mayHaveIssued, templateOf, withOrigin } from './issuer.ts'
@@ -30,6 +30,8 @@ const ENDPOINTS = [
 
 const MEMBERS = ENDPOINTS.map(([, member]) => member)
 const REQUIRED = ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const
+/** What a provider without OpenID Connect needs. Its preset names all of these. */
+const REQUIRED_WITH_API = ['authorization_endpoint', 'token_endpoint', 'userinfo_endpoint'] as const
 
 /** The endpoints to which the gateway sends browsers. It calls the others itself. */
 const FOR_BROWSERS = ['authorization_endpoint', 'end_session_endpoint'] as const
@@ -47,7 +49,7 @@ export async function readMetadata(
   signal: AbortSignal,
 ): Promise<Metadata> {
   const named = namedEndpoints(settings)
-  const needsDocument = !REQUIRED.every((member) => member in named)
+  const needsDocument = !requiredOf(settings).every((member) => member in named)
   const document = needsDocument ? await readDocument(settings, fetch, signal) : undiscovered(settings)
   const aliases = settings.clientCertificate === null ? {} : aliasesOf(document)
   const inner = { ...document, ...aliases, ...named }
@@ -63,6 +65,10 @@ export async function readMetadata(
  */
 export function idTokenAlgorithms(server: ServerMetadata): string[] {
   return server.id_token_signing_alg_values_supported ?? ['RS256']
+}
+
+function requiredOf(settings: ProviderSettings): typeof REQUIRED | typeof REQUIRED_WITH_API {
+  return userApiOf(settings) === null ? REQUIRED : REQUIRED_WITH_API
 }
 
 function namedEndpoints({ endpoints }: ProviderSettings): Partial<ServerMetadata> {
@@ -221,8 +227,9 @@ function isOf(settings: ProviderSettings, found: string): boolean {
  * http where that is not allowed.
  * @see https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderMetadata
  */
-function checkEndpoints(server: ServerMetadata, { allowHttp }: ProviderSettings): void {
-  for (const name of REQUIRED) {
+function checkEndpoints(server: ServerMetadata, settings: ProviderSettings): void {
+  const { allowHttp } = settings
+  for (const name of requiredOf(settings)) {
     if (server[name] === undefined)
       throw new Error(`the provider’s metadata has no ${name}: set it in provider.endpoints`)
   }

@@ -4,6 +4,7 @@ import { numberFrom } from '../config/numbers.ts'
 import { Fault } from '../errors.ts'
 import { ClientAssertionMissing } from './client-assertion-file.ts'
 import { KeysUnavailable } from './jwks.ts'
+import { ApiFailure } from './user-api.ts'
 
 export type Refusal =
   /**
@@ -63,9 +64,17 @@ export function toLoginFault(error: unknown): Fault {
   if (error instanceof Fault) return error
   if (error instanceof ResponseBodyError && error.error === 'invalid_grant')
     return new Fault('login_failed', { cause: error, detail: SPENT })
+  const detail = error instanceof ApiFailure ? UNREADABLE[error.what] : null
   return isUnreachable(error)
-    ? new Fault('provider_unavailable', { cause: error })
-    : new Fault('login_failed', { cause: error, status: 502, detail: UNUSABLE })
+    ? new Fault('provider_unavailable', { cause: error, ...(detail === null ? {} : { detail }) })
+    : new Fault('login_failed', { cause: error, status: 502, detail: detail ?? UNUSABLE })
+}
+
+const UNREADABLE: Readonly<Record<ApiFailure['what'], string>> = {
+  account: 'The sign-in service did not say who you are, so you are not signed in. Try again in a moment.',
+  groups:
+    'The sign-in service did not say which groups you are in, so you are not signed in. Try again in a moment. If it ' +
+    'happens again, tell the people who run this site.',
 }
 
 const SPENT =
@@ -126,6 +135,7 @@ export function refusesClient(error: unknown, hasLinkParameters: boolean): boole
 export function isUnreachable(error: unknown): boolean {
   if (error instanceof Fault) return error.status === 503
   if (error instanceof ResponseBodyError) return isServerFailure(error)
+  if (error instanceof ApiFailure && (error.isTemporary || isUnreachable(error.cause))) return true
   const response = responseOf(error)
   if (response !== null) return response.status >= 500 || response.status === 429
   if (error instanceof ClientAssertionMissing) return true

@@ -1,5 +1,6 @@
 import { ResponseBodyError, type CustomFetch } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
+import type { Preset } from '../config/presets/table.ts'
 
 /**
  * The member to which the ID token of a token response is moved, because it may be encrypted and `readIdToken` checks it.
@@ -28,11 +29,12 @@ export function refreshTokenFromError(error: unknown): string | null {
  * because openid-client discards tokens if another member is malformed, and discards an OAuth error if the response has
  * an unexpected status or a WWW-Authenticate header. Rejects with `ResponseBodyError` for an OAuth error with any
  * status. Calls `onSuccess` after each successful grant or pushed request, and `onRefusedClient` with the request's headers
- * if the provider answers `invalid_client`.
+ * if the provider answers `invalid_client`. Translates the provider's own errors (`errors` of its preset).
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2
  */
 export function oauthResponses(
   fetch: CustomFetch,
+  errors: Preset['errors'],
   onSuccess: () => void,
   onRefusedClient: (headers: Headers) => void,
   onTokenType: (type: unknown) => void,
@@ -42,7 +44,7 @@ export function oauthResponses(
     // `causes` reports this URL.
     Object.defineProperty(response, 'url', { value: url })
     if (options.method !== 'POST') return response
-    const body = await jsonOf(response)
+    const body = withStandardError(await bodyOf(response), errors)
     const grant = options.body instanceof URLSearchParams ? options.body.get('grant_type') : null
     const hasProof = 'dpop' in options.headers
     if (body !== null && !(response.ok && isText(body['access_token'])) && isOAuthError(body)) {
@@ -117,9 +119,20 @@ function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== ''
 }
 
-async function jsonOf(response: Response): Promise<Json | null> {
+function withStandardError(body: Json | null, errors: Preset['errors'] = {}): Json | null {
+  const { error, error_description: description } = body ?? {}
+  if (body === null || !isText(error)) return body
+  const standard = (isText(description) ? errors[`${error}: ${description}`] : undefined) ?? errors[error]
+  return standard === undefined ? body : { error_description: error, ...body, error: standard }
+}
+
+/** Returns the members of a response in JSON, or in a form, which GitHub sends if a proxy drops the header Accept. */
+async function bodyOf(response: Response): Promise<Json | null> {
   try {
-    const body: unknown = JSON.parse(await response.clone().text())
+    const text = await response.clone().text()
+    const type = response.headers.get('content-type') ?? ''
+    if (/^application\/x-www-form-urlencoded\b/i.test(type)) return Object.fromEntries(new URLSearchParams(text))
+    const body: unknown = JSON.parse(text)
     return typeof body === 'object' && body !== null && !Array.isArray(body) ? { ...body } : null
   } catch {
     return null

@@ -8,6 +8,7 @@ import {
   type CustomFetch,
   type ServerMetadata,
 } from 'openid-client'
+import { presetOf, responseIssuersOf, userApiOf } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { Fault, causes } from '../errors.ts'
 import { exponentialBackoff } from '../resilience/backoff.ts'
@@ -31,6 +32,8 @@ export interface Discovered extends Pick<Metadata, 'authorizationEndpoints'> {
   readonly keys: SigningKeys
   readonly warnings: Warnings
   readonly proofs: ProviderProofs
+  /** Calls an API of the provider. */
+  readonly fetchApi: CustomFetch
   readonly decrypt: TokenDecryption
   /** The key that signs request objects, or `null` if they are off. */
   readonly requestObjectKey: SigningKey | null
@@ -69,6 +72,7 @@ export function isIssuer(provider: Provider, iss: string): boolean {
   const { browserIssuerUrl } = provider.settings
   return (
     mayHaveIssued(issuer, iss) ||
+    responseIssuersOf(provider.settings).includes(iss) ||
     (browserIssuerUrl !== null && mayHaveIssued(withOrigin(issuer, browserIssuerUrl), iss))
   )
 }
@@ -174,9 +178,10 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
     const metadata = await readMetadata(settings, transport.fetch, closing.signal)
     if (known !== null && isDeepStrictEqual(metadata, known.metadata)) return known
     const { server, authorizationEndpoints } = metadata
-    calls.learn(server)
+    calls.learn(server, apiOrigins(settings))
     const oauthFetch = oauthResponses(
       fetch,
+      presetOf(settings)?.errors,
       () => {
         successes += 1
       },
@@ -197,6 +202,7 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
       proofs,
       decrypt,
       requestObjectKey: signingKey,
+      fetchApi: transport.fetch,
       metadata,
     }
   }
@@ -277,6 +283,13 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
       await transport.close()
     },
   }
+}
+
+function apiOrigins(settings: ProviderSettings): string[] {
+  const { userinfo, groups } = settings.endpoints
+  return [userApiOf(settings) === null ? null : userinfo, groups]
+    .filter((url) => url !== null)
+    .map((url) => new URL(url).origin)
 }
 
 function hasMoved({ status }: Response): boolean {

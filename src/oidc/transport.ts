@@ -117,8 +117,11 @@ async function readBounded(body: AsyncIterable<unknown> | null, url: string): Pr
 export interface ObservedCalls {
   /** Makes a call to this URL and measures it. Rejects like the call. */
   readonly observe: (url: string, call: () => Promise<Response>) => Promise<Response>
-  /** Learns the operations from the endpoints in this metadata. Until then, every call counts as a discovery. */
-  learn(server: ServerMetadata): void
+  /**
+   * Learns the operations from the endpoints in this metadata and the origins of APIs. Until then, every call counts as
+   * a discovery.
+   */
+  learn(server: ServerMetadata, apis: readonly string[]): void
 }
 
 const ENDPOINTS = [
@@ -135,7 +138,7 @@ export function createObservedCalls({ providerSeconds }: Metrics, tracing: Traci
   return {
     async observe(url, call) {
       const { origin, pathname, hostname } = new URL(url)
-      const operation = operations.get(origin + pathname) ?? 'discovery'
+      const operation = operations.get(origin + pathname) ?? operations.get(origin) ?? 'discovery'
       const stop = providerSeconds.startTimer({ operation })
       try {
         const response = await (tracing === null
@@ -151,8 +154,9 @@ export function createObservedCalls({ providerSeconds }: Metrics, tracing: Traci
         throw error
       }
     },
-    learn(server) {
+    learn(server, apis) {
       operations.clear()
+      for (const origin of apis) operations.set(origin, 'api')
       for (const [name, operation] of ENDPOINTS) {
         const url = server[name]
         if (url === undefined) continue

@@ -1,6 +1,5 @@
 import { LRUCache } from 'lru-cache'
 import type { LoginResult } from '../oidc/callback.ts'
-import { sidOf } from '../oidc/token-set.ts'
 import type { Ending, SessionServices } from './ending.ts'
 import type { Lookup } from './lookup.ts'
 import { toRecord } from './record.ts'
@@ -9,7 +8,9 @@ import { absoluteEnd, type SessionPolicy } from './lifetime.ts'
 import { newTicket } from './ticket.ts'
 
 /** The members that a refresh can change. */
-export type SessionChange = Partial<Pick<Session, 'claims' | 'idToken' | 'tokens' | 'sid' | 'refreshedAt' | 'endsAt'>>
+export type SessionChange = Partial<
+  Pick<Session, 'claims' | 'claimsEndAt' | 'idToken' | 'tokens' | 'sid' | 'refreshedAt' | 'endsAt'>
+>
 
 export interface Renewed {
   /** `null` if the session has ended, or the newer version if another process changed the session first. */
@@ -75,8 +76,8 @@ export function createChanges(
         version: 1,
         issuer: login.issuer,
         ...(login.issuerTemplate === undefined ? {} : { issuerTemplate: login.issuerTemplate }),
-        subject: login.idTokenClaims.sub,
-        sid: sidOf(login.idTokenClaims),
+        subject: login.subject,
+        sid: login.sid,
         origin,
         claims: login.claims,
         requestedStepUp,
@@ -85,7 +86,7 @@ export function createChanges(
         createdAt: now,
         refreshedAt: now,
         lastSeenAt: now,
-        endsAt: absoluteEnd(settings, now, login.idTokenClaims.exp * 1000),
+        endsAt: absoluteEnd(settings, now, login.idTokenExpiresAt),
       }
       try {
         await store.create(session.id, toRecord(session), ownerOf(session), recordLife(settings, session, now))

@@ -13,10 +13,31 @@ export interface SessionSettings extends SessionPolicy {
   readonly maxPerUser: number | null
 }
 
-/** Returns the absolute end of a session from its creation and the expiry of its ID token. All times are in ms. */
-export function absoluteEnd(policy: SessionPolicy, createdAt: number, idTokenExpiresAt: number | null): number {
-  const end = createdAt + policy.lifetime
+/**
+ * Returns the absolute end of a session from its creation, the expiry of its ID token and the end of its claims. All
+ * times are in ms.
+ */
+export function absoluteEnd(
+  policy: SessionPolicy,
+  createdAt: number,
+  idTokenExpiresAt: number | null,
+  claimsEndAt: number | null = null,
+): number {
+  const end = Math.min(createdAt + policy.lifetime, claimsEndAt ?? Number.POSITIVE_INFINITY)
   return policy.endWithIdToken && idTokenExpiresAt !== null ? Math.min(end, idTokenExpiresAt) : end
+}
+
+/** How long claims from an API may be used after the last successful read. */
+const MAX_CLAIMS_AGE_MS = 3_600_000
+/** The least time from the first failed read to the end of the session, so that a short outage ends no session. */
+const MIN_CLAIMS_RETRIES_MS = 600_000
+
+/**
+ * Returns when the claims of a session end after a read of the API failed at `now`, in ms since the epoch: the time that
+ * an earlier failure in the same row has set, otherwise an hour after the last read.
+ */
+export function claimsEndAfterFailure({ claimsEndAt = null, refreshedAt }: Session, now: number): number {
+  return claimsEndAt ?? Math.max(refreshedAt + MAX_CLAIMS_AGE_MS, now + MIN_CLAIMS_RETRIES_MS)
 }
 
 /** Returns the time at which the session ends without further activity, in ms, or `null` without an idle timeout. */
@@ -25,7 +46,10 @@ export function timeoutAt(policy: SessionPolicy, session: Session): number | nul
 }
 
 export function endReasonOf(policy: SessionPolicy, session: Session, now: number): EndReason | null {
-  if (now >= session.endsAt) return session.endsAt < session.createdAt + policy.lifetime ? 'id_token' : 'lifetime'
+  if (now >= session.endsAt) {
+    if (session.endsAt === session.claimsEndAt) return 'stale_claims'
+    return session.endsAt < session.createdAt + policy.lifetime ? 'id_token' : 'lifetime'
+  }
   if (policy.idleTimeout !== null && now >= session.lastSeenAt + policy.idleTimeout) return 'idle'
   return null
 }

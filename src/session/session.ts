@@ -20,9 +20,15 @@ export interface Session {
   /** The public origin that the login started from. */
   readonly origin: string
   readonly claims: Claims
+  /**
+   * When the session ends because the provider's API no longer says who the user is or which groups they are in. `null`
+   * or missing after a successful read.
+   */
+  readonly claimsEndAt?: number | null
   /** The `stepUpKey` of the step-up that the login requested, or `null`. */
   readonly requestedStepUp: string | null
-  readonly idToken: string
+  /** `null` from a provider without OpenID Connect. */
+  readonly idToken: string | null
   readonly tokens: TokenSet
   /** All times are in ms since the epoch. */
   readonly createdAt: number
@@ -39,6 +45,7 @@ export const END_REASONS = [
   'lifetime',
   'idle',
   'id_token',
+  'stale_claims',
   'logout',
   'local_logout',
   'frontchannel',

@@ -4,6 +4,8 @@ import type { Session } from '../session/session.ts'
 /** The accepted difference between the clocks of replicas. */
 export const CLOCK_SKEW_MS = 60_000
 const MAX_COOLDOWN_MS = 60_000
+/** The time from a refresh that could not read the claims to the next refresh. */
+const CLAIMS_RETRY_MS = 120_000
 
 /** Returns whether the access token has expired at `now` (ms since the epoch). A token without a lifetime never expires. */
 export function isExpired(session: Session, now: number): boolean {
@@ -11,14 +13,19 @@ export function isExpired(session: Session, now: number): boolean {
   return expiresAt !== null && now >= expiresAt
 }
 
-/** Returns when the access token is due for a refresh, in ms since the epoch, or `null` if its lifetime is unknown. */
+/**
+ * Returns when the access token is due for a refresh, in ms since the epoch, or `null` if its lifetime is unknown. After
+ * a refresh that could not read the claims from an API, the next one is due soon.
+ */
 export function dueAt(session: Session, before: RefreshBefore, now: number): number | null {
   const { expiresAt, issuedAt } = session.tokens
-  if (expiresAt === null) return null
+  const { claimsEndAt = null, refreshedAt } = session
+  const retryAt = claimsEndAt === null ? Number.POSITIVE_INFINITY : refreshedAt + CLAIMS_RETRY_MS
+  if (expiresAt === null) return claimsEndAt === null ? null : retryAt
   // An `issuedAt` in the future shows that the clock was set back, so `expiresAt` is meaningless.
   if (issuedAt > now + CLOCK_SKEW_MS) return now
   const remaining = 'share' in before ? (expiresAt - issuedAt) * before.share : before.duration
-  return Math.max(issuedAt, expiresAt - remaining)
+  return Math.min(retryAt, Math.max(issuedAt, expiresAt - remaining))
 }
 
 /** Returns the cooldown after a refresh, in ms: one minute, or half the token's lifetime if that is shorter. */

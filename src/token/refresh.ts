@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Route } from '../config/schema.ts'
+import { timeFrom } from '../config/numbers.ts'
 import { causes } from '../errors.ts'
 import { ForeignIdentity, refreshTokens, type RefreshResult } from '../oidc/grants.ts'
 import { revokeRefreshToken } from '../oidc/logout.ts'
@@ -7,12 +8,12 @@ import { refreshTokenFromError } from '../oidc/oauth-responses.ts'
 import type { Providers } from '../oidc/providers.ts'
 import { refusalOf } from '../oidc/oauth-errors.ts'
 import { grantForRoute } from '../oidc/route-grants.ts'
-import { sidOf, type TokenSet } from '../oidc/token-set.ts'
+import { sidOf, unverifiedClaims, type TokenSet } from '../oidc/token-set.ts'
 import { createSemaphore } from '../resilience/semaphore.ts'
 import { singleFlight } from '../resilience/single-flight.ts'
 import type { SessionChange } from '../session/changes.ts'
 import { type Session } from '../session/session.ts'
-import { absoluteEnd } from '../session/lifetime.ts'
+import { absoluteEnd, claimsEndAfterFailure } from '../session/lifetime.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -131,17 +132,25 @@ export function createRefresher({ providers, store, sessions, log, metrics }: Re
     result: RefreshResult,
     now: number,
   ): Promise<{ outcome: RefreshOutcome; keepLock: boolean }> {
-    const { identity, claims, tokens } = result
+    const { identity, claims, areClaimsStale, tokens } = result
+    const claimsEndAt = areClaimsStale ? claimsEndAfterFailure(session, now) : null
+    const idTokenClaims = identity?.idTokenClaims ?? unverifiedClaims(session.idToken ?? '')
+    const expiry = timeFrom(idTokenClaims['exp'])
     const change: SessionChange = {
       tokens,
       refreshedAt: now,
+      claimsEndAt,
       ...(claims === null ? {} : { claims }),
-      ...(identity === null
+      ...(identity === null ? {} : { idToken: identity.idToken, sid: sidOf(identity.idTokenClaims) ?? session.sid }),
+      ...(identity === null && claimsEndAt === (session.claimsEndAt ?? null)
         ? {}
         : {
-            idToken: identity.idToken,
-            sid: sidOf(identity.idTokenClaims) ?? session.sid,
-            endsAt: absoluteEnd(sessions.policy, session.createdAt, identity.idTokenClaims.exp * 1000),
+            endsAt: absoluteEnd(
+              sessions.policy,
+              session.createdAt,
+              expiry === null ? null : expiry * 1000,
+              claimsEndAt,
+            ),
           }),
     }
     const { session: renewed, saved } = await sessions.renew(session, change)

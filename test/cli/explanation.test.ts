@@ -126,7 +126,10 @@ void t.test('the explanation says why a session may use a route, or what it lack
     ],
     [
       ['GET', '/admin/', ...claims({ _claim_names: { groups: 'src1' } })],
-      ['answer: 403 forbidden', 'because: the provider left the claim groups out of the ID token (too many values)'],
+      [
+        'answer: 403 forbidden',
+        'because: the provider left the claim groups out of the ID token (too many values); provider.groupsFrom reads them from an API',
+      ],
     ],
     [
       ['GET', '/money/', ...claims({ acr: 'urn:mfa', auth_time: now - 60 })],

@@ -28,6 +28,7 @@ await t.test('a minimal configuration gets every default', async (t) => {
         token: null,
         jwks: null,
         userinfo: null,
+        groups: null,
         endSession: null,
         revocation: null,
         introspection: null,

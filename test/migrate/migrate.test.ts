@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { migrateFiles } from '../../src/migrate/migrate.ts'
+import { writeYaml } from '../../src/migrate/write.ts'
 import { key } from '../config/configuration.ts'
 import { type Ended, runProgram } from '../support/program.ts'
 
@@ -40,7 +41,7 @@ const pem = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 
 /** The secrets of the samples, which all consist of a word for their file and a number. */
 const secrets =
-  /\b(?:cfg|google|kc|env|args|alpha|apache|static|ww)[- ](?:[a-z]+[- ])+[A-Za-z0-9]+=?|YWxwaGE[A-Za-z0-9=]+/g
+  /\b(?:cfg|google|github|kc|env|args|alpha|apache|static|ww)[- ](?:[a-z]+[- ])+[A-Za-z0-9]+=?|YWxwaGE[A-Za-z0-9=]+/g
 
 const runs = new Map(
   await Promise.all(samples.map(async (name) => [name, await runProgram(t, ['migrate', join(folder, name)])] as const)),
@@ -149,16 +150,74 @@ void t.test('oauth2-proxy: only paths that a route can express exactly become pu
   t.match(securityOf(stderr), /reverse_proxy/)
 })
 
+void t.test('oauth2-proxy: groups of Google are read from Cloud Identity', async (t) => {
+  const { config, stderr } = run('oauth2-proxy-google.cfg')
+  t.match(config.provider, {
+    groupsFrom: 'google',
+    scopes: ['openid', 'email', 'profile', 'https://www.googleapis.com/auth/cloud-identity.groups.readonly'],
+  })
+  t.match(stderr, /google_groups: groups are read from Cloud Identity with the token of the user/)
+})
+
+void t.test('oauth2-proxy: teams of GitHub become a rule, and users beside the teams are reported', async (t) => {
+  const { config, stderr } = run('oauth2-proxy-github.cfg')
+  const { clientSecret, ...provider } = config.provider
+  t.ok(clientSecret)
+  t.same(provider, {
+    preset: 'github',
+    issuer: 'https://git.example.com',
+    clientId: 'Iv1.0123456789abcdef',
+    scopes: ['user:email', 'read:org'],
+  })
+  t.same(routeOf(config, '/**')?.require?.claims, { groups: ['acme/ops', 'globex/sales'], email_verified: [true] })
+  t.match(securityOf(stderr), /github_users: users who match github_org and github_team are let in/)
+})
+
+for (const [name, lines, claims, provider] of [
+  ['users alone', 'github_users = "octocat,zoe"', { preferred_username: ['octocat', 'zoe'] }, { preset: 'github' }],
+  ['an organization alone', 'github_org = "acme"', { not_migrated: ['github_org'] }, { preset: 'github' }],
+  ['a team without organization', 'github_team = "ops"', { not_migrated: ['github_team'] }, { preset: 'github' }],
+  ['allowed groups', 'allowed_groups = ["acme:ops"]', { groups: ['acme/ops'] }, { preset: 'github' }],
+  [
+    'Gitea',
+    'login_url = "https://git.example.com/gitea/login/oauth/authorize"\nvalidate_url = "https://git.example.com/gitea/api/v1/user/emails"',
+    {},
+    { preset: 'gitea', issuer: 'https://git.example.com/gitea' },
+  ],
+] as const) {
+  void t.test(`oauth2-proxy: provider github with ${name}`, async (t) => {
+    const text = `provider = "github"\nclient_id = "a"\nemail_domains = ["*"]\nupstreams = ["http://app:80"]\n${lines}\n`
+    const config: Written = parse(writeYaml(migrateFiles([{ name: 'one.cfg', text }])))
+    t.match(config.provider, provider)
+    t.same(routeOf(config, '/**')?.require?.claims, { ...claims, email_verified: [true] })
+  })
+}
+
+void t.test('oauth2-proxy: allowed groups of Entra are read from Microsoft Graph', async (t) => {
+  const text =
+    'provider = "entra-id"\noidc_issuer_url = "https://login.microsoftonline.com/3f1c/v2.0"\nallowed_groups = ["9a"]\n'
+  const config: Written = parse(writeYaml(migrateFiles([{ name: 'one.cfg', text }])))
+  t.match(config.provider, { groupsFrom: 'graph' })
+  t.match(routeOf(config, '/**')?.require?.claims, { groups: ['9a'] })
+})
+
+void t.test('oauth2-proxy: a workspace of Bitbucket becomes a rule', async (t) => {
+  const text = 'provider = "bitbucket"\nclient_id = "a"\nemail_domains = ["*"]\nbitbucket_team = "acme"\n'
+  const config: Written = parse(writeYaml(migrateFiles([{ name: 'one.cfg', text }])))
+  t.match(config.provider, { preset: 'bitbucket' })
+  t.match(routeOf(config, '/**')?.require?.claims, { groups: ['acme'] })
+})
+
 void t.test('oauth2-proxy: the result admits no more users than the original', async (t) => {
   const { config, stderr } = run('oauth2-proxy.cfg')
   t.same(routeOf(config, '/**')?.require?.claims, { groups: ['staff', 'admin'], email_verified: [true] })
   t.match(securityOf(stderr), /email_domains: every user of the provider is let in/)
   t.same(routeOf(config, '/api/**')?.bearer?.audience, ['orders', 'api://orders'], 'only audiences of the same issuer')
-  t.same(
-    routeOf(run('oauth2-proxy-google.cfg').config, '/**')?.require?.claims,
-    { not_migrated: ['google_groups'], hd: ['example.com'], email_verified: [true] },
-    'Google’s directory can’t be asked: closed',
-  )
+  t.same(routeOf(run('oauth2-proxy-google.cfg').config, '/**')?.require?.claims, {
+    groups: ['ops@example.com'],
+    hd: ['example.com'],
+    email_verified: [true],
+  })
   t.same(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.require?.claims, {
     'mail': ['list-the-addresses@change-me.invalid'],
     'resource_access.orders.roles': ['admin'],

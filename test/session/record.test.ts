@@ -7,7 +7,7 @@ import { sampleSession } from './sample.ts'
 void t.test('a session is restored unchanged from its record', async (t) => {
   const { tokens } = sampleSession()
   const bound = { ...tokens, dpopKey: deriveDpopKey('secret'), isBound: true } as const
-  const session = sampleSession({ version: 3, lastSeenAt: 1_234_567, tokens: bound })
+  const session = sampleSession({ version: 3, lastSeenAt: 1_234_567, claimsEndAt: 2_000_000, tokens: bound })
   t.same(fromRecord(session.ticket, toRecord(session)), session)
 })
 

@@ -42,7 +42,9 @@ const create = async (sessions: Sessions): Promise<Session> => {
     {
       issuer: claims.iss,
       idToken: 'id',
-      idTokenClaims: claims,
+      idTokenExpiresAt: claims.exp * 1000,
+      subject: claims.sub,
+      sid: null,
       claims,
       tokens: { accessToken: 'a', expiresAt: now + 100_000, issuedAt: now, refreshToken: 'r', scope: null },
     },

@@ -3,11 +3,12 @@ import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
 import { providerRules } from './provider.ts'
 import { routeRules } from './routes.ts'
+import { groupRules } from './groups.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 import { servingRules } from './serving.ts'
 import { sessionRules } from './session.ts'
 
-export const rules: readonly Rule[] = [...servingRules, ...providerRules, ...sessionRules, ...routeRules]
+export const rules: readonly Rule[] = [...servingRules, ...providerRules, ...groupRules, ...sessionRules, ...routeRules]
 
 /** Runs the rules and returns their findings. Skips rules that read a path in `broken`, which has no value. */
 export function check(config: ResolvedConfig, broken: readonly KeyPath[] = []): Finding[] {

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import type { KeyPath } from '../key-path.ts'
-import { isForAllTenants, presetOf } from '../presets/apply.ts'
+import { isForAllTenants, presetOf, userApiOf } from '../presets/apply.ts'
 import { readPrivateKey } from '../private-key.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
@@ -11,11 +11,10 @@ import type { PlacedRoute, Rule } from './rule.ts'
 type Provider = ResolvedConfig['provider']
 
 function findIssuer({ provider }: ResolvedConfig): Finding[] {
-  if (provider.issuer === null) {
-    const instead = 'set it here, or set GATEHOUSE_PROVIDER_ISSUER'
-    return [{ path: ['provider', 'issuer'], part: 'key', message: 'is required', instead }]
-  }
-  return []
+  // If another key of the provider is invalid, the preset has not been applied.
+  if (provider.issuer !== null || presetOf(provider)?.issuer !== undefined) return []
+  const instead = 'set it here, or set GATEHOUSE_PROVIDER_ISSUER'
+  return [{ path: ['provider', 'issuer'], part: 'key', message: 'is required', instead }]
 }
 
 function findPlainHttp({ provider }: ResolvedConfig): Finding[] {
@@ -101,7 +100,7 @@ function findTenants({ provider }: ResolvedConfig, routes: readonly PlacedRoute[
 }
 
 function findScopes({ provider }: ResolvedConfig): Finding[] {
-  if (provider.scopes?.includes('openid') !== false) return []
+  if (provider.scopes?.includes('openid') !== false || userApiOf(provider) !== null) return []
   return [{ path: ['provider', 'scopes'], message: 'must contain openid', instead: 'add openid' }]
 }
 
@@ -297,7 +296,7 @@ export const providerRules: readonly Rule[] = [
   { reads: ['provider.clockTolerance'], find: findClockTolerance },
   { reads: ['provider.clientAuthentication', 'provider.clientCertificate'], find: findClientCertificate },
   { reads: ['provider.issuer', 'provider.preset'], routeReads: ['require'], find: findTenants },
-  { reads: ['provider.scopes'], find: findScopes },
+  { reads: ['provider.scopes', 'provider.preset', 'provider.issuer'], find: findScopes },
   { reads: ['provider.responseMode', 'publicUrl'], find: findResponseMode },
   { reads: [...CREDENTIALS, 'provider.clientSecret', 'provider.clientCertificate'], find: findCredentials },
   { reads: [...CREDENTIALS, 'provider.certificate', 'provider.requestObjects'], find: findKeyDetails },

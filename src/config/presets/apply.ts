@@ -1,4 +1,5 @@
 import type { ProviderSettings, ResolvedConfig } from '../schema.ts'
+import { apiBase, groupSources, type GroupSource, type UserApi } from './apis.ts'
 import { presets, type Preset } from './table.ts'
 
 type Written = ResolvedConfig['provider']
@@ -26,15 +27,16 @@ export function presetOf(
  */
 export function withPreset(provider: Written): Written {
   const preset = presetOf(provider)
-  const { endpoints, clientId } = provider
+  const { clientId } = provider
   const issuer = provider.issuer ?? preset?.issuer ?? null
   const logoutUrl = preset?.logoutUrl?.replace('{issuer}', issuer?.replace(/\/$/, '') ?? '')
+  const scopes = preset?.scopes?.map((scope) => scope.replace('{client_id}', clientId))
   return {
     ...provider,
     preset: preset?.name ?? provider.preset,
     issuer,
-    endpoints: { ...endpoints, ...definedOnly(preset?.endpoints), ...definedOnly(endpoints) },
-    scopes: provider.scopes ?? preset?.scopes?.map((scope) => scope.replace('{client_id}', clientId)) ?? null,
+    endpoints: endpointsOf(provider, issuer, preset),
+    scopes: provider.scopes ?? (scopes === undefined ? null : [...scopes, ...groupScopes(provider.groupsFrom)]),
     authorizationParameters: { ...preset?.authorizationParameters, ...provider.authorizationParameters },
     clientAuthentication:
       provider.clientAuthentication === 'auto' && !isWithoutSecret(provider, preset)
@@ -53,8 +55,80 @@ function isWithoutSecret(provider: Written, preset: Preset | null): boolean {
   return privateKey !== null && preset?.clientSecretJwt === undefined
 }
 
-function definedOnly(endpoints: Partial<Written['endpoints']> = {}): Partial<Written['endpoints']> {
+/** Returns the written endpoints, and for the others those of the preset and of `groupsFrom`. */
+function endpointsOf(
+  { endpoints, groupsFrom }: Written,
+  issuer: string | null,
+  preset: Preset | null,
+): Written['endpoints'] {
+  if (issuer === null) return endpoints
+  const values = { issuer: baseOf(issuer), api: apiBase(preset?.apiBases ?? [], baseOf(issuer)) }
+  const known = preset?.endpoints ?? {}
+  const userinfo = endpoints.userinfo ?? withValues(known.userinfo ?? '', values)
+  const templates = Object.entries(known).map(([name, template]) => [name, template ?? ''] as const)
+  const fromPreset: Partial<Written['endpoints']> = Object.fromEntries(
+    templates.map(([name, template]) => [name, withValues(template, { ...values, userinfo })]),
+  )
+  const source = groupsFrom === null ? null : groupSources[groupsFrom]
+  const groups = source === null ? null : apiBase(source.bases, issuer) + source.path
+  return { ...endpoints, groups, ...fromPreset, ...definedOnly(endpoints) }
+}
+
+function definedOnly(endpoints: Partial<Written['endpoints']>): Partial<Written['endpoints']> {
   return Object.fromEntries(Object.entries(endpoints).filter(([, url]) => url !== null))
+}
+
+/** Returns an issuer as the base of endpoints. GitHub's issuer in authorization responses has a path of its own. */
+function baseOf(issuer: string): string {
+  return issuer.replace(/\/(?:login\/oauth\/?)?$/, '')
+}
+
+/** Returns the issuers, besides the configured one, that an authorization response of this provider may name. */
+export function responseIssuersOf(provider: Pick<ProviderSettings, 'preset' | 'issuer'>): string[] {
+  const issuer = baseOf(provider.issuer)
+  return (presetOf(provider)?.responseIssuers ?? []).map((template) => withValues(template, { issuer }))
+}
+
+function withValues(template: string, values: Readonly<Record<string, string>>): string {
+  return template.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '')
+}
+
+/** Returns the API of a provider without OpenID Connect, or `null` for an OpenID Connect provider. */
+export function userApiOf(provider: Pick<Written, 'preset' | 'issuer'>): UserApi | null {
+  return presetOf(provider)?.api ?? null
+}
+
+/** Returns whether a login at a provider without OpenID Connect reads the user's groups: only if its scopes allow it. */
+export function readsGroups({ groups }: UserApi, scopes: readonly string[] | null): boolean {
+  return scopes === null || groups.scopes.some((scope) => scopes.includes(scope))
+}
+
+/** Returns the scopes that `groupsFrom` needs. */
+export function groupScopes(groupsFrom: Written['groupsFrom']): readonly string[] {
+  return groupsFrom === null ? [] : groupSources[groupsFrom].scopes
+}
+
+/** The resource that Microsoft Graph is in scopes, besides its URL. */
+const GRAPH_RESOURCES = ['00000003-0000-0000-c000-000000000000', 'https://graph.microsoft.com']
+
+/**
+ * Returns the scope of a token for the API with the groups if the login's access token is for another API, otherwise
+ * `null`. An access token of Entra is for one API, which the scopes name. Scopes without a name are those of Graph.
+ */
+export function groupTokenScope({
+  groupsFrom,
+  issuer,
+  endpoints,
+  scopes,
+}: Pick<Written, 'groupsFrom' | 'endpoints' | 'scopes' | 'issuer'>): string | null {
+  if (groupsFrom === null || issuer === null) return null
+  const source: GroupSource = groupSources[groupsFrom]
+  if (!source.hasOwnTokens) return null
+  const base = apiBase(source.bases, issuer)
+  const own = [base, ...GRAPH_RESOURCES, ...(endpoints.groups === null ? [] : [new URL(endpoints.groups).origin])]
+  const isOther = (scope: string): boolean =>
+    scope.includes('/') && !own.some((resource) => scope.startsWith(`${resource}/`))
+  return scopes?.some(isOther) === true ? source.scopes.map((scope) => `${base}/${scope}`).join(' ') : null
 }
 
 /** Returns the settings with the keys that are not null once the rules have found no problem. */

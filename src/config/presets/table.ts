@@ -1,4 +1,5 @@
 import type { ResolvedConfig } from '../schema.ts'
+import type { ApiBases, UserApi } from './apis.ts'
 
 type Provider = ResolvedConfig['provider']
 
@@ -35,6 +36,13 @@ export interface Preset {
   readonly lostWhenPushed?: readonly string[]
   /** The claim in which the provider puts the user's groups or roles. */
   readonly groupClaim?: string
+  /** The API of a provider without OpenID Connect, which has no discovery document, keys or ID tokens. */
+  readonly api?: UserApi
+  readonly apiBases?: ApiBases
+  /** Other issuers that an authorization response may name, as templates with `{issuer}`. */
+  readonly responseIssuers?: readonly string[]
+  /** The standard error that an error of the provider means, by `error` or by `error: error_description`. */
+  readonly errors?: Readonly<Record<string, string>>
   /**
    * The client secret is a JWT for this audience, which the gateway signs with `privateKey` (ES256; `kid` is `keyId`,
    * `iss` is `teamId`, `sub` is `clientId`), unless `clientSecret` is set.
@@ -42,6 +50,7 @@ export interface Preset {
   readonly clientSecretJwt?: { readonly audience: string }
   /** The issuer of a provider that has only one. */
   readonly issuer?: string
+  /** Templates with `{issuer}`, `{api}` (by `apiBases`) and `{userinfo}`. */
   readonly endpoints?: Partial<Provider['endpoints']>
   /** `{client_id}` stands for the client ID. */
   readonly scopes?: readonly string[]
@@ -309,5 +318,168 @@ export const presets: readonly Preset[] = [
       'Ory answers `invalid_scope` to scopes that the client does not have. The consent application decides which claims ' +
       'the ID token has.',
     hosts: /^[a-z0-9-]+\.projects\.oryapis\.com$/,
+  },
+  {
+    name: 'github',
+    title: 'GitHub',
+    note:
+      'GitHub has no OpenID Connect for users. The gateway reads the user, their email addresses and their teams from ' +
+      "GitHub's API. The token endpoint answers 200 to a spent code, with an `error` of its own.",
+    hosts: /^(?:github\.com|[a-z0-9-]+\.ghe\.com)$/,
+    groupClaim: 'groups',
+    issuer: 'https://github.com',
+    responseIssuers: ['{issuer}/login/oauth'],
+    apiBases: [
+      [/^https:\/\/github\.com$/, 'https://api.github.com'],
+      [/^https:\/\/([^./]+\.ghe\.com)$/, 'https://api.$1'],
+      [/$/, '/api/v3'],
+    ],
+    endpoints: {
+      authorization: '{issuer}/login/oauth/authorize',
+      token: '{issuer}/login/oauth/access_token',
+      userinfo: '{api}/user',
+      groups: '{userinfo}/teams',
+    },
+    scopes: ['read:org', 'user:email'],
+    clientAuthentication: 'client_secret_post',
+    errors: {
+      bad_verification_code: 'invalid_grant',
+      bad_refresh_token: 'invalid_grant',
+      incorrect_client_credentials: 'invalid_client',
+    },
+    api: {
+      claims: {
+        sub: '{id}',
+        preferred_username: '{login}',
+        name: '{name}',
+        email: '{email}',
+        picture: '{avatar_url}',
+      },
+      emails: {
+        path: '/emails',
+        query: { per_page: '100' },
+        next: 'link',
+        address: 'email',
+        primary: 'primary',
+        verified: 'verified',
+      },
+      groups: {
+        query: { per_page: '100' },
+        next: 'link',
+        group: ['{organization.login}/{slug}'],
+        scopes: ['read:org', 'write:org', 'admin:org', 'repo', 'user'],
+      },
+    },
+  },
+  {
+    name: 'gitea',
+    title: 'Gitea and Forgejo',
+    note:
+      'The preset is for the teams of the user, which the gateway reads from the API. It looks at no ID token. The token ' +
+      'endpoint answers `unauthorized_client` to a spent code.',
+    groupClaim: 'groups',
+    apiBases: [[/$/, '/api/v1']],
+    endpoints: {
+      authorization: '{issuer}/login/oauth/authorize',
+      token: '{issuer}/login/oauth/access_token',
+      userinfo: '{api}/user',
+      groups: '{userinfo}/teams',
+    },
+    scopes: ['read:user', 'read:organization'],
+    clientAuthentication: 'client_secret_post',
+    errors: {
+      'unauthorized_client: client is not authorized': 'invalid_grant',
+      'unauthorized_client: failed PKCE code challenge': 'invalid_grant',
+      'unauthorized_client: unable to parse refresh token': 'invalid_grant',
+      'unauthorized_client: token was already used': 'invalid_grant',
+      'unauthorized_client: invalid client secret': 'invalid_client',
+    },
+    api: {
+      claims: {
+        sub: '{id}',
+        preferred_username: '{login}',
+        name: '{full_name}',
+        email: '{email}',
+        picture: '{avatar_url}',
+      },
+      emails: { path: '/emails', next: 'link', address: 'email', primary: 'primary', verified: 'verified' },
+      groups: {
+        query: { limit: '50' },
+        next: 'link',
+        group: ['{organization.name}/{name}', '{organization.username}/{name}'],
+        scopes: ['read:organization', 'write:organization', 'read:user', 'write:user', 'openid', 'all'],
+      },
+    },
+  },
+  {
+    name: 'bitbucket',
+    title: 'Bitbucket Cloud',
+    note:
+      'Bitbucket has no OpenID Connect for users. The gateway reads the user, their email addresses and their ' +
+      "workspaces from Bitbucket's API.",
+    hosts: /^bitbucket\.org$/,
+    groupClaim: 'groups',
+    issuer: 'https://bitbucket.org',
+    endpoints: {
+      authorization: '{issuer}/site/oauth2/authorize',
+      token: '{issuer}/site/oauth2/access_token',
+      userinfo: 'https://api.bitbucket.org/2.0/user',
+      groups: '{userinfo}/workspaces',
+    },
+    scopes: ['account', 'email'],
+    clientAuthentication: 'client_secret_basic',
+    api: {
+      claims: {
+        sub: '{uuid}',
+        preferred_username: '{nickname}',
+        name: '{display_name}',
+        picture: '{links.avatar.href}',
+      },
+      emails: {
+        path: '/emails',
+        query: { pagelen: '100' },
+        items: 'values',
+        next: { url: 'next' },
+        address: 'email',
+        primary: 'is_primary',
+        verified: 'is_confirmed',
+      },
+      groups: {
+        query: { pagelen: '100' },
+        items: 'values',
+        next: { url: 'next' },
+        group: ['{workspace.slug}'],
+        scopes: ['account', 'account:write'],
+      },
+    },
+  },
+  {
+    name: 'discord',
+    title: 'Discord',
+    note: "The gateway reads the user and the ids of their guilds (servers) from Discord's API. It looks at no ID token.",
+    hosts: /^discord\.com$/,
+    groupClaim: 'groups',
+    issuer: 'https://discord.com',
+    endpoints: {
+      authorization: '{issuer}/oauth2/authorize',
+      token: '{issuer}/api/oauth2/token',
+      revocation: '{issuer}/api/oauth2/token/revoke',
+      userinfo: '{issuer}/api/v10/users/@me',
+      groups: '{userinfo}/guilds',
+    },
+    scopes: ['identify', 'email', 'guilds'],
+    clientAuthentication: 'client_secret_basic',
+    api: {
+      claims: {
+        sub: '{id}',
+        preferred_username: '{username}',
+        name: '{global_name}',
+        email: '{email}',
+        picture: 'https://cdn.discordapp.com/avatars/{id}/{avatar}.png',
+      },
+      emailVerified: 'verified',
+      // A user can be in 200 guilds, which fit into one page.
+      groups: { query: { limit: '200' }, next: 'link', group: ['{id}'], scopes: ['guilds'] },
+    },
   },
 ]

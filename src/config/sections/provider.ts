@@ -60,7 +60,18 @@ const endpoints = group(
     authorization: endpoint('authorization endpoint'),
     token: endpoint('token endpoint'),
     jwks: endpoint("URL of the provider's keys"),
-    userinfo: endpoint('userinfo endpoint'),
+    userinfo: leaf(providerUrl, {
+      default: null,
+      description:
+        'The userinfo endpoint. For a provider without OpenID Connect, such as GitHub, the URL of the user in its API.',
+    }),
+    groups: leaf(providerUrl, {
+      default: null,
+      defaultText: 'by `preset` and `groupsFrom`',
+      description:
+        "The URL of the user's groups in the API that the gateway reads for `groupsFrom`, or for a provider without " +
+        'OpenID Connect. All pages of the list must be on the same origin.',
+    }),
     endSession: endpoint('end session endpoint'),
     revocation: endpoint('revocation endpoint'),
     introspection: endpoint('introspection endpoint'),
@@ -225,14 +236,15 @@ export const provider = group('The OpenID provider that users log in at, and how
     default: null,
     description:
       "Where the gateway reads the user's groups, with the user's own token, for the claim `groups`: `graph` is " +
-      'Microsoft Graph, `google` is Cloud Identity. If the groups cannot be read, the login fails.',
+      'Microsoft Graph, `google` is Cloud Identity. The gateway reads the groups at login and at each refresh. If the ' +
+      'groups cannot be read, the login fails.',
   }),
   scopes: leaf(list(scope, { min: 1 }), {
     default: null,
     defaultText: '`openid profile email`, and `offline_access` if needed',
     description:
-      'The scopes that a login requests, exactly as written. `openid` must be one of them. The default adds ' +
-      '`offline_access` if the provider lists it in `scopes_supported`. Keycloak is an exception: it issues ' +
+      'The scopes that a login requests, exactly as written. `openid` must be one of them, except at a provider ' +
+      'without OpenID Connect. The default adds `offline_access` if the provider lists it in `scopes_supported`. Keycloak is an exception: it issues ' +
       'refresh tokens without that scope, and a login with that scope ends single sign-on.',
   }),
   authorizationParameters: leaf(map(text(), textual(text())), {

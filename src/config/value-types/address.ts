@@ -189,9 +189,10 @@ export const issuer: ValueType<string> = {
 /** A URL of the provider, which may have a query. */
 export const providerUrl: ValueType<string> = {
   name: 'URL',
-  json: { type: 'string', pattern: '^https?://[^#@\\\\\\s]+$' },
+  json: { type: 'string', pattern: '^https?://[^/?#@\\\\\\s]+([/?][^#\\\\\\s]*)?$' },
   parse(written, { refuse }) {
-    if (typeof written === 'string' && /^https?:\/\/[^#@\\\s]+$/.test(written) && URL.canParse(written)) return written
+    const isUrl = typeof written === 'string' && /^https?:\/\/[^/?#@\\\s]+(?:[/?][^#\\\s]*)?$/.test(written)
+    if (isUrl && URL.canParse(written)) return written
     return refuse(
       `must be a URL such as https://login.example.com/token, without credentials or a fragment, not ${quote(written)}`,
     )

@@ -23,6 +23,8 @@ export interface LoginState {
   readonly silent: boolean
   /** Whether the login is silent and keeps the session. It may replace the session's tokens, and nothing else. */
   readonly keep: boolean
+  /** Whether the login only shows that the user still has a session at the provider. */
+  readonly identityOnly?: true
   /** The mark of the user whose page began a silent login. The login must not log in another user. */
   readonly user: string | null
   /** The browser's session at the start of the login. SameSite may keep the session cookie out of the callback. */

@@ -49,6 +49,8 @@ export async function beginLogin(
     claims,
     parameters: passedOn = {},
   } = parameters
+  // A login that only checks the session at the provider must not get a new refresh token each time.
+  const identityOnly = keep && before !== null && before.tokens.refreshToken !== null
   const { binding, setCookie } = cookies.bind(facts.headers.cookie)
   const id = newStateId()
   const acrs = acrValues === undefined || acrValues === '' ? null : acrValues.split(' ')
@@ -62,6 +64,7 @@ export async function beginLogin(
     at: now,
     silent,
     keep,
+    ...(identityOnly ? { identityOnly } : {}),
     user,
     tries,
     ...(afterRefusal ? { afterRefusal } : {}),
@@ -91,9 +94,8 @@ export async function beginLogin(
     scope,
     claims,
     parameters: passedOn,
-    // A login that only checks the session at the provider must not get a new refresh token each time.
     inFrame: silent,
-    identityOnly: keep && before !== null && before.tokens.refreshToken !== null,
+    identityOnly,
   })
   return { url, setCookie }
 }

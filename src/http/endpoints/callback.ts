@@ -10,7 +10,6 @@ import {
 import { redeemCode, requireIssuer, type LoginResult } from '../../oidc/callback.ts'
 import { revokeRefreshToken } from '../../oidc/logout.ts'
 import type { Provider } from '../../oidc/provider.ts'
-import { sidOf } from '../../oidc/token-set.ts'
 import { wasLoggedOut } from '../../session/provider-logout.ts'
 import { type Session } from '../../session/session.ts'
 import { absoluteEnd } from '../../session/lifetime.ts'
@@ -179,7 +178,14 @@ async function redeem(
 > {
   const { acrValues, maxAge } = state
   const redirectUri = `${state.origin}${config.basePath}/${callbackPath(provider)}`
-  const checks = { redirectUri, state: sealed, ...loginSecrets(secret, state.id), acrValues, maxAge }
+  const checks = {
+    redirectUri,
+    state: sealed,
+    ...loginSecrets(secret, state.id),
+    acrValues,
+    maxAge,
+    identityOnly: state.identityOnly === true,
+  }
   try {
     if (answer.type === 'code')
       return { type: 'redeemed', login: await redeemCode(provider, answer, checks, contextOf(request).now) }
@@ -277,19 +283,26 @@ async function keepSession(
   result: LoginResult,
 ): Promise<'renewed' | 'same' | 'ended' | 'another'> {
   const { sessions } = services
-  const { tokens, idToken, idTokenClaims, claims } = result
+  const { tokens, sid, idToken, idTokenExpiresAt, claims } = result
   const session = await findSession(services, request)
   // The current session may belong to another user who has logged in in the meantime.
   if (session === null || userMark(session) !== userOf(result)) return 'ended'
   if (session.tokens.refreshToken !== null) return 'same'
-  if (session.sid !== sidOf(idTokenClaims)) return 'another'
-  const endsAt = absoluteEnd(sessions.policy, session.createdAt, idTokenClaims.exp * 1000)
-  const { session: renewed } = await sessions.renew(session, { tokens, idToken, claims, refreshedAt: now, endsAt })
+  if (session.sid !== sid) return 'another'
+  const endsAt = absoluteEnd(sessions.policy, session.createdAt, idTokenExpiresAt)
+  const { session: renewed } = await sessions.renew(session, {
+    tokens,
+    idToken,
+    claims,
+    refreshedAt: now,
+    endsAt,
+    claimsEndAt: null,
+  })
   return renewed === null ? 'ended' : 'renewed'
 }
 
-function userOf({ issuer, idTokenClaims }: LoginResult): string {
-  return userMark({ issuer, subject: idTokenClaims.sub })
+function userOf({ issuer, subject }: LoginResult): string {
+  return userMark({ issuer, subject })
 }
 
 /**

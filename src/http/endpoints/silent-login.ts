@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { userApiOf } from '../../config/presets/apply.ts'
 import { causes } from '../../errors.ts'
 import { startPageOf, targetAtLogin } from '../../gate/return-target.ts'
 import { contextOf } from '../context.ts'
@@ -22,7 +23,8 @@ const NEEDS_INTERACTION = new Set(['interaction_required', 'consent_required', '
  * `GET silent`: a login with `prompt=none` in a frame. `user` is the `user` that
  * `GET session` returned to the page, so that another user's login is noticed. With
  * `keep`, the login does not replace the session. With a login host, the login takes place there, and the outcome is
- * reported by this endpoint of the origin that the frame began with, `from`.
+ * reported by this endpoint of the origin that the frame began with, `from`. A provider without OpenID Connect has no
+ * `prompt=none`.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest
  */
 export const silent: Endpoint = (services) => async (request, reply) => {
@@ -47,10 +49,12 @@ export const silent: Endpoint = (services) => async (request, reply) => {
   try {
     const before = await findSession(services, request)
     const keep = parameters.has('keep')
-    if (keep && before === null) return sendOutcome(services, request, reply, 'login_required', { reportAt })
+    const provider = services.providers.of(before ?? {})
+    if ((keep && before === null) || userApiOf(provider.settings) !== null)
+      return sendOutcome(services, request, reply, 'login_required', { reportAt })
     const pageUser = parameters.get('user') ?? ''
     const { url, setCookie } = await beginLogin(services, context, {
-      provider: services.providers.of(before ?? {}),
+      provider,
       target: targetAtLogin(`${config.basePath}/${SILENT_DONE}`, reportAt, origin),
       silent: true,
       keep,

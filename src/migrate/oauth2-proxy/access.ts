@@ -1,4 +1,4 @@
-import { requireClaim, type Migration, UNDECIDED_CLAIM, put, remark, markRouteSource } from '../migration.ts'
+import { requireClaim, type Migration, UNDECIDED_CLAIM, remark, markRouteSource } from '../migration.ts'
 import { type Setting, flagOf, listOf, literal, textOf } from '../setting.ts'
 import { type Rule, becomes } from '../rule.ts'
 
@@ -20,52 +20,6 @@ export function closedUntilDecided(note: string): Rule {
     },
   }
 }
-
-/** Creates a rule for a list of groups, of which the user must have one. */
-export function groups(note = ''): Rule {
-  return becomes(
-    'routes[].require.claims',
-    (setting, migration) => {
-      if (listOf(setting).length === 0)
-        return remark(migration, 'builtin', setting, 'it is empty, and requires nothing')
-      requireClaim(migration, groupsClaim(migration), listOf(setting).map(literal), setting)
-      if (setting.key === 'gitlab_groups') put(migration, 'provider.userinfo', true, setting)
-    },
-    note,
-  )
-}
-
-const TEAMS = 'the claim groups has the teams, as organization/team'
-
-/** The teams of GitHub, which are named together with their organization. */
-export const githubTeams: Rule = becomes(
-  'routes[].require.claims',
-  (setting, migration) => {
-    const organization = migration.effective.get('github_org')
-    const prefix = organization === undefined ? '' : `${textOf(organization)}/`
-    const teams = listOf(setting).map((team) => (team.includes(':') ? team.replace(':', '/') : prefix + team))
-    if (!teams.every((team) => team.includes('/'))) return closedUntilDecided(TEAMS).apply(setting, migration)
-    requireClaim(migration, 'groups', teams.map(literal), setting)
-  },
-  TEAMS,
-)
-
-export const githubOrganization: Rule = becomes('routes[].require.claims', (setting, migration) => {
-  if (migration.effective.has('github_team')) markRouteSource(migration, setting)
-  else closedUntilDecided(TEAMS).apply(setting, migration)
-})
-
-export const githubUsers: Rule = becomes('routes[].require.claims', (setting, migration) => {
-  if (listOf(setting).length === 0) return remark(migration, 'builtin', setting, 'it is empty, and requires nothing')
-  requireClaim(migration, 'preferred_username', listOf(setting).map(literal), setting)
-  if (migration.effective.has('github_org') || migration.effective.has('github_team'))
-    remark(
-      migration,
-      'differs',
-      setting,
-      'oauth2-proxy let in these users and the members of the teams; here a user must match both',
-    )
-})
 
 /** The tenants of Entra ID whose users are let in. */
 export const tenants: Rule = becomes('routes[].require.claims', (setting, migration) => {

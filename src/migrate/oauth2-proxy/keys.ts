@@ -1,28 +1,19 @@
-import { has, markRouteSource, type Migration, put, putSessionKey, remark, secretVariableFor } from '../migration.ts'
+import { has, markRouteSource, put, putSessionKey, remark, secretVariableFor } from '../migration.ts'
 import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
 import { duration, flagOf, goDuration, listenAddress, listOf, literal, textOf } from '../setting.ts'
-import {
-  bearer,
-  closedUntilDecided,
-  githubOrganization,
-  githubTeams,
-  githubUsers,
-  groups,
-  providerType,
-  tenants,
-} from './access.ts'
+import { bearer, closedUntilDecided, providerType, tenants } from './access.ts'
+import { GOOGLE, googleGroups, groups, organization, teams, users, workspace } from './groups.ts'
 import { identity, responseIdentity, tokens } from './headers.ts'
+import { withoutOpenId } from './provider.ts'
 import { apiRoutes, openRoutes, preflight } from './routes.ts'
 
 const ENDPOINT = 'as before, only with skip_oidc_discovery if the provider has a discovery document'
 const LOGS = 'logs are JSON lines on stdout: set log.level, and leave files, formats and rotation to the log collector'
 const PAGES = 'the gateway has its own pages: set pages.title, pages.logo and pages.texts'
 const HEALTH = 'health is on the admin listener: GET /livez and GET /readyz at admin.listen, never on the public port'
-const API_GROUPS = "require the claim groups, which has the user's teams, under require.claims"
+const REPOSITORY =
+  'access to a repository is no claim: require a team or workspace that has the repository under require.claims.groups'
 const LOGIN_STATE = 'each login has a sealed state bound to one small cookie, in any number of tabs; nothing to set'
-const GOOGLE_DIRECTORY =
-  "the gateway does not query Google's directory: let the provider put groups into a claim, and require the claim under " +
-  'require.claims'
 const LOCAL_USERS = 'there are no local users: give them accounts at the provider'
 const PLAIN_HTTP_ADMIN = 'the admin listener is plain http'
 const CLAIM_NAME = 'the name of the claim under require.claims and in headers.set'
@@ -41,18 +32,15 @@ function parameter(name: string, note = ''): Rule {
   )
 }
 
-function isPlainOauth(migration: Migration): boolean {
-  return ['github', 'gitea', 'bitbucket'].includes(providerType(migration))
-}
-
 const scopes = becomes('provider.scopes', (setting, migration) => {
   const given = listOf({ ...setting, value: textOf(setting).split(/[\s,]+/) })
   if (given.length === 0) return remark(migration, 'builtin', setting, 'it is empty: the default scopes are requested')
-  const scopeNames = given.includes('openid') || isPlainOauth(migration) ? given : ['openid', ...given]
+  if (withoutOpenId(providerType(migration))) return put(migration, 'provider.scopes', given.map(literal), setting)
+  const scopeNames = given.includes('openid') ? given : ['openid', ...given]
   put(migration, 'provider.scopes', scopeNames.map(literal), setting)
   if (given.length < scopeNames.length)
     remark(migration, 'differs', setting, 'openid was added, because every login is an OpenID Connect login')
-  if (!scopeNames.includes('offline_access') && !isPlainOauth(migration)) {
+  if (!scopeNames.includes('offline_access')) {
     remark(
       migration,
       'differs',
@@ -214,9 +202,7 @@ export const oauth2Proxy: Rules = {
       'announces one',
   ),
   provider_display_name: noEquivalent('there is no page with a login button'),
-  azure_graph_group_field: noEquivalent(
-    'the gateway does not query Microsoft Graph: let the provider put groups into the ID token',
-  ),
+  azure_graph_group_field: noEquivalent('groups from Microsoft Graph are object ids (provider.groupsFrom: graph)'),
   entra_id_federated_token_auth: becomes(
     'provider.clientAssertionFile',
     (setting, migration) => {
@@ -251,21 +237,21 @@ export const oauth2Proxy: Rules = {
     'roles are read from realm_access.roles, where Keycloak puts them; a mapper must add them to the ID token too',
   ),
   entra_id_allowed_tenants: tenants,
-  google_group: closedUntilDecided(GOOGLE_DIRECTORY),
-  google_groups: closedUntilDecided(GOOGLE_DIRECTORY),
-  google_admin_email: noEquivalent(GOOGLE_DIRECTORY),
-  google_service_account_json: noEquivalent(GOOGLE_DIRECTORY),
-  google_use_application_default_credentials: noEquivalent(GOOGLE_DIRECTORY),
-  google_target_principal: noEquivalent(GOOGLE_DIRECTORY),
-  google_use_organization_id: noEquivalent(GOOGLE_DIRECTORY),
-  google_admin_api_user_scope: noEquivalent(GOOGLE_DIRECTORY),
-  bitbucket_team: closedUntilDecided(API_GROUPS),
-  bitbucket_repository: closedUntilDecided(API_GROUPS),
-  github_org: githubOrganization,
-  github_team: githubTeams,
-  github_repo: closedUntilDecided(API_GROUPS),
-  github_token: noEquivalent("groups are read with the user's own token", 'builtin'),
-  github_users: githubUsers,
+  google_group: googleGroups,
+  google_groups: googleGroups,
+  google_admin_email: noEquivalent(GOOGLE),
+  google_service_account_json: noEquivalent(GOOGLE),
+  google_use_application_default_credentials: noEquivalent(GOOGLE),
+  google_target_principal: noEquivalent(GOOGLE),
+  google_use_organization_id: noEquivalent(GOOGLE),
+  google_admin_api_user_scope: noEquivalent(GOOGLE),
+  bitbucket_team: workspace,
+  bitbucket_repository: closedUntilDecided(REPOSITORY),
+  github_org: organization,
+  github_team: teams,
+  github_repo: closedUntilDecided(REPOSITORY),
+  github_token: noEquivalent('the gateway reads the teams with the token of the user'),
+  github_users: users,
   gitlab_projects: closedUntilDecided('require a group or another claim under require.claims'),
   htpasswd_file: noEquivalent(LOCAL_USERS, 'security'),
   htpasswd_user_groups: noEquivalent(LOCAL_USERS),

@@ -23,9 +23,6 @@ const PRESETS: Readonly<Record<string, Preset['name']>> = {
   'keycloak-oidc': 'keycloak',
   'gitlab': 'gitlab',
   'linkedin': 'linkedin',
-  'github': 'github',
-  'gitea': 'gitea',
-  'bitbucket': 'bitbucket',
 }
 const ISSUERS: Readonly<Record<string, string>> = {
   'google': 'https://accounts.google.com',
@@ -34,8 +31,6 @@ const ISSUERS: Readonly<Record<string, string>> = {
   'login.gov': 'https://secure.login.gov',
 }
 const ENTRA = new Set(['azure', 'entra-id'])
-/** Types whose preset knows the issuer. */
-const WITHOUT_ISSUER = new Set(['github', 'bitbucket'])
 const OAUTH_ONLY = new Set(['facebook', 'digitalocean', 'sourcehut', 'nextcloud'])
 const ENDPOINTS: Readonly<Record<string, string>> = {
   login_url: 'authorization',
@@ -44,11 +39,39 @@ const ENDPOINTS: Readonly<Record<string, string>> = {
   oidc_jwks_url: 'jwks',
 }
 
+const PRESETS_WITHOUT_OPENID = new Set(['github', 'gitea', 'bitbucket'])
+
+export function withoutOpenId(kind: string): boolean {
+  return PRESETS_WITHOUT_OPENID.has(kind)
+}
+
+/**
+ * Sets the preset of a provider without OpenID Connect, and the issuer of a self-hosted one. oauth2-proxy also uses the
+ * type `github` for Gitea, whose API has another path.
+ */
+function putPreset(migration: Migration, kind: string, type: Setting): void {
+  const [login, validate] = ['login_url', 'validate_url'].map((key) => migration.effective.get(key))
+  const isGitea = kind === 'gitea' || (validate !== undefined && textOf(validate).includes('/api/v1/'))
+  put(migration, 'provider.preset', isGitea ? 'gitea' : kind, type)
+  const issuer = login === undefined ? null : /^(https?:.+)\/login\/oauth\/authorize$/.exec(textOf(login))?.[1]
+  if (login !== undefined && typeof issuer === 'string' && issuer !== 'https://github.com') {
+    put(migration, 'provider.issuer', literal(issuer), login)
+    allowPlainHttp(migration, issuer, login)
+  } else if (isGitea) {
+    put(migration, 'provider.issuer', 'https://issuer.change-me.invalid', type)
+    remark(migration, 'todo', type, 'login_url is not given: set provider.issuer to the address of Gitea')
+  }
+}
+
 export function migrateProvider(migration: Migration): void {
   const type = migration.effective.get('provider')
   const kind = providerType(migration)
+  if (type !== undefined && withoutOpenId(kind)) {
+    putPreset(migration, kind, type)
+    return putMissingClient(migration)
+  }
   migrateIssuer(migration, kind)
-  migrateEndpoints(migration, kind)
+  migrateEndpoints(migration)
   const issuer = partAt(migration, 'provider.issuer')?.value
   const preset = Object.hasOwn(PRESETS, kind) ? PRESETS[kind] : undefined
   const isRecognized =
@@ -64,7 +87,7 @@ export function migrateProvider(migration: Migration): void {
     )
   }
   putMissingClient(migration)
-  if (kind === 'google') remarkGoogleParameters(migration, type)
+  if (kind === 'google') migrateGoogle(migration, type)
 }
 
 function migrateIssuer(migration: Migration, kind: string): void {
@@ -72,7 +95,7 @@ function migrateIssuer(migration: Migration, kind: string): void {
     migration.effective.get(key),
   )
   const from = [type, issuer, tenant].filter((setting) => setting !== undefined)
-  // The type keycloak and the type gitea name the endpoints instead of an issuer.
+  // The type keycloak names the endpoints instead of an issuer.
   const ofLogin = login === undefined ? null : issuerOfLoginUrl(kind, textOf(login))
   if (issuer !== undefined && textOf(issuer) !== '') {
     put(migration, 'provider.issuer', literal(textOf(issuer).replace(/\/\.well-known\/.*$/, '')), ...from)
@@ -86,7 +109,7 @@ function migrateIssuer(migration: Migration, kind: string): void {
     put(migration, 'provider.issuer', `https://login.microsoftonline.com/${literal(name)}/v2.0`, ...from)
     if (name === 'common' && !migration.effective.has('entra_id_allowed_tenants'))
       remark(migration, 'security', tenant ?? type ?? null, 'users of every tenant can log in, as before: require tid')
-  } else if (!WITHOUT_ISSUER.has(kind)) {
+  } else {
     put(migration, 'provider.issuer', 'https://issuer.change-me.invalid', ...from)
     remark(
       migration,
@@ -98,19 +121,18 @@ function migrateIssuer(migration: Migration, kind: string): void {
 }
 
 function issuerOfLoginUrl(kind: string, url: string): string | null {
-  if (kind === 'keycloak') return /^(.+\/realms\/[^/]+)\/protocol\/openid-connect\/auth$/.exec(url)?.[1] ?? null
-  return kind === 'gitea' && URL.canParse(url) ? new URL(url).origin : null
+  if (kind !== 'keycloak') return null
+  return /^(.+\/realms\/[^/]+)\/protocol\/openid-connect\/auth$/.exec(url)?.[1] ?? null
 }
 
-function migrateEndpoints(migration: Migration, kind: string): void {
+/** These keys have an effect only with `skip_oidc_discovery`. */
+function migrateEndpoints(migration: Migration): void {
   const skip = migration.effective.get('skip_oidc_discovery')
   const isSkipped = skip !== undefined && flagOf(skip) === true
-  // Other types of providers have fixed endpoints, which these keys replace.
-  const isUsed = isSkipped || WITHOUT_ISSUER.has(kind)
   for (const [key, name] of Object.entries(ENDPOINTS)) {
     const setting = migration.effective.get(key)
     if (setting === undefined || textOf(setting) === '' || migration.handled.has(setting)) continue
-    if (!isUsed) {
+    if (!isSkipped) {
       remark(migration, 'builtin', setting, 'the discovery document has this endpoint, as before')
       continue
     }
@@ -141,8 +163,11 @@ function putMissingClient(migration: Migration): void {
   putMissingClientSecret(migration)
 }
 
-/** Says what the preset requests, because Google rejects the scope `offline_access`. */
-function remarkGoogleParameters(migration: Migration, type: Setting | undefined): void {
+/** Says what the preset requests, because Google rejects the scope `offline_access`, and adds the scope for groups. */
+function migrateGoogle(migration: Migration, type: Setting | undefined): void {
+  const scopes = partAt(migration, 'provider.scopes')?.value
+  if (Array.isArray(scopes) && partAt(migration, 'provider.groupsFrom')?.value === 'google')
+    put(migration, 'provider.scopes', [...scopes, 'https://www.googleapis.com/auth/cloud-identity.groups.readonly'])
   if (has(migration, 'provider.authorizationParameters.prompt')) return
   remark(
     migration,
