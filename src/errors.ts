@@ -169,10 +169,11 @@ function oauthError(error: object): string {
 
 /** Describes a response by status, URL and challenge. Omits the URL's query, which may contain a secret. */
 function describeResponse({ status, url, headers }: Response): string {
-  const challenge = headers.get('www-authenticate')
+  const [type, challenge] = [headers.get('content-type'), headers.get('www-authenticate')]
   return [
     String(status),
     url === '' ? '' : ` from ${url.replace(/[?#].*$/s, '')}`,
+    type === null ? '' : `, ${withoutSecrets(type).slice(0, 100)}`,
     challenge === null ? '' : `, WWW-Authenticate: ${withoutSecrets(challenge).slice(0, 200)}`,
   ].join('')
 }

@@ -163,6 +163,12 @@ export function putMissingClientSecret(migration: Migration): void {
   put(migration, 'provider.clientSecret', secret)
 }
 
+/** Sets an endpoint of the provider. `others` are further settings that it comes from. */
+export function putEndpoint(migration: Migration, name: string, setting: Setting, ...others: Setting[]): void {
+  put(migration, `provider.endpoints.${name}`, literal(textOf(setting)), setting, ...others)
+  allowPlainHttp(migration, textOf(setting), setting)
+}
+
 /** Sets `provider.allowHttp` if a URL of the provider is plain http, unless the host is this machine. */
 export function allowPlainHttp(migration: Migration, url: string, setting: Setting): void {
   if (!url.startsWith('http:') || !URL.canParse(url)) return
@@ -174,7 +180,7 @@ export function allowPlainHttp(migration: Migration, url: string, setting: Setti
     migration,
     'security',
     setting,
-    'the provider is reached by plain http: tokens and the client secret are sent unencrypted, as before (provider.allowHttp)',
+    'the provider is plain http: tokens and the client secret are sent unencrypted, as before (provider.allowHttp)',
   )
 }
 

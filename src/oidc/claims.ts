@@ -91,7 +91,8 @@ export async function userinfo(
   if (!isClaims(claims) || claims['sub'] !== subject) throw new Error('the userinfo response has another sub')
   const [iss, aud] = [claims['iss'], claims['aud']]
   if (type === 'application/jwt') {
-    if (iss !== undefined && iss !== issuerOf(server.issuer, claims)) throw new Error('signed userinfo has another iss')
+    if (iss !== undefined && iss !== issuerOf(server.issuer, claims))
+      throw new Error(`the signed userinfo has iss ${JSON.stringify(iss)}, expected ${issuerOf(server.issuer, claims)}`)
     if (aud !== undefined && ![aud].flat().includes(settings.clientId))
       throw new Error('signed userinfo has another aud')
   }

@@ -77,7 +77,7 @@ function encode(value: object): string {
   return Buffer.from(JSON.stringify(value)).toString('base64url')
 }
 
-export interface ProofFor {
+interface ProofFor {
   readonly method: string
   /** Without query and fragment. */
   readonly url: string

@@ -158,12 +158,11 @@ async function identityOf(
 function requireSameIdentity(idToken: string, clientId: string, previous: Previous): void {
   const { iss, sub, aud } = decodeJwt(idToken)
   const audience = aud === undefined ? [] : [aud].flat()
-  const isForeign =
-    (iss !== undefined && iss !== previous.issuer) ||
-    (sub !== undefined && sub !== previous.subject) ||
-    (audience.length > 0 && !audience.includes(clientId))
-  if (isForeign)
-    throw new ForeignIdentity('the refreshed ID token names another issuer or sub, or is for another client')
+  if (iss !== undefined && iss !== previous.issuer)
+    throw new ForeignIdentity(`the refreshed ID token has iss ${JSON.stringify(iss)}, expected ${previous.issuer}`)
+  if (sub !== undefined && sub !== previous.subject) throw new ForeignIdentity('the refreshed ID token has another sub')
+  if (audience.length > 0 && !audience.includes(clientId))
+    throw new ForeignIdentity(`the refreshed ID token has aud ${JSON.stringify(aud)}, expected ${clientId}`)
 }
 
 /**

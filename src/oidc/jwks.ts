@@ -89,10 +89,11 @@ export function createSigningKeys({
     const at = clock()
     const headers = { accept: 'application/json, application/jwk-set+json' }
     const response = await fetch(from, { method: 'GET', headers, body: undefined, redirect: 'manual' })
-    if (response.status >= 500 || response.status === 429)
-      throw new KeysUnavailable(`the key set’s address ${from} answers ${response.status}`)
-    if (response.status !== 200) throw new Error(`the key set’s address ${from} answers ${response.status}`)
-    const keys: JSONWebKeySet = JSON.parse(await response.text())
+    const answer = `${from} answers ${response.status} (${response.headers.get('content-type') ?? 'no media type'})`
+    if (response.status >= 500 || response.status === 429) throw new KeysUnavailable(`${answer} instead of a key set`)
+    if (response.status !== 200) throw new Error(`${answer} instead of a key set`)
+    const keys = parseKeySet(await response.text())
+    if (keys === null) throw new Error(`${answer}, which is not a key set`)
     return { find: createLocalJWKSet(keys), at, from }
   }
 
@@ -148,6 +149,15 @@ export function createSigningKeys({
   }
 }
 
+function parseKeySet(text: string): JSONWebKeySet | null {
+  try {
+    const keys: JSONWebKeySet = JSON.parse(text)
+    return keys
+  } catch {
+    return null
+  }
+}
+
 /** Returns the kind of search for new keys that an error justifies, or `null`. */
 function searchAfter(error: unknown): 'unknownKey' | 'badSignature' | null {
   if (error instanceof errors.JWKSNoMatchingKey) return 'unknownKey'
@@ -168,7 +178,11 @@ async function verifyWith(
     clockTolerance: toleranceS,
     currentDate: new Date(now),
   }
-  const claims = await withOneOf(find, jwt, options)
+  const claims = await withOneOf(find, jwt, options).catch((error: unknown) => {
+    if (error instanceof errors.JWTClaimValidationFailed && error.claim === 'iss')
+      error.message = `the token has iss ${JSON.stringify(error.payload.iss)}, expected ${String(options.issuer)}`
+    throw error
+  })
   if (claims.iat !== undefined && claims.iat > now / 1000 + toleranceS)
     throw new errors.JWTClaimValidationFailed('"iat" claim timestamp is in the future', claims, 'iat', 'check_failed')
   return claims

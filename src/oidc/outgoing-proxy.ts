@@ -5,9 +5,10 @@ type Environment = Readonly<Record<string, string | undefined>>
 
 /**
  * Returns the proxy for a URL, or `null` for a direct connection. `setting` is the value of `provider.proxy`. With
- * `env`, the environment decides by the rules of Go's and curl's: `HTTPS_PROXY` is for https URLs, `HTTP_PROXY` for http
- * URLs, `NO_PROXY` lists exceptions, and calls to loopback addresses never use a proxy. Throws if a variable is not the
- * URL of an http or https proxy.
+ * `env`, the environment decides as in Go programs: `HTTPS_PROXY` is for https URLs, `HTTP_PROXY` for http URLs,
+ * `NO_PROXY` lists exceptions, and calls to loopback addresses never use a proxy. (undici's `EnvHttpProxyAgent` also
+ * uses `HTTP_PROXY` for https URLs, and reads no ranges.) Throws if a variable is not the URL of an http or https proxy.
+ * @see https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config
  */
 export function proxyFor(url: URL, setting: string, environment: Environment): URL | null {
   if (setting === 'off') return null

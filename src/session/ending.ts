@@ -14,8 +14,8 @@ const MAX_LAST_ENDS = 1_000
 const MAX_REPLACED = 20_000
 /** For how long a failing removal of a record is retried. */
 const REMOVE_FOR_MS = 600_000
-/** For how long other processes may still use a session that a login has replaced. */
-const SUCCESSOR_NOTE_MS = 600_000
+/** For how long other processes may still use a session that a login has replaced or a local logout has ended. */
+const END_NOTE_MS = 600_000
 /** How long to wait for the notice of a session's end after its record was found missing. */
 const NOTICE_WITHIN_MS = 1_000
 
@@ -46,7 +46,7 @@ export interface Ending {
   /** Repeats the ends that the store may have lost in an outage that began at `outageStart` (`performance.now`). */
   repeatSince(outageStart: number): void
   hasSuccessor(id: string): boolean
-  wasRenewed(id: string): Promise<boolean>
+  notedReason(id: string): Promise<string | null>
   onEnd(listener: (id: string) => void): void
 }
 
@@ -77,14 +77,14 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
   }
 
   async function end({ id, endsAt }: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void> {
-    const isReplaced = reason === 'renewed' || reason === 'replaced'
-    if (isReplaced) replacedIds.set(id, true)
+    if (isReplacement(reason)) replacedIds.set(id, true)
     if (cache.hasEnded(id)) return
     forget(id)
     log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
     lastEnds.set(id, performance.now())
     // The note is written before the record is removed, because a replica that finds no record reads the note.
-    if (isReplaced) await store.setNote(successorNote(id), reason, SUCCESSOR_NOTE_MS).catch(() => {})
+    if (isReplacement(reason) || reason === 'local_logout')
+      await store.setNote(endNote(id), reason, END_NOTE_MS).catch(() => {})
     try {
       await remove(id, reason)
     } catch {
@@ -102,10 +102,10 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
     return removed
   }
 
-  async function wasRenewed(id: string): Promise<boolean> {
-    const reason = await store.getNote(successorNote(id)).catch(() => null)
-    if (reason !== null) replacedIds.set(id, true)
-    return reason === 'renewed'
+  async function notedReason(id: string): Promise<string | null> {
+    const reason = await store.getNote(endNote(id)).catch(() => null)
+    if (isReplacement(reason)) replacedIds.set(id, true)
+    return reason
   }
 
   return {
@@ -152,7 +152,7 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
       clearTimeout(missing.get(id))
       missing.delete(id)
       forget(id)
-      void wasRenewed(id)
+      void notedReason(id)
     },
 
     noteEvicted(id) {
@@ -167,13 +167,17 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
     },
 
     hasSuccessor: (id) => replacedIds.has(id),
-    wasRenewed,
+    notedReason,
     onEnd: (listener) => {
       listeners.push(listener)
     },
   }
 }
 
-function successorNote(id: string): string {
+function isReplacement(reason: string | null): boolean {
+  return reason === 'renewed' || reason === 'replaced'
+}
+
+function endNote(id: string): string {
   return JSON.stringify(['followed', id])
 }

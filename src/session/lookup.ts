@@ -45,7 +45,7 @@ export function createLookup(
     if (cache.hasEnded(ticket.id)) return null
     if (record === null) {
       // Checks for a successor before the response clears the cookie: the cookie may already hold its ticket.
-      await ending.wasRenewed(ticket.id)
+      await ending.notedReason(ticket.id)
       metrics.sessionCache.inc({ result: 'lost' })
       ending.noteMissing(ticket.id)
       return null

@@ -34,10 +34,10 @@ export interface Sessions {
   /** Returns whether a login in the same browser has replaced this session. The cookie may then be the successor's. */
   hasSuccessor(id: string): boolean
   /**
-   * Returns whether a login of the same user on any replica has replaced this session within the last ten minutes.
-   * Returns `false` if the store cannot be reached.
+   * Returns the reason why a session ended on any replica within the last ten minutes: `renewed`, `replaced` or
+   * `local_logout`. Returns `null` for any other reason, or if the store cannot be reached.
    */
-  wasRenewed(id: string): Promise<boolean>
+  notedReason(id: string): Promise<string | null>
   /** Ends a session by its id. Returns `false` if it does not exist. Rejects with `store_unavailable`. */
   endById(id: string, reason: EndReason): Promise<boolean>
   /** Returns the sessions of a user or of a provider session, oldest first. Rejects with `store_unavailable`. */
@@ -108,7 +108,7 @@ export function openSessions({ store, settings, log, metrics }: SessionsOptions)
     end: (session, reason) => ending.end(session, reason),
     endById: (id, reason) => ending.endById(id, reason),
     hasSuccessor: (id) => ending.hasSuccessor(id),
-    wasRenewed: (id) => ending.wasRenewed(id),
+    notedReason: (id) => ending.notedReason(id),
     onEnd: (listener) => {
       ending.onEnd(listener)
     },

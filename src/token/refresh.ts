@@ -155,10 +155,7 @@ export function createRefresher({ providers, store, sessions, log, metrics }: Re
     }
     const { session: renewed, saved } = await sessions.renew(session, change)
     if (renewed !== null) return { outcome: { type: 'refreshed', session: renewed }, keepLock: !saved }
-    // The session ended during the grant, so the new refresh token must be revoked. But if a new session has replaced
-    // this session, both may share one grant, and a revocation could end the grant for both:
-    // https://www.rfc-editor.org/rfc/rfc7009#section-2.1
-    if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(providers.of(session), tokens, log)
+    await revokeUnsaved({ providers, sessions, log }, session, tokens)
     return { outcome: { type: 'ended' }, keepLock: false }
   }
 
@@ -295,9 +292,26 @@ export function createRefresher({ providers, store, sessions, log, metrics }: Re
   }
 }
 
+/**
+ * Revokes the refresh token of a session that ended during a grant. Does not revoke it after a local logout, except with
+ * `revoke: local-too`, nor if a new session has replaced this session: both may share one grant, and a revocation could
+ * end the grant for both.
+ * @see https://www.rfc-editor.org/rfc/rfc7009#section-2.1
+ */
+async function revokeUnsaved(
+  { providers, sessions, log }: Pick<RedeemServices, 'providers' | 'sessions' | 'log'>,
+  session: Session,
+  tokens: TokenSet,
+): Promise<void> {
+  const provider = providers.of(session)
+  const reason = await sessions.notedReason(session.id)
+  const isLocal = reason === 'local_logout' && provider.settings.logout.revoke !== 'local-too'
+  if (reason !== 'renewed' && !isLocal) await revokeRefreshToken(provider, tokens, log)
+}
+
 interface RedeemServices {
   readonly providers: Providers
-  readonly sessions: Pick<Sessions, 'renew' | 'wasRenewed'>
+  readonly sessions: Pick<Sessions, 'renew' | 'notedReason'>
   readonly log: Log
   readonly takeLock: (session: Session) => Promise<LockOutcome>
 }
@@ -320,8 +334,7 @@ async function redeem(
     const { session: renewed, saved } = await sessions.renew(session, { tokens })
     keepLock = !saved
     if (renewed !== null) return
-    // `save` in `createRefresher` explains when the refresh token is revoked.
-    if (!(await sessions.wasRenewed(session.id))) await revokeRefreshToken(providers.of(session), tokens, log)
+    await revokeUnsaved({ providers, sessions, log }, session, tokens)
     throw new Error('the session has ended')
   }
 

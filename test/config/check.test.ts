@@ -535,6 +535,14 @@ await t.test('questionable configurations cause warnings', async (t) => {
   ])
 })
 
+await t.test('tolerating a missing nonce and no PKCE causes a warning, either alone does not', async (t) => {
+  const warningsFor = (tolerate: string): string[] =>
+    loadText(folder, configuration({ provider: `${issuer}, clientSecret: x, tolerate: [${tolerate}]` })).warnings
+  t.match(warningsFor('missing-nonce, no-pkce'), [/provider\.tolerate: .*only the state binds a code to the browser/])
+  for (const tolerate of ['missing-nonce', 'no-pkce', 'no-azp, scope-list, basic-unencoded'])
+    t.same(warningsFor(tolerate), [], tolerate)
+})
+
 await t.test('an issuer for all tenants causes a warning unless a route requires tid', async (t) => {
   const warningsFor = (url: string, more = ''): string[] =>
     loadText(folder, configuration({ provider: `issuer: "${url}", clientSecret: x`, more })).warnings

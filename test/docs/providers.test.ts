@@ -4,14 +4,17 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
 import { presets } from '../../src/config/presets/table.ts'
+import { createAuthority } from '../support/certificates.ts'
 import { asFile } from '../support/gateway.ts'
 
 const page = readFileSync(new URL('../../docs/providers.md', import.meta.url), 'utf8')
+const key = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  .privateKey.export({ type: 'pkcs8', format: 'pem' })
+  .toString()
 const env = {
   OIDC_CLIENT_SECRET: 'hush',
-  OIDC_PRIVATE_KEY: generateKeyPairSync('ec', { namedCurve: 'P-256' })
-    .privateKey.export({ type: 'pkcs8', format: 'pem' })
-    .toString(),
+  OIDC_PRIVATE_KEY: key,
+  OIDC_DECRYPTION_KEY: key,
   SESSION_KEY: Buffer.alloc(32, 7).toString('base64'),
 }
 const sections = page.split(/^(?=## )/m)
@@ -43,10 +46,15 @@ for (const preset of presets) {
 void t.test('examples outside the sections of providers load together with the required keys', async (t) => {
   const least = { publicUrl: 'https://orders.example.com', upstream: 'http://127.0.0.1:3000' }
   const provider = { issuer: 'https://login.example.com', clientId: 'orders', clientSecret: 'hush' }
+  const authority = createAuthority()
+  const { cert, key } = authority.issue(['orders'])
+  const folder = t.testdir({ certFile: cert, keyFile: key, caFile: authority.ca })
   for (const section of sections.filter((text) => !text.includes('<!-- preset: '))) {
     for (const example of examplesOf(section)) {
       const written: { provider?: object; providers?: object } = parse(
-        example.replace(/\$\{file:[^}]*\}/g, '${OIDC_PRIVATE_KEY}'),
+        example
+          .replace(/\$\{file:[^}]*\}/g, '${OIDC_PRIVATE_KEY}')
+          .replace(/\b(certFile|keyFile|caFile): [^\s,}]+/g, (_, name: string) => `${name}: ${folder}/${name}`),
       )
       // A manifest of Kubernetes beside an example is no configuration of the gateway.
       if (written.provider === undefined && written.providers === undefined) continue

@@ -27,6 +27,21 @@ const told = (denial: Denial, kind: RequestKind, route = compiled()): Told => {
   return rest
 }
 
+void t.test('with a login host, the login URL is there and leads back to the host of the request', (t) => {
+  const central = { ...settings, loginHost: 'https://auth.example.com' }
+  const login = (target: string): string =>
+    `https://auth.example.com/oauth2/login?redirect=${encodeURIComponent(origin + target)}`
+  const at = (kind: RequestKind, made = facts) =>
+    challenge({ reason: 'login-required' }, kind, made, compiled(), central)
+  t.equal(at('navigation').location, login('/orders?q=a%20b'))
+  t.equal(at('script').loginUrl, login('/page?tab=2'))
+  t.equal(at('script', factsOf({})).loginUrl, login('/'), 'a script without a page')
+  t.equal(challenge({ reason: 'upstream-login' }, 'script', facts, null, central).loginUrl, login('/page?tab=2'))
+  const own = challenge({ reason: 'login-required' }, 'navigation', facts, null, { ...settings, loginHost: origin })
+  t.equal(own.location, toTarget, 'at the login host itself, the target is a path')
+  t.end()
+})
+
 void t.test('login-required: a navigation is redirected, other kinds get the login URL', (t) => {
   const denial: Denial = { reason: 'login-required' }
   t.same(told(denial, 'navigation'), { status: 302, code: 'login_required', location: toTarget, clearSession: false })

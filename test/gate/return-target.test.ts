@@ -1,5 +1,5 @@
 import t from 'tap'
-import { returnTarget } from '../../src/gate/return-target.ts'
+import { returnTarget, startPageOf, targetAtLogin } from '../../src/gate/return-target.ts'
 import { openRedirects } from '../support/open-redirects.ts'
 import { origin } from './request.ts'
 
@@ -10,6 +10,36 @@ const safelyDecoded = (text: string): string => {
     return text
   }
 }
+
+void t.test('a return URL on another allowed origin keeps its origin', (t) => {
+  const isAllowed = (other: string): boolean => other === 'https://app1.example.com'
+  const rows: [target: string, kept: string | null][] = [
+    ['https://app1.example.com/a?b#c', 'https://app1.example.com/a?b#c'],
+    ['HTTPS://APP1.example.com:443', 'https://app1.example.com/'],
+    ['//app1.example.com/a', 'https://app1.example.com/a'],
+    [`${origin}/a`, '/a'],
+    ['/a', '/a'],
+    ['http://app1.example.com/', null],
+    ['https://app1.example.com:8443/', null],
+    ['https://app1.example.com//evil.example', null],
+    ['https://user@app1.example.com/', null],
+    ['https://app1.example.com\\@evil.example/', null],
+    ['https://app2.example.com/', null],
+    ['blob:https://app1.example.com/x', null],
+    ['javascript://app1.example.com/%0aalert(1)', null],
+  ]
+  for (const [target, kept] of rows) t.equal(returnTarget(target, origin, isAllowed), kept, target)
+  t.end()
+})
+
+void t.test('a target reads at the origin of the login as a URL, and on that origin as a path', (t) => {
+  t.equal(targetAtLogin('/a', 'https://app1.example.com', origin), 'https://app1.example.com/a')
+  t.equal(targetAtLogin('/a', origin, origin), '/a')
+  t.equal(targetAtLogin('https://app2.example.com/a', 'https://app1.example.com', origin), 'https://app2.example.com/a')
+  t.equal(startPageOf({ session: { cookie: { path: '/' } } }), '/')
+  t.equal(startPageOf({ session: { cookie: { path: '/app1' } } }), '/app1/')
+  t.end()
+})
 
 void t.test('a return URL on this origin keeps its query and fragment', (t) => {
   const rows: [target: string, kept: string][] = [

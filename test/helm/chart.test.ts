@@ -425,6 +425,18 @@ void t.test('the installation notes say what is still missing', async (t) => {
   for (const path of ['callback', 'backchannel', 'frontchannel'])
     t.match(complete, `https://orders.example.com/oauth2/logout/${path} as`)
   t.notMatch(complete, /is not set/)
+  const central = values({
+    config: {
+      publicUrl: ['https://auth.example.com', 'https://*.example.com'],
+      loginHost: 'https://auth.example.com',
+      session: { cookie: { domain: 'example.com' } },
+    },
+    ingress: { enabled: true },
+  })
+  const atLoginHost = await notes(central)
+  t.match(atLoginHost, 'Register https://auth.example.com/oauth2/callback at the provider')
+  t.notMatch(atLoginHost, 'Register https://*', 'the provider knows the login host alone')
+  t.match(atLoginHost, 'host: "*.example.com"', 'the Ingress covers all hosts')
   const bare = await notes({})
   t.match(bare, /config\.publicUrl is not set/)
   t.notMatch(bare, /[Vv]erdicts/)

@@ -103,6 +103,52 @@ void t.test('public URLs of one host name differ by their ports', (t) => {
   t.end()
 })
 
+void t.test('a wildcard is any one label, and an exact public URL wins over it', (t) => {
+  const origins = publicOriginsOf({
+    publicUrl: [
+      'https://auth.example.com:8443',
+      'https://*.example.com',
+      'https://*.apps.example.com:9443',
+      'https://shop.example.com',
+    ],
+    loginHost: 'https://auth.example.com:8443',
+  })
+  const rows: [string, string | null][] = [
+    ['a.example.com', 'https://a.example.com'],
+    ['A.Example.COM:443', 'https://a.example.com'],
+    ['xn--bcher-kva.example.com', 'https://xn--bcher-kva.example.com'],
+    ['a_b.example.com', 'https://a_b.example.com'],
+    ['shop.example.com', 'https://shop.example.com'],
+    ['auth.example.com:8443', 'https://auth.example.com:8443'],
+    ['auth.example.com', 'https://auth.example.com'],
+    ['x.apps.example.com:9443', 'https://x.apps.example.com:9443'],
+    ['x.apps.example.com', 'https://x.apps.example.com:9443'],
+    ['a.example.com:80', null],
+    ['a.example.com:8443', null],
+    ['example.com', null],
+    ['.example.com', null],
+    ['*.example.com', null],
+    ['a.b.example.com', null],
+    ['-.example.com', null],
+    ['a-.example.com', null],
+    ['a/.example.com', null],
+    ['a@b.example.com', null],
+    ['a b.example.com', null],
+    ['$&.example.com', null],
+    ['a.example.com.', null],
+    ['a.example.com.evil.example', null],
+    ['a.evilexample.com', null],
+    [`${'a'.repeat(64)}.example.com`, null],
+  ]
+  for (const [name, origin] of rows) t.equal(origins.find(name), origin, name)
+  t.ok(origins.has('https://a.example.com'))
+  for (const origin of ['http://a.example.com', 'https://x.apps.example.com', 'https://*.example.com', 'https://', ''])
+    t.notOk(origins.has(origin), origin)
+  t.equal(origins.fallback, 'https://auth.example.com:8443')
+  t.equal(publicOriginsOf({ publicUrl: ['https://*.a.b'], loginHost: 'https://x.a.b' }).fallback, 'https://x.a.b')
+  t.end()
+})
+
 void t.test('two Host headers, or none in HTTP/1.1, are a bad request', (t) => {
   t.match(readOrDeny({ headers: [host('orders.example.com'), host('orders.example.com')] }), { reason: 'malformed' })
   t.match(readOrDeny({ headers: [host('orders.example.com'), ['hOST', 'evil.example']] }), { reason: 'malformed' })

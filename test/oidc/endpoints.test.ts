@@ -74,7 +74,7 @@ void t.test('without a discovery document, ID tokens may have every asymmetric s
     .setProtectedHeader({ alg: 'HS256' })
     .sign(Buffer.from('secret'.padEnd(32, '-')))
   t.equal((await provider.login(other, {}, { id_token: symmetric })).answer.status, 502)
-  t.match(events('login_failed').at(-1)?.['cause'], /"alg"/)
+  t.match(events('login_failed').at(-1)?.['cause'], /signed with HS256/)
 })
 
 void t.test('single endpoints replace those of the discovery document', async (t) => {

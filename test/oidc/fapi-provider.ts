@@ -3,7 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { exportJWK, exportPKCS8, generateKeyPair, jwtVerify, SignJWT, type CryptoKey, type JWTPayload } from 'jose'
 import type { Test } from 'tap'
+import { parse } from 'yaml'
 import { createBrowser, type Browser } from '../support/browser.ts'
+import { documented } from '../support/documented.ts'
 import { createProofCheck, NonceError } from '../support/dpop.ts'
 import type { Answer } from '../support/exchange.ts'
 import { beginLogin } from '../support/sign-in.ts'
@@ -20,7 +22,7 @@ export type Bend = {
 }
 
 export type FapiProvider = Pick<ScriptedProvider, 'document' | 'issuer' | 'origin'> & {
-  /** The client's configuration at the gateway. */
+  /** The documented configuration, with the data of this client. */
   readonly client: object
   /** What the client did wrong. */
   readonly problems: string[]
@@ -33,6 +35,13 @@ export type FapiProvider = Pick<ScriptedProvider, 'document' | 'issuer' | 'origi
 
 export const CLIENT_ID = 'fapi-client'
 const KEY_ID = 'fapi-key'
+
+/** Returns the provider's section of the documented configuration for FAPI 2.0. */
+export const documentedProvider = (): object => {
+  const text = documented('tokens.md', 'yaml').find((block) => block.includes('dpop: on')) ?? ''
+  const { provider }: { provider: object } = parse(text)
+  return provider
+}
 
 type Code = { readonly parameters: URLSearchParams; readonly bend: Bend }
 
@@ -97,7 +106,7 @@ export const startFapiProvider = async (t: Test): Promise<FapiProvider> => {
       subject: CLIENT_ID,
       requiredClaims: ['exp', 'iat', 'jti'],
     })
-    requireThat([undefined, KEY_ID].includes(protectedHeader.kid), `the kid is ${String(protectedHeader.kid)}`)
+    requireThat(protectedHeader.kid === KEY_ID, `the kid is ${String(protectedHeader.kid)}`)
     requireThat(payload.aud === issuer, `the aud is ${JSON.stringify(payload.aud)}`)
     requireThat(Number(payload.exp) - Date.now() / 1000 < 600, 'the assertion is valid for more than ten minutes')
     requireThat(!assertions.has(payload.jti), 'the assertion was used before')
@@ -220,14 +229,12 @@ export const startFapiProvider = async (t: Test): Promise<FapiProvider> => {
     bindings,
     withoutNonce: () => withoutNonce,
     client: {
+      ...documentedProvider(),
       issuer,
       clientId: CLIENT_ID,
       clientSecret: null,
-      clientAuthentication: 'private_key_jwt',
       privateKey: await exportPKCS8(ofClient.privateKey),
       keyId: KEY_ID,
-      pushedAuthorization: 'on',
-      dpop: 'on',
       userinfo: true,
     },
     async login(gateway, bend = {}) {

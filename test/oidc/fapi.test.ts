@@ -4,7 +4,7 @@ import { createBrowser } from '../support/browser.ts'
 import { startApplication } from '../support/application.ts'
 import { createProofCheck, NonceError } from '../support/dpop.ts'
 import { startGateway, type Running } from '../support/gateway.ts'
-import { CLIENT_ID, startFapiProvider, type Bend, type FapiProvider } from './fapi-provider.ts'
+import { CLIENT_ID, documentedProvider, startFapiProvider, type Bend, type FapiProvider } from './fapi-provider.ts'
 
 const script = { kind: 'script' } as const
 
@@ -88,20 +88,20 @@ void t.test('discovery-issuer-mismatch', async (t) => {
 
 void t.test('oidc-provider accepts the gateway under its FAPI 2.0 profile', async (t) => {
   const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true })
+  const { issuer: _issuer, clientId: _clientId, ...documented }: Record<string, unknown> = { ...documentedProvider() }
   const { url, idp, upstream } = await startGateway(t, {
     config: {
       provider: {
+        ...documented,
         clientSecret: null,
-        clientAuthentication: 'private_key_jwt',
         privateKey: await exportPKCS8(privateKey),
-        pushedAuthorization: 'on',
-        dpop: 'on',
+        keyId: 'fapi-key',
         userinfo: true,
       },
     },
     client: {
       clientSecret: undefined,
-      jwks: { keys: [{ ...(await exportJWK(publicKey)), use: 'sig', alg: 'ES256' }] },
+      jwks: { keys: [{ ...(await exportJWK(publicKey)), kid: 'fapi-key', use: 'sig', alg: 'ES256' }] },
       idTokenSigningAlgorithm: 'ES256',
       dpopBound: true,
     },

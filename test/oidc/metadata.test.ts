@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { generateKeyPair, SignJWT } from 'jose'
 import t, { type Test } from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
+import { startUpstream } from '../../src/demo/upstream.ts'
 import { openProvider } from '../../src/oidc/provider.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { openLog } from '../../src/telemetry/log.ts'
@@ -15,6 +17,10 @@ import { eventually } from '../support/eventually.ts'
 
 const METADATA = '/.well-known/openid-configuration'
 
+/** Gateways with a scripted provider do not use this provider. */
+const shared = { idp: await startIdp(), upstream: await startUpstream() }
+t.teardown(async () => Promise.all([shared.idp.close(), shared.upstream.close()]))
+
 /** A gateway in front of a bent provider. */
 const gatewayFor = async (
   t: Test,
@@ -22,7 +28,7 @@ const gatewayFor = async (
   config: Record<string, unknown> = {},
 ): Promise<Running> => {
   const { provider: keys, ...others } = config
-  return startGateway(t, { config: { ...others, provider: { issuer: provider.issuer, ...Object(keys) } } })
+  return startGateway(t, { ...shared, config: { ...others, provider: { issuer: provider.issuer, ...Object(keys) } } })
 }
 
 const start = async (

@@ -208,6 +208,22 @@ void t.test('a logout during a refresh stands, and the new refresh token is revo
   t.match(events('session_ended'), [{ reason: 'logout' }])
 })
 
+void t.test('a local logout during a refresh revokes the new refresh token only with local-too', async (t) => {
+  for (const revoke of [true, 'local-too']) {
+    const { call, idp, browser, url } = await loggedIn(t, { config: { provider: { logout: { revoke } } } })
+    idp.fail('token', { delay: 400 })
+    idp.fail('revocation', { status: 500, times: 1 })
+    moveClock(t, 101_000)
+    const waiting = call()
+    await eventually(() => idp.tokenRequests === 2)
+    t.equal((await browser.post(`${url}/oauth2/logout/local`, '', script)).status, 204)
+    t.equal((await waiting).status, 401)
+    if (revoke === true) await new Promise((resolve) => setTimeout(resolve, 100))
+    else await eventually(() => idp.revocations === 2)
+    t.equal(idp.revocations, revoke === true ? 0 : 2)
+  }
+})
+
 void t.test('the metrics count refreshes by outcome and cause', async (t) => {
   const { browser, url, idp, call, gateway } = await loggedIn(t, { config: { admin: { listen: '127.0.0.1:0' } } })
   await browser.post(`${url}/oauth2/session/refresh`, '', script)

@@ -98,7 +98,8 @@ const logout = group('What a logout does at the provider.', {
 })
 
 const clientCertificate = group(
-  'The client certificate for mutual TLS with the provider (RFC 8705). The gateway uses the `mtls_endpoint_aliases`.',
+  'The client certificate for mutual TLS with the provider (RFC 8705). The gateway uses the `mtls_endpoint_aliases` of ' +
+    'the discovery document, and reloads both files when they change.',
   {
     certFile: leaf(file('certificate'), {
       default: undefined,
@@ -132,8 +133,8 @@ export const provider = group('The OpenID provider that users log in at, and how
   browserIssuerUrl: leaf(origin, {
     default: null,
     description:
-      'The origin at which browsers reach the provider, if the discovery document names an internal one. The gateway ' +
-      'replaces the origin of the authorization and end session endpoints with it.',
+      'The origin at which browsers reach the provider, if the discovery document names an internal one. It replaces ' +
+      'the origin of the authorization and end session endpoints.',
   }),
   metadataAge: leaf(duration({ timer: true }), {
     default: '12h',
@@ -143,8 +144,8 @@ export const provider = group('The OpenID provider that users log in at, and how
     default: 'env',
     secret: 'password',
     description:
-      'The proxy for requests to the provider: a URL, `off`, or `env` for the one that `HTTPS_PROXY`, `HTTP_PROXY` and ' +
-      '`NO_PROXY` name.',
+      'The proxy for requests to the provider: a URL, which may have credentials, `off`, or `env` for the one that ' +
+      '`HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` name. Requests to applications use no proxy.',
   }),
   clockTolerance: leaf(duration({ min: 0 }), {
     default: '2m',
@@ -165,8 +166,8 @@ export const provider = group('The OpenID provider that users log in at, and how
     default: 'auto',
     description:
       'How the gateway authenticates to the provider. `auto` selects `private_key_jwt` if `privateKey` or ' +
-      '`clientAssertionFile` is set, otherwise `client_secret_post` if the provider supports it, otherwise ' +
-      '`client_secret_basic`. `none` makes the gateway a public client.',
+      '`clientAssertionFile` is set, `tls_client_auth` if only `clientCertificate` is set, otherwise ' +
+      '`client_secret_post` if the provider supports it, otherwise `client_secret_basic`. `none` makes the gateway a public client.',
   }),
   privateKey: leaf(privateKey('sign'), {
     default: null,
@@ -271,7 +272,9 @@ export const provider = group('The OpenID provider that users log in at, and how
   }),
   allowHttp: leaf(flag, {
     default: false,
-    description: 'Allows an http issuer on a host other than loopback. Tokens and secrets then travel unencrypted.',
+    description:
+      'Allows plain http for the issuer, the discovery document and the endpoints on hosts other than loopback. Tokens ' +
+      'and secrets then travel unencrypted.',
   }),
   timeout: leaf(duration({ min: 1, timer: true }), {
     default: '10s',

@@ -58,8 +58,7 @@ function withResources(adapter: AdapterFactory, settings: IdpSettings): AdapterF
   }
 }
 
-function socketOf(ctx: KoaContextWithOIDC): TLSSocket | null {
-  const { socket } = ctx
+function socketOf({ socket }: KoaContextWithOIDC): TLSSocket | null {
   return socket instanceof TLSSocket ? socket : null
 }
 

@@ -16,7 +16,7 @@ export interface CookieNames {
 
 /**
  * Returns the names of the cookies, with the `__Host-` or `__Secure-` prefix that browsers enforce. `all` has the names
- * with every prefix, because a gateway under another path of the same host may use another prefix, and its cookies must
+ * with both prefixes, because a gateway under another path of the same host may use the other one, and its cookies must
  * not reach the application either.
  */
 export function cookieNames({ session: { cookie }, publicUrl }: Pick<Config, 'session' | 'publicUrl'>): CookieNames {
@@ -24,8 +24,8 @@ export function cookieNames({ session: { cookie }, publicUrl }: Pick<Config, 'se
   const logins = Array.from({ length: LOGIN_SLOTS }, (_, slot) => `${session}-login-${slot}`)
   const [tries, cleared, signedOut] = [`${session}-tries`, `${session}-cleared`, `${session}-signed-out`]
   const own = [session, tries, cleared, signedOut, ...logins]
-  const bare = own.map((name) => name.replace(PREFIX, ''))
-  const all = new Set(['', '__Host-', '__Secure-'].flatMap((prefix) => bare.map((name) => prefix + name)))
+  const prefixes = PREFIX.test(session) ? ['__Host-', '__Secure-'] : ['']
+  const all = new Set(prefixes.flatMap((prefix) => own.map((name) => prefix + name.replace(PREFIX, ''))))
   return { session, logins, tries, cleared, signedOut, all }
 }
 

@@ -87,6 +87,8 @@ export const login: Endpoint = (services) => async (request, reply) => {
   const prompt = parameters.get('prompt') ?? undefined
   const wasSignedOut = services.cookies.wasSignedOut(cookie) || parameters.has(CHOOSE_ACCOUNT)
   const chooseAccount = wasSignedOut && prompt === undefined
+  // A login with `prompt=none` asks the user nothing, so the next one still has to.
+  const answersQuestion = services.cookies.wasSignedOut(cookie) && prompt?.split(' ').includes('none') !== true
   const { url, setCookie } = await beginLogin(services, context, {
     provider,
     target: actualTarget,
@@ -104,11 +106,14 @@ export const login: Endpoint = (services) => async (request, reply) => {
     scope: parameters.get('scope') ?? undefined,
     claims: parameters.get('claims') ?? undefined,
     parameters: passedOn(parameters, loginParameters),
+  }).catch((error: unknown) => {
+    // Otherwise a provider that refuses the question in a pushed request would refuse every login.
+    if (answersQuestion && error instanceof Fault && error.code === 'login_failed')
+      reply.header('set-cookie', services.cookies.clearSignedOut())
+    throw error
   })
   reply.header('set-cookie', setCookie).header('cache-control', 'no-store')
-  // A login with `prompt=none` asks the user nothing, so the next one still has to.
-  if (services.cookies.wasSignedOut(cookie) && prompt?.split(' ').includes('none') !== true)
-    reply.header('set-cookie', services.cookies.clearSignedOut())
+  if (answersQuestion) reply.header('set-cookie', services.cookies.clearSignedOut())
   context.verdict = 'login'
   const browser = request.headers['sec-fetch-mode'] !== undefined && !parameters.has(FRAGMENT_KEPT)
   if (browser && !inFrame) {

@@ -64,6 +64,8 @@ export function repeatLogin(
   request.log.info({ event: 'login_begun_anew', id: request.id, problem, tries }, 'a callback could not be used')
   const url = loginUrlOf(services, facts, state)
   url.searchParams.set(TRIES, String(tries))
+  // The link of an error page does not ask again, because the provider may have refused the question.
+  if (state.chooseAccount === true) url.searchParams.set(CHOOSE_ACCOUNT, '1')
   if (afterRefusal) url.searchParams.set(AFTER_REFUSAL, '1')
   return reply
     .header('cache-control', 'no-store')
@@ -90,7 +92,6 @@ export function loginUrlOf(services: Services, facts: Facts, state: LoginState |
   if (maxAge !== null) url.searchParams.set('max_age', String(maxAge))
   if (scope !== undefined) url.searchParams.set('scope', scope)
   if (claims !== undefined) url.searchParams.set('claims', claims)
-  if (state.chooseAccount === true) url.searchParams.set(CHOOSE_ACCOUNT, '1')
   for (const [name, value] of Object.entries(state.parameters ?? {})) url.searchParams.set(name, value)
   return url
 }

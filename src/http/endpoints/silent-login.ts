@@ -39,7 +39,9 @@ export const silent: Endpoint = (services) => async (request, reply) => {
   }
   // A script cannot follow the redirect to another origin.
   if (['script', 'websocket'].includes(kindOf(request, config))) return sendOutcome(services, request, reply, 'error')
-  if (config.loginHost !== null && config.loginHost !== origin && !parameters.has('from')) {
+  if (config.loginHost !== null && config.loginHost !== origin) {
+    // A proxy in front that replaces the Host would cause a loop of redirects.
+    if (parameters.has('from')) return sendOutcome(services, request, reply, 'error')
     parameters.set('from', origin)
     const url = `${config.loginHost}${config.basePath}/silent?${parameters.toString()}`
     return reply.header('cache-control', 'no-store').redirect(url, 302)

@@ -48,7 +48,7 @@ export interface ExchangeServices {
 type Forward = Extract<Verdict, { type: 'forward' }>
 type Options = Dispatcher.DispatchOptions & { readonly headers: string[] }
 
-/** What the upstream's response has already repeated the request with. Each happens once. */
+/** Why the request is a repetition: with a new token, with the upstream's nonce, or with both. Each happens once. */
 interface Repeated {
   readonly withToken: boolean
   readonly withNonce: boolean
@@ -249,7 +249,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (transferEncoding !== null && !isPlainCoding(transferEncoding))
       throw unusable(new Error(`the response has a transfer coding other than chunked: ${printable(transferEncoding)}`))
     const concernsLogin = location !== null || authenticate.length > 0
-    if (concernsLogin && this.#answerInstead({ status, location, authenticate }, waited)) return
+    if (concernsLogin && this.#answerInstead({ status, location, authenticate, dpopNonce }, waited)) return
     if (this.#isUploading()) headers.push('Connection', 'close')
     if (status === 204) dropLength(headers)
     this.response.writeHead(status, statusText(status, phrase), headers)
@@ -260,7 +260,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   }
 
   /** Answers in place of the upstream, or sends the request again, if the upstream's response requires a login. */
-  #answerInstead(answer: UpstreamAnswer, waited: number): boolean {
+  #answerInstead(answer: UpstreamAnswer & { readonly dpopNonce: string | null }, waited: number): boolean {
     const { config, loginRedirects } = this.#services
     const { route, session } = this.#verdict
     const kind = kindOf(this.#request, config)
@@ -273,7 +273,8 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
         this.#deny(found.denial)
         return true
       case 'use-nonce':
-        if (this.#verdict.proofKey === null || this.#repeated.withNonce || !this.#mayRepeat()) return false
+        if (answer.dpopNonce === null || this.#verdict.proofKey === null) return false
+        if (this.#repeated.withNonce || !this.#mayRepeat()) return false
         this.#dismiss(answer.status, waited)
         this.#repeat(this.#verdict, { ...this.#repeated, withNonce: true })
         return true

@@ -3,10 +3,10 @@ import {
   markRouteSource,
   type Migration,
   put,
+  putEndpoint,
   putMetadataUrl,
   putSessionKey,
   remark,
-  secretVariable,
   secretVariableFor,
 } from '../migration.ts'
 import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
@@ -30,8 +30,7 @@ const LOGIN_STATE = 'each login has a sealed state bound to one small cookie; no
 
 function endpoint(name: string): Rule {
   return becomes(`provider.endpoints.${name}`, (setting, migration) => {
-    put(migration, `provider.endpoints.${name}`, literal(textOf(setting)), setting)
-    allowPlainHttp(migration, textOf(setting), setting)
+    putEndpoint(migration, name, setting)
   })
 }
 
@@ -245,11 +244,9 @@ export const modAuthOpenidc: Rules = {
   OIDCHTTPTimeoutShort: noEquivalent('provider.timeout applies to every call'),
   OIDCOutgoingProxy: becomes('provider.proxy', (setting, migration) => {
     const [address = '', credentials] = argumentsOf(setting)
-    const login =
-      credentials === undefined
-        ? ''
-        : `${secretVariable(migration, 'PROXY_LOGIN', `the user:password of ${setting.key}`)}@`
-    put(migration, 'provider.proxy', `http://${login}${literal(address.replace(/^http:\/\//, ''))}`, setting)
+    put(migration, 'provider.proxy', literal(address.includes('://') ? address : `http://${address}`), setting)
+    if (credentials !== undefined)
+      remark(migration, 'todo', setting, 'add the credentials: http://user:password@host:port, with a variable')
   }),
   OIDCPassCookies: noEquivalent("the browser's cookies are not sent to the provider", 'builtin'),
 

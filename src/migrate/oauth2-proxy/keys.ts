@@ -1,4 +1,4 @@
-import { has, markRouteSource, put, putSessionKey, remark, secretVariableFor } from '../migration.ts'
+import { has, markRouteSource, put, putEndpoint, putSessionKey, remark, secretVariableFor } from '../migration.ts'
 import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
 import { duration, flagOf, goDuration, listenAddress, listOf, literal, textOf } from '../setting.ts'
 import { bearer, closedUntilDecided, providerType, tenants } from './access.ts'
@@ -7,7 +7,7 @@ import { identity, responseIdentity, tokens } from './headers.ts'
 import { withoutOpenId } from './provider.ts'
 import { apiRoutes, openRoutes, preflight } from './routes.ts'
 
-const ENDPOINT = 'as before, only with skip_oidc_discovery if the provider has a discovery document'
+const BY_DISCOVERY = "the endpoints and keys come from the provider's discovery document; nothing to set"
 const LOGS = 'logs are JSON lines on stdout: set log.level, and leave files, formats and rotation to the log collector'
 const PAGES = 'the gateway has its own pages: set pages.title, pages.logo and pages.texts'
 const HEALTH = 'health is on the admin listener: GET /livez and GET /readyz at admin.listen, never on the public port'
@@ -30,6 +30,19 @@ function parameter(name: string, note = ''): Rule {
     },
     note,
   )
+}
+
+/** Creates a rule for an endpoint, which oauth2-proxy uses only if it discovers nothing. */
+function endpoint(name: string): Rule {
+  return {
+    target: `provider.endpoints.${name}`,
+    note: 'with skip_oidc_discovery',
+    apply(setting, migration) {
+      const skipped = migration.effective.get('skip_oidc_discovery')
+      if (skipped !== undefined && flagOf(skipped) === true) putEndpoint(migration, name, setting, skipped)
+      else remark(migration, 'builtin', setting, BY_DISCOVERY)
+    },
+  }
 }
 
 const scopes = becomes('provider.scopes', (setting, migration) => {
@@ -174,16 +187,19 @@ export const oauth2Proxy: Rules = {
     else remark(migration, 'security', setting, 'PKCE is always S256 here, never plain')
   }),
   force_code_challenge_method: noEquivalent('PKCE with S256 is part of every login', 'builtin'),
-  login_url: combined('provider.endpoints', ENDPOINT),
-  redeem_url: combined('provider.endpoints', ENDPOINT),
-  profile_url: combined('provider.endpoints', ENDPOINT),
+  login_url: endpoint('authorization'),
+  redeem_url: endpoint('token'),
+  profile_url: endpoint('userinfo'),
   validate_url: noEquivalent('access tokens are not sent to a URL to be validated'),
-  oidc_jwks_url: combined('provider.endpoints', ENDPOINT),
+  oidc_jwks_url: endpoint('jwks'),
   oidc_public_key_files: noEquivalent('the keys come from a URL: set provider.endpoints.jwks'),
-  skip_oidc_discovery: combined(
-    'provider.endpoints',
-    'nothing is discovered if login_url, redeem_url and oidc_jwks_url are given',
-  ),
+  skip_oidc_discovery: {
+    target: 'provider.endpoints',
+    note: 'the gateway reads no discovery document if authorization, token and jwks are set',
+    apply(setting, migration) {
+      if (flagOf(setting) === false) remark(migration, 'builtin', setting, BY_DISCOVERY)
+    },
+  },
   oidc_enabled_signing_algs: noEquivalent(
     'signatures are checked with the keys and the algorithm that the provider announces',
   ),

@@ -32,13 +32,6 @@ const ISSUERS: Readonly<Record<string, string>> = {
 }
 const ENTRA = new Set(['azure', 'entra-id'])
 const OAUTH_ONLY = new Set(['facebook', 'digitalocean', 'sourcehut', 'nextcloud'])
-const ENDPOINTS: Readonly<Record<string, string>> = {
-  login_url: 'authorization',
-  redeem_url: 'token',
-  profile_url: 'userinfo',
-  oidc_jwks_url: 'jwks',
-}
-
 const PRESETS_WITHOUT_OPENID = new Set(['github', 'gitea', 'bitbucket'])
 
 export function withoutOpenId(kind: string): boolean {
@@ -71,7 +64,6 @@ export function migrateProvider(migration: Migration): void {
     return putMissingClient(migration)
   }
   migrateIssuer(migration, kind)
-  migrateEndpoints(migration)
   const issuer = partAt(migration, 'provider.issuer')?.value
   const preset = Object.hasOwn(PRESETS, kind) ? PRESETS[kind] : undefined
   const isRecognized =
@@ -123,34 +115,6 @@ function migrateIssuer(migration: Migration, kind: string): void {
 function issuerOfLoginUrl(kind: string, url: string): string | null {
   if (kind !== 'keycloak') return null
   return /^(.+\/realms\/[^/]+)\/protocol\/openid-connect\/auth$/.exec(url)?.[1] ?? null
-}
-
-/** These keys have an effect only with `skip_oidc_discovery`. */
-function migrateEndpoints(migration: Migration): void {
-  const skip = migration.effective.get('skip_oidc_discovery')
-  const isSkipped = skip !== undefined && flagOf(skip) === true
-  for (const [key, name] of Object.entries(ENDPOINTS)) {
-    const setting = migration.effective.get(key)
-    if (setting === undefined || textOf(setting) === '' || migration.handled.has(setting)) continue
-    if (!isSkipped) {
-      remark(migration, 'builtin', setting, 'the discovery document has this endpoint, as before')
-      continue
-    }
-    put(migration, `provider.endpoints.${name}`, literal(textOf(setting)), setting)
-    allowPlainHttp(migration, textOf(setting), setting)
-  }
-  if (skip === undefined) return
-  const isComplete = ['authorization', 'token', 'jwks'].every((name) => has(migration, `provider.endpoints.${name}`))
-  if (!isSkipped) remark(migration, 'builtin', skip, 'it is off: the gateway reads the discovery document')
-  else if (isComplete) migration.handled.add(skip)
-  else {
-    remark(
-      migration,
-      'differs',
-      skip,
-      'the gateway reads the discovery document unless authorization, token and jwks are set under provider.endpoints',
-    )
-  }
 }
 
 function putMissingClient(migration: Migration): void {

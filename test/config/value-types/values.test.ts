@@ -187,6 +187,22 @@ const taken: [string, [unknown, unknown][]][] = [
     ],
   ],
   [
+    'provider.logout.url',
+    [
+      '{end_session_endpoint}?client_id={client_id}&logout_uri={post_logout_redirect_uri}',
+      '{end_session_endpoint}',
+      'https://login.example.com/v2/logout?federated&to={post_logout_redirect_uri}&h={id_token_hint}&s=a{state}',
+    ].map((url): [string, string] => [url, url]),
+  ],
+  [
+    'provider.logout.revoke',
+    [
+      [true, 'true'],
+      [false, 'false'],
+      ['local-too', 'local-too'],
+    ],
+  ],
+  [
     'provider.timeout',
     [
       ['500s', 500_000],
@@ -398,6 +414,29 @@ await t.test('each written value becomes its typed value', async (t) => {
 })
 
 const bad: [string, RegExp, unknown[]][] = [
+  [
+    'provider.logout.url',
+    /^must be a URL such as https:\/\/login/,
+    [
+      'ftp://login.example.com/logout',
+      'javascript:alert(1)',
+      '/logout?client_id={client_id}',
+      'https://login.example.com/{client_id}',
+      'https://{client_id}.example.com/logout',
+      'https://login.example.com/logout?x={client-id}',
+      'https://login.example.com/logout?x={tenant}',
+      'https://login.example.com/logout?x={state',
+      'https://login.example.com/logout?x={}',
+      'https://login.example.com/logout?to={end_session_endpoint}',
+      '{end_session_endpoint}/more?x={state}',
+      '{end_session_endpoint}{state}',
+      'https://user:pass@login.example.com/logout',
+      'https://login.example.com/logout#x',
+      'https://login.example.com/a b',
+      5,
+    ],
+  ],
+  ['provider.loginParameters', /^must be the name of a query parameter/, [['a=b'], ['a b'], ['']]],
   [
     'listen',
     /^must be an address/,

@@ -81,6 +81,33 @@ void t.test('the question survives the fragment page and a login that starts aga
   t.equal(new URL(second.headers.location ?? '').searchParams.get('prompt'), 'select_account')
 })
 
+void t.test('a provider that refuses the question is asked for a login without it next', async (t) => {
+  const { url, browser } = await loggedOut(t)
+  const authorization = await beginLogin(browser, url, { redirect: '/orders' })
+  t.equal(authorization.searchParams.get('prompt'), 'select_account')
+  const callback = new URL(`${url}/oauth2/callback`)
+  const state = authorization.searchParams.get('state') ?? ''
+  callback.search = new URLSearchParams({ error: 'invalid_request', state }).toString()
+  const page = await browser.get(callback.href)
+  t.equal(page.status, 400)
+  const [, link = ''] = /href="([^"]+\/login[^"]*)"/.exec(page.body) ?? []
+  t.notMatch((await browser.get(link, plainPage)).headers.location, 'select_account')
+})
+
+void t.test('a provider that refuses the question in a pushed request refuses only one login', async (t) => {
+  const provider = await startScriptedProvider(t)
+  provider.document['pushed_authorization_request_endpoint'] = `${provider.origin}/par`
+  provider.paths.set('/par', (_request, response) => {
+    response.writeHead(400, { 'content-type': 'application/json' }).end('{"error":"invalid_request"}')
+  })
+  const { url } = await startGateway(t, { config: { provider: { issuer: provider.issuer } } })
+  const browser = createBrowser()
+  await browser.get(`${url}/oauth2/logout`, { from: `${url}/` })
+  t.equal(browser.cookies.get(url, 'gatehouse-signed-out'), '1')
+  t.equal((await browser.get(`${url}/oauth2/login`)).status, 502)
+  t.equal(browser.cookies.get(url, 'gatehouse-signed-out'), null)
+})
+
 void t.test('a logout that ended at the provider asks nothing at the next login', async (t) => {
   const { url, browser } = await loggedIn(t)
   const { answer } = await browser.follow(await browser.get(`${url}/oauth2/logout`, { from: `${url}/` }))

@@ -114,6 +114,7 @@ const ADDRESSES = [
   ['GET', 'logout'],
   ['POST', 'logout'],
   ['GET', 'logout/callback'],
+  ['GET', 'logout/form'],
   ['POST', 'logout/local'],
   ['GET', 'logout/frontchannel'],
   ['POST', 'logout/backchannel'],
