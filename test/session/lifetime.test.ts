@@ -1,5 +1,11 @@
 import t from 'tap'
-import { absoluteEnd, claimsEndAfterFailure, endReasonOf, timeoutAt, type SessionPolicy } from '../../src/session/lifetime.ts'
+import {
+  absoluteEnd,
+  claimsEndAfterFailure,
+  endReasonOf,
+  timeoutAt,
+  type SessionPolicy,
+} from '../../src/session/lifetime.ts'
 import { sampleSession } from './sample.ts'
 
 const policy: SessionPolicy = { lifetime: 3_600_000, idleTimeout: 600_000, endWithIdToken: false }
