@@ -166,20 +166,41 @@ export function putMissingClientSecret(migration: Migration): void {
 /** Sets an endpoint of the provider. `others` are further settings that it comes from. */
 export function putEndpoint(migration: Migration, name: string, setting: Setting, ...others: Setting[]): void {
   put(migration, `provider.endpoints.${name}`, literal(textOf(setting)), setting, ...others)
-  if (!has(migration, 'provider.allowHttp')) allowPlainHttp(migration, textOf(setting), setting)
+  allowPlainHttp(migration, textOf(setting), setting)
 }
 
 /** Sets `provider.allowHttp` if a URL of the provider is plain http, unless the host is this machine. */
 export function allowPlainHttp(migration: Migration, url: string, setting: Setting): void {
   if (!url.startsWith('http:') || !URL.canParse(url)) return
   if (/^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(url).hostname)) return
+  const isRemarked = has(migration, 'provider.allowHttp')
   put(migration, 'provider.allowHttp', true, setting)
+  if (isRemarked) return
   remark(
     migration,
     'security',
     setting,
     'the provider is plain http: tokens and the client secret are sent unencrypted, as before (provider.allowHttp)',
   )
+}
+
+/**
+ * Sets `provider.issuer` to the issuer whose discovery document has this URL. If `issuer` names another one, or the URL is
+ * not below an issuer, `provider.metadataUrl` is set as well.
+ */
+export function putMetadataUrl(migration: Migration, setting: Setting, issuer?: Setting): void {
+  const url = textOf(setting)
+  const [, below] = /^([^?#]+)\/\.well-known\/openid-configuration$/.exec(url) ?? []
+  const guess = url.replace(/\/\.well-known\/.*$/, '').replace(/[?#].*$/, '')
+  const named = issuer === undefined ? null : textOf(issuer)
+  const found = named ?? below ?? guess
+  put(migration, 'provider.issuer', literal(found), setting)
+  allowPlainHttp(migration, found, setting)
+  if (below !== undefined && (named === null || named.replace(/\/$/, '') === below)) return
+  put(migration, 'provider.metadataUrl', literal(url), setting)
+  allowPlainHttp(migration, url, setting)
+  if (named === null)
+    remark(migration, 'todo', setting, 'set provider.issuer exactly as the discovery document spells it')
 }
 
 /** Requires one of these values of a claim on all routes, in addition to earlier requirements. */

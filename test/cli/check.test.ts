@@ -55,6 +55,22 @@ routes:
   )
 })
 
+void t.test('check prints the preset that the issuer identifies, and the values of the preset', async (t) => {
+  const withIssuer = least.replace('https://login.example.com', 'https://accounts.google.com')
+  const { status, stdout } = await runProgram(t, ['check', '--config', write('preset.yaml', withIssuer)])
+  t.equal(status, 0)
+  const { provider }: { provider: object } = parse(stdout)
+  t.match(provider, {
+    preset: 'google',
+    scopes: ['openid', 'profile', 'email'],
+    authorizationParameters: { access_type: 'offline', prompt: 'consent' },
+  })
+  const misspelled = least.replace('clientId', 'preset: gogle, clientId')
+  const refused = await runProgram(t, ['check', '--config', write('misspelled.yaml', misspelled)])
+  t.equal(refused.status, 2)
+  t.match(refused.stderr, /provider\.preset[^]*did you mean google\?/)
+})
+
 void t.test('the output of check is a valid configuration once the secrets are filled in', async (t) => {
   const { stdout } = await runProgram(t, ['check', '--config', write('first.yaml', least)])
   const filled = stdout.replace('clientSecret: "********"', 'clientSecret: hush').replace('- "********"', `- ${key}`)

@@ -4,6 +4,7 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
 import { presets } from '../../src/config/presets/table.ts'
+import { createAuthority } from '../support/certificates.ts'
 import { asFile } from '../support/gateway.ts'
 
 const page = readFileSync(new URL('../../docs/providers.md', import.meta.url), 'utf8')
@@ -45,9 +46,18 @@ for (const preset of presets) {
 void t.test('examples outside the sections of providers load together with the required keys', async (t) => {
   const least = { publicUrl: 'https://orders.example.com', upstream: 'http://127.0.0.1:3000' }
   const provider = { issuer: 'https://login.example.com', clientId: 'orders', clientSecret: 'hush' }
+  const authority = createAuthority()
+  const { cert, key } = authority.issue(['orders'])
+  const folder = t.testdir({ certFile: cert, keyFile: key, caFile: authority.ca })
   for (const section of sections.filter((text) => !text.includes('<!-- preset: '))) {
     for (const example of examplesOf(section)) {
-      const written: { provider?: object; providers?: object } = parse(example)
+      const written: { provider?: object; providers?: object } = parse(
+        example
+          .replace(/\$\{file:[^}]*\}/g, '${OIDC_PRIVATE_KEY}')
+          .replace(/\b(certFile|keyFile|caFile): [^\s,}]+/g, (_, name: string) => `${name}: ${folder}/${name}`),
+      )
+      // A manifest of Kubernetes beside an example is no configuration of the gateway.
+      if (written.provider === undefined && written.providers === undefined) continue
       const file = asFile(t, {
         ...least,
         ...written,

@@ -152,10 +152,8 @@ void t.test('oauth2-proxy: only paths that a route can express exactly become pu
 
 void t.test('oauth2-proxy: groups of Google are read from Cloud Identity', async (t) => {
   const { config, stderr } = run('oauth2-proxy-google.cfg')
-  t.match(config.provider, {
-    groupsFrom: 'google',
-    scopes: ['openid', 'email', 'profile', 'https://www.googleapis.com/auth/cloud-identity.groups.readonly'],
-  })
+  t.equal(config.provider['groupsFrom'], 'google')
+  t.equal(config.provider['scopes'], undefined, 'the preset and groupsFrom have the scopes')
   t.match(stderr, /google_groups: groups are read from Cloud Identity with the token of the user/)
 })
 

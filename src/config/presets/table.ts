@@ -197,7 +197,7 @@ export const presets: readonly Preset[] = [
     title: 'ZITADEL',
     note:
       'ID tokens have roles, names and e-mail addresses only if the application says so. Roles are the keys of an ' +
-      'object, and a rule compares these keys.',
+      'object, which has the organizations of each role.',
     hosts: /^(?:[a-z0-9-]+\.)+zitadel\.cloud$/,
     tokenPath: /^\/oauth\/v2\/token$/,
     groupClaim: 'urn:zitadel:iam:org:project:roles',
@@ -309,7 +309,6 @@ export const presets: readonly Preset[] = [
       "issuer with the domain's own URL. ID tokens have several audiences without `azp`.",
     hosts: /^(?:[a-z0-9-]+\.)*identity\.oraclecloud\.com$/,
     issuers: /^https:\/\/(?:[a-z0-9-]+\.)*identity\.oraclecloud\.com(?::443)?\/?$/,
-    groupClaim: 'groups.name',
     tolerate: ['no-azp'],
   },
   {

@@ -4,6 +4,7 @@ import {
   type Migration,
   put,
   putEndpoint,
+  putMetadataUrl,
   putSessionKey,
   remark,
   secretVariableFor,
@@ -11,7 +12,7 @@ import {
 import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
 import { argumentsOf, duration, flagOf, literal, type Setting, textOf } from '../setting.ts'
 
-const BY_DISCOVERY = "the endpoints and keys come from the provider's discovery document; nothing to set"
+const PLAIN_KEYS = 'the keys come from the jwks_uri of the discovery document or from provider.endpoints.jwks'
 const ENCRYPTED_TOKENS = "the algorithm is the provider's choice; the keys of OIDCPrivateKeyFiles decrypt the tokens"
 const CLIENT_AUTHENTICATIONS = [
   'client_secret_basic',
@@ -35,22 +36,14 @@ function endpoint(name: string): Rule {
   })
 }
 
-const outgoingProxy = becomes('provider.proxy', (setting, migration) => {
-  const [address = '', credentials] = argumentsOf(setting)
-  put(migration, 'provider.proxy', literal(address.includes('://') ? address : `http://${address}`), setting)
-  if (credentials !== undefined)
-    remark(migration, 'todo', setting, 'add the credentials: http://user:password@host:port, with a variable')
-})
-
 export const modAuthOpenidc: Rules = {
   OIDCProviderMetadataURL: becomes(
     'provider.issuer',
     (setting, migration) => {
-      const issuer = textOf(setting).replace(/\/\.well-known\/.*$/, '')
-      put(migration, 'provider.issuer', literal(issuer), setting)
-      allowPlainHttp(migration, issuer, setting)
+      putMetadataUrl(migration, setting, migration.effective.get('OIDCProviderIssuer'))
     },
-    'the issuer, without /.well-known/openid-configuration, exactly as the discovery document spells it',
+    'the issuer, without /.well-known/openid-configuration, exactly as the discovery document spells it; a URL that is ' +
+      'not below the issuer becomes provider.metadataUrl',
   ),
   OIDCProviderIssuer: becomes('provider.issuer', (setting, migration) => {
     put(migration, 'provider.issuer', literal(textOf(setting)), setting)
@@ -60,8 +53,8 @@ export const modAuthOpenidc: Rules = {
   OIDCProviderTokenEndpoint: endpoint('token'),
   OIDCProviderUserInfoEndpoint: endpoint('userinfo'),
   OIDCProviderJwksUri: endpoint('jwks'),
-  OIDCProviderSignedJwksUri: noEquivalent(BY_DISCOVERY),
-  OIDCProviderVerifyCertFiles: noEquivalent(BY_DISCOVERY),
+  OIDCProviderSignedJwksUri: noEquivalent(PLAIN_KEYS),
+  OIDCProviderVerifyCertFiles: noEquivalent(PLAIN_KEYS),
   OIDCProviderCheckSessionIFrame: noEquivalent('provider.sessionCheck: 5m asks the provider with prompt=none'),
   OIDCProviderEndSessionEndpoint: endpoint('endSession'),
   OIDCProviderRevocationEndpoint: endpoint('revocation'),
@@ -70,7 +63,11 @@ export const modAuthOpenidc: Rules = {
     'back-channel logout is always available: register …/oauth2/logout/backchannel at the provider',
     'builtin',
   ),
-  OIDCProviderMetadataRefreshInterval: noEquivalent('set provider.metadataAge if 12h is too long'),
+  OIDCProviderMetadataRefreshInterval: becomes('provider.metadataAge', (setting, migration) => {
+    const ms = millisecondsOf(setting)
+    if (ms === null || ms === 0) remark(migration, 'differs', setting, 'the document is read again every 12 hours')
+    else put(migration, 'provider.metadataAge', duration(ms), setting)
+  }),
   OIDCJWKSRefreshInterval: noEquivalent('keys are fetched when an unknown key is used', 'builtin'),
   OIDCProviderRegistrationEndpointJson: noEquivalent(REGISTERED_CLIENT),
   OIDCClientName: noEquivalent(REGISTERED_CLIENT),
@@ -205,8 +202,15 @@ export const modAuthOpenidc: Rules = {
   ),
   OIDCCertBoundAccessTokens: noEquivalent('tokens are not bound to a certificate', 'security'),
   OIDCValidateIssuer: always(true, 'the issuer is always verified'),
-  OIDCIDTokenIatSlack: noEquivalent(
-    'set provider.clockTolerance, which is for exp, nbf and iat, if two minutes are not enough',
+  OIDCIDTokenIatSlack: becomes(
+    'provider.clockTolerance',
+    (setting, migration) => {
+      const ms = millisecondsOf(setting)
+      if (ms === null)
+        remark(migration, 'gap', setting, 'it is not a number of seconds: provider.clockTolerance stays at 2m')
+      else put(migration, 'provider.clockTolerance', duration(ms, 0), setting)
+    },
+    'it also applies to exp and nbf',
   ),
   OIDCIDTokenSignedResponseAlg: noEquivalent(
     'signatures are checked with the keys and the algorithm that the provider announces',
@@ -240,7 +244,12 @@ export const modAuthOpenidc: Rules = {
     else remark(migration, 'gap', setting, 'it is not a number of seconds: provider.timeout stays at 10s')
   }),
   OIDCHTTPTimeoutShort: noEquivalent('provider.timeout applies to every call'),
-  OIDCOutgoingProxy: outgoingProxy,
+  OIDCOutgoingProxy: becomes('provider.proxy', (setting, migration) => {
+    const [address = '', credentials] = argumentsOf(setting)
+    put(migration, 'provider.proxy', literal(address.includes('://') ? address : `http://${address}`), setting)
+    if (credentials !== undefined)
+      remark(migration, 'todo', setting, 'add the credentials: http://user:password@host:port, with a variable')
+  }),
   OIDCPassCookies: noEquivalent("the browser's cookies are not sent to the provider", 'builtin'),
 
   OIDCRedirectURI: combined(

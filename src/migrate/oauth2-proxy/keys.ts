@@ -133,8 +133,8 @@ const AZURE_TOKEN_FILE = '/var/run/secrets/azure/tokens/azure-identity-token'
 
 export const oauth2Proxy: Rules = {
   provider: combined(
-    'provider.issuer',
-    'github, gitea and bitbucket become provider.preset; the type of provider determines the issuer if none is given',
+    'provider.preset',
+    'if the host of the issuer does not identify the provider; the type of provider also determines the issuer if none is given',
   ),
   oidc_issuer_url: combined('provider.issuer'),
   azure_tenant: combined('provider.issuer', 'the tenant is part of the issuer'),
@@ -190,9 +190,9 @@ export const oauth2Proxy: Rules = {
   login_url: endpoint('authorization'),
   redeem_url: endpoint('token'),
   profile_url: endpoint('userinfo'),
-  validate_url: noEquivalent(BY_DISCOVERY),
+  validate_url: noEquivalent('access tokens are not sent to a URL to be validated'),
   oidc_jwks_url: endpoint('jwks'),
-  oidc_public_key_files: noEquivalent(BY_DISCOVERY),
+  oidc_public_key_files: noEquivalent('the keys come from a URL: set provider.endpoints.jwks'),
   skip_oidc_discovery: {
     target: 'provider.endpoints',
     note: 'the gateway reads no discovery document if authorization, token and jwks are set',

@@ -1,3 +1,5 @@
+import { presetOf } from '../../config/presets/apply.ts'
+import type { Preset } from '../../config/presets/table.ts'
 import {
   allowPlainHttp,
   has,
@@ -11,13 +13,25 @@ import {
 import { flagOf, listenAddress, listOf, literal, type Setting, textOf } from '../setting.ts'
 import { providerType } from './access.ts'
 
+/** The preset of each type of provider. */
+const PRESETS: Readonly<Record<string, Preset['name']>> = {
+  'google': 'google',
+  'azure': 'entra',
+  'entra-id': 'entra',
+  'adfs': 'adfs',
+  'keycloak': 'keycloak',
+  'keycloak-oidc': 'keycloak',
+  'gitlab': 'gitlab',
+  'linkedin': 'linkedin',
+}
 const ISSUERS: Readonly<Record<string, string>> = {
   'google': 'https://accounts.google.com',
   'gitlab': 'https://gitlab.com',
+  'linkedin': 'https://www.linkedin.com/oauth',
   'login.gov': 'https://secure.login.gov',
 }
-const OAUTH_ONLY = new Set(['facebook', 'digitalocean', 'sourcehut', 'nextcloud', 'keycloak', 'linkedin'])
-
+const ENTRA = new Set(['azure', 'entra-id'])
+const OAUTH_ONLY = new Set(['facebook', 'digitalocean', 'sourcehut', 'nextcloud'])
 const PRESETS_WITHOUT_OPENID = new Set(['github', 'gitea', 'bitbucket'])
 
 export function withoutOpenId(kind: string): boolean {
@@ -44,29 +58,17 @@ function putPreset(migration: Migration, kind: string, type: Setting): void {
 
 export function migrateProvider(migration: Migration): void {
   const type = migration.effective.get('provider')
-  const issuer = migration.effective.get('oidc_issuer_url')
-  const tenant = migration.effective.get('azure_tenant')
   const kind = providerType(migration)
-  const from = [type, issuer, tenant].filter((setting) => setting !== undefined)
   if (type !== undefined && withoutOpenId(kind)) {
     putPreset(migration, kind, type)
     return putMissingClient(migration)
   }
-  if (issuer !== undefined && textOf(issuer) !== '') {
-    put(migration, 'provider.issuer', literal(textOf(issuer).replace(/\/\.well-known\/.*$/, '')), ...from)
-    allowPlainHttp(migration, textOf(issuer), issuer)
-  } else if (Object.hasOwn(ISSUERS, kind)) put(migration, 'provider.issuer', ISSUERS[kind], ...from)
-  else if (['azure', 'entra-id'].includes(kind) && tenant !== undefined && textOf(tenant) !== 'common') {
-    put(migration, 'provider.issuer', `https://login.microsoftonline.com/${literal(textOf(tenant))}/v2.0`, ...from)
-  } else {
-    put(migration, 'provider.issuer', 'https://issuer.change-me.invalid', ...from)
-    remark(
-      migration,
-      'todo',
-      type ?? null,
-      "no issuer is given: set provider.issuer to the one in the provider's discovery document",
-    )
-  }
+  migrateIssuer(migration, kind)
+  const issuer = partAt(migration, 'provider.issuer')?.value
+  const preset = Object.hasOwn(PRESETS, kind) ? PRESETS[kind] : undefined
+  const isRecognized =
+    typeof issuer === 'string' && URL.canParse(issuer) && presetOf({ preset: 'auto', issuer }) !== null
+  if (preset !== undefined && type !== undefined && !isRecognized) put(migration, 'provider.preset', preset, type)
   if (OAUTH_ONLY.has(kind)) {
     remark(
       migration,
@@ -77,7 +79,42 @@ export function migrateProvider(migration: Migration): void {
     )
   }
   putMissingClient(migration)
-  if (kind === 'google') putGoogleParameters(migration, type)
+  if (kind === 'google') migrateGoogle(migration, type)
+}
+
+function migrateIssuer(migration: Migration, kind: string): void {
+  const [type, issuer, tenant, login] = ['provider', 'oidc_issuer_url', 'azure_tenant', 'login_url'].map((key) =>
+    migration.effective.get(key),
+  )
+  const from = [type, issuer, tenant].filter((setting) => setting !== undefined)
+  // The type keycloak names the endpoints instead of an issuer.
+  const ofLogin = login === undefined ? null : issuerOfLoginUrl(kind, textOf(login))
+  if (issuer !== undefined && textOf(issuer) !== '') {
+    put(migration, 'provider.issuer', literal(textOf(issuer).replace(/\/\.well-known\/.*$/, '')), ...from)
+    allowPlainHttp(migration, textOf(issuer), issuer)
+  } else if (login !== undefined && ofLogin !== null) {
+    put(migration, 'provider.issuer', literal(ofLogin), ...from, login)
+    allowPlainHttp(migration, ofLogin, login)
+  } else if (Object.hasOwn(ISSUERS, kind)) put(migration, 'provider.issuer', ISSUERS[kind], ...from)
+  else if (ENTRA.has(kind)) {
+    const name = tenant === undefined || textOf(tenant) === '' ? 'common' : textOf(tenant)
+    put(migration, 'provider.issuer', `https://login.microsoftonline.com/${literal(name)}/v2.0`, ...from)
+    if (name === 'common' && !migration.effective.has('entra_id_allowed_tenants'))
+      remark(migration, 'security', tenant ?? type ?? null, 'users of every tenant can log in, as before: require tid')
+  } else {
+    put(migration, 'provider.issuer', 'https://issuer.change-me.invalid', ...from)
+    remark(
+      migration,
+      'todo',
+      type ?? null,
+      "no issuer is given: set provider.issuer to the one in the provider's discovery document",
+    )
+  }
+}
+
+function issuerOfLoginUrl(kind: string, url: string): string | null {
+  if (kind !== 'keycloak') return null
+  return /^(.+\/realms\/[^/]+)\/protocol\/openid-connect\/auth$/.exec(url)?.[1] ?? null
 }
 
 function putMissingClient(migration: Migration): void {
@@ -90,25 +127,19 @@ function putMissingClient(migration: Migration): void {
   putMissingClientSecret(migration)
 }
 
-/** Requests refresh tokens by `access_type=offline`, because Google rejects the scope `offline_access`. */
-function putGoogleParameters(migration: Migration, type: Setting | undefined): void {
-  const from = type === undefined ? [] : [type]
-  const groupScope = 'https://www.googleapis.com/auth/cloud-identity.groups.readonly'
-  const written: unknown = partAt(migration, 'provider.scopes')?.value ?? ['openid', 'email', 'profile']
-  const readsGroups = partAt(migration, 'provider.groupsFrom')?.value === 'google'
-  const scopes = [...(Array.isArray(written) ? written : []), ...(readsGroups ? [groupScope] : [])]
-  put(migration, 'provider.scopes', scopes, ...from)
-  put(migration, 'provider.authorizationParameters.access_type', 'offline', ...from)
-  if (!has(migration, 'provider.authorizationParameters.prompt')) {
-    put(migration, 'provider.authorizationParameters.prompt', 'consent', ...from)
-    remark(
-      migration,
-      'differs',
-      type ?? null,
-      'access_type: offline and prompt: consent are set, because Google issues a refresh token for both; without ' +
-        'prompt it does so only at the first login',
-    )
-  }
+/** Says what the preset requests, because Google rejects the scope `offline_access`, and adds the scope for groups. */
+function migrateGoogle(migration: Migration, type: Setting | undefined): void {
+  const scopes = partAt(migration, 'provider.scopes')?.value
+  if (Array.isArray(scopes) && partAt(migration, 'provider.groupsFrom')?.value === 'google')
+    put(migration, 'provider.scopes', [...scopes, 'https://www.googleapis.com/auth/cloud-identity.groups.readonly'])
+  if (has(migration, 'provider.authorizationParameters.prompt')) return
+  remark(
+    migration,
+    'differs',
+    type ?? null,
+    'the preset google sends access_type: offline and prompt: consent, because Google issues a refresh token for both; ' +
+      'without prompt it does so only at the first login',
+  )
 }
 
 /** Migrates the listener, `publicUrl` and the cookie. */

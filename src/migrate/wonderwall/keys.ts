@@ -1,5 +1,5 @@
 import { enableForwardAuth } from '../forward-auth.ts'
-import { allowPlainHttp, markRouteSource, put, putSessionKey, remark, secretVariableFor } from '../migration.ts'
+import { markRouteSource, put, putMetadataUrl, putSessionKey, remark, secretVariableFor } from '../migration.ts'
 import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
 import { duration, flagOf, goDuration, listenAddress, listOf, literal, textOf } from '../setting.ts'
 
@@ -8,14 +8,10 @@ const clientId = copied('provider.clientId')
 const wellKnownUrl: Rule = becomes(
   'provider.issuer',
   (setting, migration) => {
-    const url = textOf(setting)
-    const issuer = url.replace(/\/\.well-known\/(openid-configuration|oauth-authorization-server).*$/, '')
-    put(migration, 'provider.issuer', literal(issuer), setting)
-    if (issuer === url)
-      remark(migration, 'todo', setting, 'set provider.issuer exactly as the discovery document spells it')
-    allowPlainHttp(migration, issuer, setting)
+    putMetadataUrl(migration, setting)
   },
-  'the issuer, without /.well-known/openid-configuration, exactly as the discovery document spells it',
+  'the issuer, without /.well-known/openid-configuration, exactly as the discovery document spells it; another path ' +
+    'becomes provider.metadataUrl',
 )
 
 const clientJwk: Rule = becomes(
