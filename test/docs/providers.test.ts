@@ -15,6 +15,8 @@ const env = {
   OIDC_CLIENT_SECRET: 'hush',
   OIDC_PRIVATE_KEY: key,
   OIDC_DECRYPTION_KEY: key,
+  STAFF_SECRET: 'hush',
+  PARTNERS_SECRET: 'hush',
   SESSION_KEY: Buffer.alloc(32, 7).toString('base64'),
 }
 const sections = page.split(/^(?=## )/m)
