@@ -146,6 +146,7 @@ void t.test('names, issuers and client IDs need a restart, and other keys do not
   const before = load([staff, partners])
   const changed = (...entries: string[]): string[] => keysRequiringRestart(before, load(entries))
   t.same(changed(staff.replace('hush', 'new'), partners.replace('openid', 'openid, email')), [])
+  t.same(changed(partners, staff), [], 'another order')
   t.same(changed(staff), ['providers'])
   t.same(changed(staff, partners.replace('partners', 'others')), ['providers'])
   t.same(changed(staff.replace('clientId: a', 'clientId: c'), partners), ['providers.staff.clientId'])
