@@ -25,6 +25,8 @@ export type ScriptedProvider = {
   readonly sign: (claims: JWTPayload) => Promise<string>
   /** Replaces the signing key, which is the only one in `keys`. */
   readonly rotate: () => Promise<void>
+  /** Issues a code for an authorization request, like `login`, and returns the URL of the callback. */
+  readonly callback: (authorization: URL, claims: JWTPayload, members: object) => Promise<URL>
   /**
    * Logs in at a gateway with an ID token of these claims, other members of the token response, and other parameters of
    * the callback.
@@ -103,6 +105,26 @@ export const startScriptedProvider = async (
   const sign = async (claims: JWTPayload): Promise<string> =>
     new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: key.jwk.kid ?? '' }).sign(key.privateKey)
 
+  const callback: ScriptedProvider['callback'] = async ({ searchParams }, claims, members) => {
+    const now = Math.floor(Date.now() / 1000)
+    const idToken = await sign({
+      iss: issuer,
+      sub: 'alice',
+      aud: searchParams.get('client_id') ?? '',
+      nonce: searchParams.get('nonce') ?? '',
+      iat: now,
+      exp: now + 300,
+      ...claims,
+    })
+    const code = `code-${answers.size}`
+    const body = { access_token: 'an-access-token', token_type: 'Bearer', expires_in: 300, id_token: idToken }
+    answers.set(code, { ...body, ...members })
+    paths.set(new URL(String(document['token_endpoint'])).pathname, answerCode)
+    const url = new URL(searchParams.get('redirect_uri') ?? '')
+    url.search = new URLSearchParams({ code, state: searchParams.get('state') ?? '' }).toString()
+    return url
+  }
+
   return {
     origin,
     issuer,
@@ -115,27 +137,13 @@ export const startScriptedProvider = async (
       key = await newKey(String(names))
       keys.keys = [key.jwk]
     },
+    callback,
     async login(gateway, claims = {}, members = {}, parameters = {}) {
       const browser = createBrowser()
       const authorization = await beginLogin(browser, gateway, { redirect: '/orders' })
-      const { searchParams } = authorization
-      const now = Math.floor(Date.now() / 1000)
-      const idToken = await sign({
-        iss: issuer,
-        sub: 'alice',
-        aud: searchParams.get('client_id') ?? '',
-        nonce: searchParams.get('nonce') ?? '',
-        iat: now,
-        exp: now + 300,
-        ...claims,
-      })
-      const code = `code-${answers.size}`
-      const body = { access_token: 'an-access-token', token_type: 'Bearer', expires_in: 300, id_token: idToken }
-      answers.set(code, { ...body, ...members })
-      paths.set(new URL(String(document['token_endpoint'])).pathname, answerCode)
-      const callback = new URL(searchParams.get('redirect_uri') ?? '')
-      callback.search = new URLSearchParams({ code, state: searchParams.get('state') ?? '', ...parameters }).toString()
-      return { browser, authorization, answer: await browser.get(callback.href) }
+      const url = await callback(authorization, claims, members)
+      for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)
+      return { browser, authorization, answer: await browser.get(url.href) }
     },
   }
 }

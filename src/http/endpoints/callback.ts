@@ -157,7 +157,7 @@ async function completeLogin(
   if (state.silent && state.user !== null && state.user !== userOf(login))
     return failed(state.keep ? 'login_required' : 'interaction_required')
   if (state.keep) {
-    const kept = await keepSession(services, request, context, login)
+    const kept = await keepSession(services, request, context, login, state)
     if (kept === 'ended') return failed('login_required')
     if (kept !== 'another') return { type: 'kept', renewed: kept === 'renewed' }
   }
@@ -231,6 +231,7 @@ function sendToTarget(
   )
   contextOf(request).verdict = 'login'
   reply.header('set-cookie', cookies.setTicket(session.ticket))
+  if (session.provider !== undefined) reply.header('set-cookie', cookies.setChoice(session.provider))
   // The count detects a return URL that leads back to the login every time.
   const requestedTarget = state.rejectedTarget ?? state.target
   if (!state.silent)
@@ -283,20 +284,23 @@ async function whyStale(
 /**
  * Keeps the current session after a silent login. Replaces the session's tokens only if they cannot be refreshed.
  * Returns `ended` if the user's session has ended, and `another` if the session cannot be kept because the login
- * belongs to another session at the provider.
+ * belongs to another session at the provider. A login that only identifies the user changes no session.
  */
 async function keepSession(
   services: Services,
   request: FastifyRequest,
   { now }: Context,
   result: LoginResult,
+  { identityOnly }: LoginState,
 ): Promise<'renewed' | 'same' | 'ended' | 'another'> {
   const { sessions } = services
   const { tokens, sid, idToken, idTokenExpiresAt, claims } = result
   const session = await findSession(services, request)
   // The current session may belong to another user who has logged in in the meantime.
   if (session === null || userMark(session) !== userOf(result)) return 'ended'
-  if (session.tokens.refreshToken !== null) return 'same'
+  // The session may have lost its refresh token during an `identityOnly` login, which has no groups and an access token
+  // with the scope `openid` only.
+  if (session.tokens.refreshToken !== null || identityOnly === true) return 'same'
   if (session.sid !== sid) return 'another'
   const endsAt = absoluteEnd(sessions.policy, session.createdAt, idTokenExpiresAt)
   const { session: renewed } = await sessions.renew(session, {

@@ -4,6 +4,8 @@ import { createBrowser, type Browser } from '../../support/browser.ts'
 import type { Answer } from '../../support/exchange.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { loggedIn } from '../../support/logged-in.ts'
+import { beginLogin } from '../../support/sign-in.ts'
+import { startScriptedProvider } from '../../oidc/scripted-provider.ts'
 
 /** Follows the frame through the provider to its end. */
 const silent = async (browser: Browser, url: string, query = ''): Promise<Answer> => {
@@ -73,6 +75,31 @@ void t.test('with keep, tokens without a refresh token are replaced in their ses
   t.not(upstream.requests.at(-1)?.headers.authorization, token)
   t.equal(events('session_ended').length, 0)
 })
+
+void t.test(
+  'a login that only identifies the user replaces no tokens, not even of a session without a refresh token',
+  async (t) => {
+    const provider = await startScriptedProvider(t)
+    const { url, upstream } = await startGateway(t, { config: { provider: { issuer: provider.issuer } } })
+    const { browser } = await provider.login(
+      url,
+      { groups: ['ops'], sid: 'first' },
+      { refresh_token: 'a-refresh-token' },
+    )
+    const begun = await browser.get(`${url}/oauth2/silent?keep`, { kind: 'frame', from: `${url}/` })
+    const authorization = new URL(begun.headers.location ?? '')
+    t.equal(authorization.searchParams.get('scope'), 'openid')
+    const login = await beginLogin(browser, url, { prompt: 'login' })
+    const members = { access_token: 'the-token' }
+    await browser.get((await provider.callback(login, { groups: ['ops'], sid: 'second' }, members)).href)
+    const callback = await provider.callback(authorization, { sid: 'second' }, { access_token: 'an-openid-token' })
+    const end = await browser.get(callback.href, { kind: 'frame' })
+    t.equal(outcomeIn(end), 'ok')
+    await browser.get(`${url}/api/orders`, { kind: 'script' })
+    t.equal(upstream.requests.at(-1)?.headers.authorization, 'Bearer the-token')
+    t.match((await browser.get(`${url}/oauth2/userinfo`, { kind: 'script' })).json(), { groups: ['ops'] })
+  },
+)
 
 void t.test('keep without a session is login_required, and the provider is not asked', async (t) => {
   const { url, idp } = await startGateway(t)
