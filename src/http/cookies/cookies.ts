@@ -55,11 +55,16 @@ export interface Cookies {
   /** Returns the name of the provider that the browser last logged in at, or `undefined`. A browser can forge it. */
   choice(header: string | undefined): string | undefined
   setChoice(name: string): string
-  /** Returns whether a logout set a cookie because the browser may still have a session at the provider. */
-  wasSignedOut(header: string | undefined): boolean
-  setSignedOut(): string
-  clearSignedOut(): string
+  /** Returns whether a logout set a cookie because the browser may still have a session at this provider. */
+  wasSignedOut(header: string | undefined, provider: ProviderName): boolean
+  /** Adds providers to the cookie. The cookie of the only provider names none. */
+  setSignedOut(header: string | undefined, providers: readonly ProviderName[]): string
+  /** Removes providers from the cookie, and clears the cookie after the last one. */
+  clearSignedOut(header: string | undefined, providers: readonly ProviderName[]): string
 }
+
+/** The name of one of several providers, or `undefined` for the provider of the key `provider`. */
+type ProviderName = string | undefined
 
 interface Binding {
   readonly secret: string
@@ -81,10 +86,13 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   const domain = session.cookie.domain === null ? '' : `; Domain=${session.cookie.domain}`
   const life = session.cookie.persistent ? `; Max-Age=${cookieSeconds}` : ''
   const sameSite = { lax: 'Lax', strict: 'Strict', none: 'None' }[session.cookie.sameSite]
-  // Browsers send only SameSite=None cookies with a form_post, because it comes from the provider's site, and in a frame of
-  // another site.
+  // Browsers send only SameSite=None cookies with a form_post, because it comes from the provider's site, and in a frame
+  // of another site.
   const postsForms = providersOf(config).some(({ responseMode }) => responseMode.startsWith('form_post'))
-  const loginSameSite = partitioned || postsForms ? 'None' : 'Lax'
+  const framedSameSite = partitioned ? 'None' : 'Lax'
+  const loginSameSite = postsForms ? 'None' : framedSameSite
+
+  const providerMarks = new Set(providersOf(config).map((provider) => markOfProvider(provider.name)))
 
   function openTicket(value: string): Ticket | null {
     const known = opened.get(value)
@@ -106,6 +114,18 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
       `${triesName}=${tries}.${markOf(target)}.${logins}; ${always}; SameSite=${loginSameSite}; ` +
       `Max-Age=${TRIES_SECONDS}`
     )
+  }
+
+  /** Returns the providers in the cookie. A browser can forge them. */
+  function signedOutMarks(header: string | undefined): string[] {
+    const marks = cookieValues(header, names.signedOut).flatMap((value) => value.split('.'))
+    return marks.filter((mark) => providerMarks.has(mark))
+  }
+
+  function writeSignedOut(marks: readonly string[]): string {
+    const value = [...new Set(marks)].join('.')
+    const seconds = value === '' ? 0 : SIGNED_OUT_SECONDS
+    return `${names.signedOut}=${value}; ${always}${domain}; SameSite=${framedSameSite}; Max-Age=${seconds}`
   }
 
   function openTickets(header: string | undefined): readonly Ticket[] {
@@ -141,7 +161,7 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
             `${name}=; Path=${place.path}; ${flags}${place.partition}` +
             `${place.domain === null ? '' : `; Domain=${place.domain}`}; Max-Age=0`,
         ),
-      `${clearedName}=1; ${always}; SameSite=${partitioned ? 'None' : 'Lax'}; Max-Age=${LOGIN_SECONDS}`,
+      `${clearedName}=1; ${always}; SameSite=${framedSameSite}; Max-Age=${LOGIN_SECONDS}`,
     ],
     wereCleared: (header) => cookieValues(header, clearedName).length > 0,
     setTicket: (ticket) =>
@@ -170,13 +190,20 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
         ? null
         : `${triesName}=; ${always}; SameSite=${loginSameSite}; Max-Age=0`,
     choice: (header) => cookieValues(header, names.choice)[0],
-    setChoice: (chosen) => `${names.choice}=${chosen}; ${always}; SameSite=Lax; Max-Age=${CHOICE_SECONDS}`,
-    wasSignedOut: (header) => cookieValues(header, names.signedOut).length > 0,
-    setSignedOut: () =>
-      `${names.signedOut}=1; ${always}${domain}; SameSite=${partitioned ? 'None' : 'Lax'}; Max-Age=${SIGNED_OUT_SECONDS}`,
-    clearSignedOut: () =>
-      `${names.signedOut}=; ${always}${domain}; SameSite=${partitioned ? 'None' : 'Lax'}; Max-Age=0`,
+    setChoice: (chosen) =>
+      `${names.choice}=${chosen}; ${always}; SameSite=${framedSameSite}; Max-Age=${CHOICE_SECONDS}`,
+    wasSignedOut: (header, provider) => signedOutMarks(header).includes(markOfProvider(provider)),
+    setSignedOut: (header, providers) => writeSignedOut([...signedOutMarks(header), ...providers.map(markOfProvider)]),
+    clearSignedOut(header, providers) {
+      const cleared = providers.map(markOfProvider)
+      return writeSignedOut(signedOutMarks(header).filter((mark) => !cleared.includes(mark)))
+    },
   }
+}
+
+/** Returns what stands for a provider in a cookie. Names of providers have no dot, which separates them. */
+function markOfProvider(name: ProviderName): string {
+  return name ?? '1'
 }
 
 function markOf(target: string): string {

@@ -55,6 +55,7 @@ export function sendChoice(
       }),
       // Browsers keep the fragment of the requested page in the URL of this page, but not in its links.
       script: 'for(var a of document.querySelectorAll(".actions a"))a.hash=location.hash',
+      isFramable: config.session.cookie.partitioned,
     },
     config.pages,
   )

@@ -38,6 +38,8 @@ export interface LogoutState {
   readonly target: string | null
   /** The origin at which the logout was requested, which shows the signed-out page. */
   readonly origin: string
+  /** The provider to which the logout leads, if there are several. */
+  readonly provider?: string
 }
 
 /** Returns the path of a provider's callback below the base path. */

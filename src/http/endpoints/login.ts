@@ -95,13 +95,12 @@ export const login: Endpoint = (services) => async (request, reply) => {
       ? choices[0]
       : choices.find(({ name }) => isRenewal && before !== null && name === before.provider)
   if (provider === undefined) return sendChoice(services, request, reply, choices, parameters)
-  if (provider.name !== undefined) reply.header('set-cookie', services.cookies.setChoice(provider.name))
   const { cookie } = request.headers
   const prompt = parameters.get('prompt') ?? undefined
-  const wasSignedOut = services.cookies.wasSignedOut(cookie) || parameters.has(CHOOSE_ACCOUNT)
-  const chooseAccount = wasSignedOut && prompt === undefined
+  const isAsked = services.cookies.wasSignedOut(cookie, provider.name)
+  const chooseAccount = (isAsked || parameters.has(CHOOSE_ACCOUNT)) && prompt === undefined
   // A login with `prompt=none` asks the user nothing, so the next one still has to.
-  const answersQuestion = services.cookies.wasSignedOut(cookie) && prompt?.split(' ').includes('none') !== true
+  const answersQuestion = isAsked && prompt?.split(' ').includes('none') !== true
   const { url, setCookie } = await beginLogin(services, context, {
     provider,
     target: actualTarget,
@@ -121,11 +120,11 @@ export const login: Endpoint = (services) => async (request, reply) => {
   }).catch((error: unknown) => {
     // Otherwise a provider that refuses the question in a pushed request would refuse every login.
     if (answersQuestion && error instanceof Fault && error.code === 'login_failed')
-      reply.header('set-cookie', services.cookies.clearSignedOut())
+      reply.header('set-cookie', services.cookies.clearSignedOut(cookie, [provider.name]))
     throw error
   })
   reply.header('set-cookie', setCookie).header('cache-control', 'no-store')
-  if (answersQuestion) reply.header('set-cookie', services.cookies.clearSignedOut())
+  if (answersQuestion) reply.header('set-cookie', services.cookies.clearSignedOut(cookie, [provider.name]))
   context.verdict = 'login'
   const browser = request.headers['sec-fetch-mode'] !== undefined && !parameters.has(FRAGMENT_KEPT)
   if (browser && !inFrame) {

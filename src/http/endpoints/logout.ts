@@ -38,11 +38,12 @@ export const logout: Endpoint = (services) => async (request, reply) => {
 
   const ended = await endSessions(services, request, reply, 'logout')
   for (const session of ended) void revokeRefreshToken(providers.of(session), session.tokens, services.log)
+  const provider = providers.find(ended[0]?.provider ?? cookies.choice(facts.headers.cookie))
   const state = logoutStates.seal({
     target: target === null ? null : targetAtLogin(target, facts.origin, loginOrigin),
     origin: facts.origin,
+    ...(provider?.name === undefined ? {} : { provider: provider.name }),
   })
-  const provider = providers.find(ended[0]?.provider ?? cookies.choice(facts.headers.cookie))
   const postLogoutRedirectUri = `${loginOrigin}${config.basePath}/logout/callback`
   const withHint = (idTokenHint: string | null): EndSession | null =>
     provider && endSession(provider, { idTokenHint, postLogoutRedirectUri, state })
@@ -51,8 +52,13 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   const atProvider = withHint((ended.length === 1 ? ended[0]?.idToken : null) ?? null)
   context.verdict = 'logout'
   // The callback of the logout clears this cookie. Without the callback, the browser may still have its session at the
-  // provider.
-  reply.header('cache-control', 'no-store').header('set-cookie', services.cookies.setSignedOut())
+  // provider. If the provider is unknown, the browser may have a session at each of them.
+  const left = [...(provider === null ? providers.all : [provider]), ...ended.map((session) => providers.of(session))]
+  const signedOut = cookies.setSignedOut(
+    facts.headers.cookie,
+    left.map(({ name }) => name),
+  )
+  reply.header('cache-control', 'no-store').header('set-cookie', signedOut)
   if (atProvider?.method === 'POST') {
     if (!scripted) return sendLogoutForm(services, request, reply, atProvider)
     const logoutUrl = await keepLogoutForm(services, request, reply, atProvider).catch((error: unknown) => {
@@ -79,9 +85,15 @@ export const logoutCallback: Endpoint = (services) => async (request, reply) => 
   const { config, cookies, logoutStates, origins, providers } = services
   const sealed = queryOf(request).get('state')
   const state = sealed === null ? null : logoutStates.open(sealed)
-  const isStateless = providers.all.some(({ settings }) => settings.logout.url?.includes('{state}') === false)
-  if ((state !== null || isStateless) && cookies.wasSignedOut(request.headers.cookie))
-    reply.header('set-cookie', cookies.clearSignedOut())
+  const { cookie } = request.headers
+  const returned = (
+    state === null
+      ? // A provider whose `logout.url` has no `{state}` returns without a state.
+        providers.all.filter(({ settings }) => settings.logout.url?.includes('{state}') === false)
+      : providers.all.filter(({ name }) => name === state.provider)
+  ).map(({ name }) => name)
+  if (returned.some((name) => cookies.wasSignedOut(cookie, name)))
+    reply.header('set-cookie', cookies.clearSignedOut(cookie, returned))
   contextOf(request).verdict = 'logout'
   if (state !== null && state.target === null && state.origin !== contextOf(request).facts.origin) {
     // The page of that origin notifies the tabs of that origin.
@@ -167,6 +179,7 @@ function sendLogoutForm(
       script: 'document.forms[0].submit()',
       // `form-action` applies to the provider and to the redirects of the provider.
       formTargets: [new URL(url).origin, ...anySite(origin)],
+      isFramable: config.session.cookie.partitioned,
     },
     config.pages,
   )
@@ -306,6 +319,7 @@ function sendSignedOut({ config }: Services, request: FastifyRequest, reply: Fas
       actions: [{ label: 'Sign in again', href: `${origin}${config.basePath}/login` }],
       // Notifies the other tabs, because the page that began the logout may have no script.
       script: 'try{new BroadcastChannel("gatehouse").postMessage("ended")}catch(e){}',
+      isFramable: config.session.cookie.partitioned,
     },
     config.pages,
   )

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
 import { createBrowser } from '../../support/browser.ts'
+import type { Answer } from '../../support/exchange.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway, type Running } from '../../support/gateway.ts'
 import { authorizationUrlOf, plainPage, signIn } from '../../support/sign-in.ts'
@@ -165,3 +166,42 @@ void t.test(
     t.match(confirmation.headers['content-security-policy'], "frame-ancestors 'self'", 'no site can frame this button')
   },
 )
+
+void t.test('with partitioned cookies, a page of another site frames the choice and the end of a logout', async (t) => {
+  const site = 'https://orders.example.com'
+  const port = await freePort()
+  const register = async (name: string): Promise<object> => {
+    const client = { clientId: `${name}-${port}`, clientSecret: 'a-secret-of-both-clients' }
+    await idp.registerClient({ ...client, redirectUris: [`${site}/oauth2/callback/${name}`] })
+    return { issuer: idp.issuer, ...client }
+  }
+  await startGateway(t, {
+    idp,
+    port,
+    publicUrl: site,
+    config: {
+      provider: null,
+      providers: { a: await register('a'), b: await register('b') },
+      session: { cookie: { sameSite: 'none', partitioned: true } },
+    },
+  })
+  const browser = createBrowser({ origins: { [site]: `http://127.0.0.1:${port}` } })
+  const isFramable = ({ headers }: Answer): boolean =>
+    String(headers['content-security-policy']).includes('frame-ancestors *')
+  const choice = await browser.get(`${site}/oauth2/login`, { kind: 'frame' })
+  t.match(choice.body, 'Choose how you want to sign in')
+  t.ok(isFramable(choice))
+  const begun = await browser.get(`${site}/oauth2/login?provider=a`, { kind: 'frame' })
+  const callback = await signIn(browser, authorizationUrlOf(begun))
+  const { headers } = await browser.get(callback.href, { kind: 'frame' })
+  t.match(
+    headers['set-cookie']?.find((line) => line.startsWith('__Host-gatehouse-provider=')),
+    /=a; Path=\/; HttpOnly; Secure; Partitioned; SameSite=None; Max-Age=\d+$/,
+  )
+  const end = await browser.get(`${site}/oauth2/logout/callback?state=x`, { kind: 'frame' })
+  t.equal(end.status, 302, 'a browser with a session goes to the start page')
+  await browser.post(`${site}/oauth2/logout/local`, '', SCRIPT)
+  const signedOut = await browser.get(`${site}/oauth2/logout/callback`, { kind: 'frame' })
+  t.match(signedOut.body, 'You are signed out')
+  t.ok(isFramable(signedOut))
+})

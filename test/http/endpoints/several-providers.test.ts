@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createBrowser } from '../../support/browser.ts'
+import { createBrowser, type Browser } from '../../support/browser.ts'
 import type { Answer } from '../../support/exchange.ts'
 import { unescapeHtml } from '../../support/html-form.ts'
 import { authorizationUrlOf, beginLogin, callbackFor, signIn } from '../../support/sign-in.ts'
@@ -153,8 +153,10 @@ void t.test('several providers in one gateway', async (t) => {
     t.equal(await providerOf(browser, two), 'partners')
     await beginLogin(browser, url, { provider: 'staff' })
     t.equal(authorizationUrlOf(await silentOf(browser)).origin, partners.issuer, 'the session comes first')
+    t.equal(browser.cookies.get(url, 'gatehouse-provider'), 'partners', 'a link to a login is no choice')
     const named = await browser.get(`${url}/oauth2/silent?provider=staff`, { kind: 'frame' })
     t.equal(authorizationUrlOf(named).origin, staff.issuer, 'a page may name the provider of its user')
+    await loginAt(browser, two, 'staff')
     await browser.post(`${url}/oauth2/logout/local`, undefined, { kind: 'script' })
     t.equal(authorizationUrlOf(await silentOf(browser)).origin, staff.issuer)
   })
@@ -189,6 +191,28 @@ void t.test('several providers in one gateway', async (t) => {
     t.equal(status, 200, 'without a session and a last choice, the page says that the user is signed out')
   })
 
+  await t.test('a logout that did not end at its provider asks for the account at that provider only', async (t) => {
+    const promptAt = async (browser: Browser, name: string): Promise<string | null> =>
+      (await beginLogin(browser, url, { provider: name })).searchParams.get('prompt')
+    const browser = createBrowser()
+    await loginAt(browser, two, 'partners')
+    await browser.get(`${url}/oauth2/logout`)
+    await loginAt(browser, two, 'staff')
+    t.equal(browser.cookies.get(url, 'gatehouse-signed-out'), 'partners', 'a login at the other does not answer it')
+    const away = await browser.get(`${url}/oauth2/logout`)
+    t.equal(browser.cookies.get(url, 'gatehouse-signed-out'), 'partners.staff')
+    t.match((await browser.follow(away)).answer.body, 'You are signed out')
+    t.equal(browser.cookies.get(url, 'gatehouse-signed-out'), 'partners', 'the callback answers only for its provider')
+    t.equal(await promptAt(browser, 'staff'), null)
+    t.equal(await promptAt(browser, 'partners'), 'select_account')
+    t.equal(await promptAt(browser, 'partners'), null, 'once')
+
+    const stranger = createBrowser()
+    await stranger.get(`${url}/oauth2/logout`)
+    t.equal(await promptAt(stranger, 'staff'), 'select_account', 'the session may be at any provider')
+    t.equal(await promptAt(stranger, 'partners'), 'select_account')
+  })
+
   await t.test('headers, log lines and metrics name the provider', async (t) => {
     const browser = createBrowser()
     await loginAt(browser, two, 'partners')
@@ -208,4 +232,17 @@ void t.test('several providers in one gateway', async (t) => {
     t.match(text, /gatehouse_provider_seconds_count\{operation="token",provider="staff",outcome="ok"\} [1-9]/)
     t.match(text, /gatehouse_refreshes_total\{.*provider="staff".*\} 0/)
   })
+})
+
+void t.test('a return without a state answers only for a provider whose logout.url has no state', async (t) => {
+  const two = await startTwo(t, { partners: { logout: { url: 'http://localhost/bye' } } })
+  const { url } = two
+  const browser = createBrowser()
+  for (const name of ['staff', 'partners'] as const) {
+    await loginAt(browser, two, name)
+    await browser.get(`${url}/oauth2/logout`)
+  }
+  t.equal(browser.cookies.get(url, 'gatehouse-signed-out'), 'staff.partners')
+  await browser.get(`${url}/oauth2/logout/callback`)
+  t.equal(browser.cookies.get(url, 'gatehouse-signed-out'), 'staff')
 })
