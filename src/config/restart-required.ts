@@ -10,7 +10,13 @@ const restartRequired: readonly (readonly [key: string, read: (config: Config) =
   ['admin', ({ admin }) => admin?.listen ?? null],
   ['workers', ({ workers }) => workers],
   ['session.store', ({ session }) => withoutCredentials(session.store)],
-  ['providers', (config) => providersOf(config).map(({ name = '' }) => name).toSorted()],
+  [
+    'providers',
+    (config) =>
+      providersOf(config)
+        .map(({ name = '' }) => name)
+        .toSorted(),
+  ],
 ]
 
 export function keysRequiringRestart(running: Config, next: Config): string[] {

@@ -544,15 +544,47 @@ await t.test('tolerating a missing nonce and no PKCE causes a warning, either al
     t.same(warningsFor(tolerate), [], tolerate)
 })
 
+await t.test(
+  'no parameter of the protocols or of the login endpoint may come from a link, except ui_locales',
+  async (t) => {
+    const names = [
+      'client_id redirect_uri response_type response_mode scope state nonce code_challenge code_challenge_method',
+      'display prompt max_age claims_locales id_token_hint login_hint acr_values claims registration request request_uri',
+      'resource authorization_details audience dpop_jkt client_secret client_assertion client_assertion_type',
+      'grant_type code_verifier refresh_token code response id_token token access_token error',
+      'redirect rd target_link_uri iss provider tries refused choose_account fragment moved',
+    ].flatMap((line) => line.split(' '))
+    const found = problemsOf(() =>
+      loadText(
+        folder,
+        configuration({ provider: `${issuer}, clientSecret: x, loginParameters: [${names.join(', ')}]` }),
+      ),
+    )
+    t.same(
+      found.map(({ message }) => message.split(' ')[0]),
+      names,
+    )
+    const allowed = 'loginParameters: [ui_locales, kc_idp_hint, organization, screen_hint, domain_hint, hd]'
+    loadText(folder, configuration({ provider: `${issuer}, clientSecret: x, ${allowed}` }))
+  },
+)
+
 await t.test('an issuer for all tenants causes a warning unless a route requires tid', async (t) => {
-  const warningsFor = (url: string, more = ''): string[] =>
-    loadText(folder, configuration({ provider: `issuer: "${url}", clientSecret: x`, more })).warnings
+  const warningsFor = (url: string, more = '', preset = 'auto'): string[] =>
+    loadText(folder, configuration({ provider: `issuer: "${url}", clientSecret: x, preset: ${preset}`, more })).warnings
   const entra = 'https://login.microsoftonline.com'
   const all = ['common/v2.0', 'organizations/v2.0', 'consumers/v2.0', 'common', '{tenantid}/v2.0']
   for (const url of [...all.map((path) => `${entra}/${path}`), 'https://login.microsoftonline.us/organizations/v2.0']) {
     t.match(warningsFor(url), [/provider\.issuer: .*no route requires tid.*tid: \[TENANT-ID\]/], url)
     t.same(warningsFor(url, 'routes: [{ path: /**, require: { claims: { tid: [a] } } }]'), [], url)
+    t.match(warningsFor(url, '', 'none'), [/no route requires tid/], `${url} without a preset`)
   }
+  t.match(warningsFor('https://login.example.com/tenants/{tenantid}'), [/no route requires tid/], 'a foreign template')
+  t.same(
+    warningsFor('https://login.example.com/{tenantid}', 'routes: [{ path: /**, require: { claims: { tid: [a] } } }]'),
+    [],
+  )
+  t.same(warningsFor(`${entra}/3f6c7a52-9d1e-4a0b-8c35-2b7d90e4f611/v2.0`, '', 'none'), [])
   t.same(warningsFor(`${entra}/3f6c7a52-9d1e-4a0b-8c35-2b7d90e4f611/v2.0`), [])
   t.same(warningsFor('https://login.example.com/common/v2.0'), [])
 })

@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { formatKeyPath, type KeyPath } from '../key-path.ts'
+import { LOGIN_QUERY } from '../login-query.ts'
 import { isForAllTenants, presetOf, userApiOf } from '../presets/apply.ts'
 import { readPrivateKey } from '../private-key.ts'
 import type { Finding } from '../problems.ts'
@@ -96,7 +97,7 @@ function findTenants(
   _config: ResolvedConfig,
   routes: readonly PlacedRoute[],
 ): Finding[] {
-  if (!isForAllTenants(provider)) return []
+  if (!isForAllTenants(provider) && provider.issuer?.includes('{tenantid}') !== true) return []
   if (routesFor(at, routes).some(({ route }) => Object.hasOwn(route.require.claims, 'tid'))) return []
   return [
     {
@@ -247,35 +248,49 @@ const CREDENTIALS = [
   'clientAssertionFile',
 ] as const
 
-const LOGIN_OWN_PARAMETERS = new Set([
+/**
+ * Parameters that a link must not set. OpenID Connect's `ui_locales` is the only one of the protocols that a link may set.
+ * @see https://www.iana.org/assignments/oauth-parameters/oauth-parameters.xhtml#parameters
+ */
+const NOT_IN_A_LINK = new Set([
   ...Object.keys(OWN_PARAMETERS),
-  // Parameters that the login endpoint reads.
-  'acr_values',
-  'claims',
-  'login_hint',
-  'max_age',
-  'prompt',
-  'redirect',
-  'rd',
-  'target_link_uri',
-  'iss',
-  'provider',
-  'choose_account',
-  'fragment',
-  'moved',
-  'refused',
-  'tries',
-  // Parameters with which the client authenticates or names the user.
+  ...LOGIN_QUERY,
+  // Authorization requests: OpenID Connect Core, RFC 8707, RFC 9396, and `audience`, which names an API at some providers.
+  'id_token_hint',
+  'display',
+  'claims_locales',
+  'registration',
+  'resource',
+  'audience',
+  'authorization_details',
+  // The authentication of the client: RFC 6749 and RFC 7521.
+  'client_secret',
   'client_assertion',
   'client_assertion_type',
-  'client_secret',
-  'dpop_jkt',
-  'id_token_hint',
+  // Token requests.
+  'grant_type',
+  'code_verifier',
+  'assertion',
+  'username',
+  'password',
+  'refresh_token',
+  'token',
+  // Responses.
+  'response',
+  'code',
+  'error',
+  'error_description',
+  'error_uri',
+  'access_token',
+  'token_type',
+  'expires_in',
+  'id_token',
+  'session_state',
 ])
 
 function findLoginParameters({ loginParameters }: ProviderSection, at: KeyPath): Finding[] {
   return loginParameters.flatMap((name, index): Finding[] =>
-    LOGIN_OWN_PARAMETERS.has(name)
+    NOT_IN_A_LINK.has(name)
       ? [
           {
             path: [...at, 'loginParameters', index],

@@ -138,7 +138,10 @@ export function checkedProvider(provider: Written, name?: string): ProviderSetti
   return { ...provider, name, issuer, responseMode }
 }
 
+/** Returns whether the issuer covers all tenants, by the preset or, with any other preset, by an Entra host and its path. */
 export function isForAllTenants(provider: Pick<Written, 'preset' | 'issuer'>): boolean {
   const { issuer } = provider
-  return issuer !== null && presetOf(provider)?.allTenants?.test(new URL(issuer).pathname) === true
+  if (issuer === null) return false
+  const { allTenants } = presetOf(provider) ?? presetOf({ preset: 'auto', issuer }) ?? {}
+  return allTenants?.test(new URL(issuer).pathname) === true
 }

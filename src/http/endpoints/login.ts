@@ -1,4 +1,13 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import {
+  AFTER_REFUSAL,
+  CHOOSE_ACCOUNT,
+  FRAGMENT_KEPT,
+  MOVED,
+  PASSED_ON,
+  TARGET_NAMES,
+  TRIES,
+} from '../../config/login-query.ts'
 import { Fault } from '../../errors.ts'
 import { challenge, loginUrlFor } from '../../gate/challenge.ts'
 import { returnTarget, startPageOf, targetAtLogin } from '../../gate/return-target.ts'
@@ -20,23 +29,8 @@ export const MAX_TRIES = 3
 /** How often a login to the same target may succeed in a row, each time within a minute. */
 const MAX_LOGINS = 5
 
-const PASSED_ON = ['provider', 'prompt', 'login_hint', 'acr_values', 'max_age', 'scope', 'claims'] as const
-
 /** The parameters of a step-up, which the provider of the current session can deliver. */
 const STEP_UP = ['acr_values', 'max_age', 'scope', 'claims'] as const
-
-/**
- * The parameters of a login that restarts automatically: the number of tries, and whether the provider refused the last
- * login.
- */
-export const TRIES = 'tries'
-export const AFTER_REFUSAL = 'refused'
-
-/** Marks a login that asks the user to choose an account, because a logout has not ended the session at the provider. */
-export const CHOOSE_ACCOUNT = 'choose_account'
-
-/** Marks the second request of a login, whose return URL includes the fragment. */
-const FRAGMENT_KEPT = 'fragment'
 
 const OTHER_PROVIDER = 'This site does not use the sign-in service that was requested.'
 
@@ -144,9 +138,6 @@ function passedOn(parameters: URLSearchParams, names: readonly string[]): Record
   )
 }
 
-/** The parameters for the return URL: the gateway's own, and those of oauth2-proxy and OpenID Connect. */
-const TARGET_NAMES = ['redirect', 'rd', 'target_link_uri'] as const
-
 function requestedTarget(parameters: URLSearchParams): string | null {
   return TARGET_NAMES.map((name) => parameters.get(name)).find((target) => target !== null) ?? null
 }
@@ -167,9 +158,6 @@ function loginTarget({ config, origins }: Services, parameters: URLSearchParams,
 function pathOf(target: string): string {
   return target.replace(/^https?:\/\/[^/]*/, '')
 }
-
-/** Marks a login that was redirected to the login host. */
-const MOVED = 'moved'
 
 /**
  * Redirects to the same login at the login host. Throws `login_failed` if the request has already been redirected there,

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { AFTER_REFUSAL, CHOOSE_ACCOUNT, TRIES } from '../../config/login-query.ts'
 import { Fault } from '../../errors.ts'
 import { parseStepUpKey } from '../../gate/admit.ts'
 import { startPageOf } from '../../gate/return-target.ts'
@@ -9,7 +10,7 @@ import { kindOf } from '../answers/send.ts'
 import type { LoginState } from '../cookies/login-state.ts'
 import { findSession } from './current-session.ts'
 import type { Services } from './endpoint.ts'
-import { AFTER_REFUSAL, CHOOSE_ACCOUNT, MAX_TRIES, TRIES } from './login.ts'
+import { MAX_TRIES } from './login.ts'
 
 /**
  * Answers a callback that cannot finish its login, because the callback is late, repeated or from another browser.
