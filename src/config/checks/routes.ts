@@ -196,17 +196,22 @@ function findProviders({ provider, access }: ResolvedRoute, at: KeyPath, config:
 
 /** With forward-auth, the proxy sends the requests, so the gateway cannot follow the nonces of the application. */
 function findProofs(
-  { token }: ResolvedRoute,
+  { token, provider: names }: ResolvedRoute,
   at: KeyPath,
   { provider, providers, forwardAuth }: ResolvedConfig,
 ): Finding[] {
-  const all = provider === null ? Object.values(providers ?? {}) : [provider]
-  if (all.every(({ dpop }) => dpop === 'off') || forwardAuth === null || token.grant === 'none') return []
+  if (forwardAuth === null || token.grant === 'none') return []
+  const allowed = Object.entries(providers ?? {}).filter(([name]) => names?.includes(name) ?? true)
+  const keys = [
+    ...(provider?.dpop === 'on' ? ['provider.dpop'] : []),
+    ...allowed.flatMap(([name, { dpop }]) => (dpop === 'on' ? [`providers.${name}.dpop`] : [])),
+  ]
+  if (keys.length === 0) return []
   return [
     {
       path: [...at, 'token', 'grant'],
       part: 'key',
-      message: 'cannot be combined with provider.dpop and forwardAuth: the proxy would send the token without a proof',
+      message: `cannot be combined with ${keys.join(', ')} and forwardAuth: the proxy would send the token without a proof`,
       instead: 'use none, or leave out forwardAuth and let the gateway forward the requests',
     },
   ]
@@ -271,7 +276,7 @@ export const routeRules: readonly Rule[] = [
   { reads: ['providers'], routeReads: ['provider', 'access'], find: perRoute(findProviders) },
   {
     reads: ['provider', 'providers', 'forwardAuth'],
-    routeReads: ['token.grant', 'access'],
+    routeReads: ['token.grant', 'provider'],
     find: perRoute(findProofs),
   },
   { reads: ['upstream'], routeReads: ['upstream', 'upstreamTls'], find: perRoute(findUpstreamTls) },
