@@ -124,6 +124,44 @@ void t.test('the presets and warnings of each provider are its own', (t) => {
   t.end()
 })
 
+void t.test('a route that sends bound tokens behind forward-auth is refused for the providers that it allows', (t) => {
+  const bound = staff.replace('clientId', 'dpop: on, clientId')
+  const found = (more: string): string[] =>
+    problemsOf(() => load([bound, partners], `forwardAuth: { listen: 127.0.0.1:8081 }\n${more}`)).map(brief)
+  const [one, ...others] = found('routes: [{ path: /**, provider: partners }, { path: /staff/** }]')
+  t.match(one, 'routes[1].token.grant: cannot be combined with providers.staff.dpop and forwardAuth')
+  t.same(others, [])
+  t.same(found('routes: [{ path: /**, provider: partners }]'), [])
+  t.end()
+})
+
+void t.test('what a provider without OpenID Connect lacks is refused where all users of a route need it', (t) => {
+  const github = 'github: { preset: github, clientId: c, clientSecret: d }'
+  const bitbucket = 'bitbucket: { preset: bitbucket, clientId: e, clientSecret: f }'
+  const found = (entries: readonly string[], more: string): string[] =>
+    problemsOf(() => load(entries, more)).map((problem) => brief(problem).replace(/^\S+ /, ''))
+  const all = [staff, github, bitbucket]
+  const bearer = 'bearer: { audience: api }'
+  t.same(found(all, `routes: [{ path: /**, ${bearer} }]`), [], 'one provider suffices')
+  t.same(found(all, `routes: [{ path: /**, provider: [github, bitbucket], ${bearer} }]`), [
+    'routes[0].bearer: needs access tokens in JWT form, which GitHub does not have | remove it',
+  ])
+  t.same(found(all, 'routes: [{ path: /**, require: { acr: gold } }]'), [
+    'routes[0].require.acr: needs ID tokens with acr, which GitHub does not have | set provider: [staff] on this route',
+  ])
+  t.same(found(all, 'routes: [{ path: /**, require: { maxAge: 5m } }]'), [
+    'routes[0].require.maxAge: needs ID tokens with auth_time, which GitHub does not have | set provider: [staff] on this ' +
+      'route',
+  ])
+  t.same(found(all, 'routes: [{ path: /**, provider: staff, require: { acr: gold } }]'), [])
+
+  const ends = (entries: readonly string[]) =>
+    loadText(folder, configuration(entries).replace('session: {', 'session: { endWithIdToken: true,'))
+  t.match(ends(all).warnings, [/session\.endWithIdToken: has no effect on sessions of GitHub/])
+  t.match(problemsOf(() => ends([github, bitbucket])).map(brief), [/session\.endWithIdToken: needs ID tokens/])
+  t.end()
+})
+
 void t.test('the printed configuration has no secrets, and loads again', (t) => {
   const config = load([staff, partners])
   const printed = toMaskedYaml(config)

@@ -1,9 +1,10 @@
 import { groupSources } from '../presets/apis.ts'
 import { groupScopes, groupTokenScope, presetOf, readsGroups, userApiOf } from '../presets/apply.ts'
+import type { Preset } from '../presets/table.ts'
 import type { KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ProviderSection, ResolvedConfig, ResolvedRoute } from '../schema.ts'
-import { perProvider, routesFor, type PlacedRoute, type Rule } from './rule.ts'
+import { perProvider, routesFor, type PlacedProvider, type PlacedRoute, type Rule } from './rule.ts'
 
 interface Unavailable {
   readonly key: 'sessionCheck' | 'responseMode' | 'pushedAuthorization' | 'requestObjects' | 'dpop' | 'metadataUrl'
@@ -37,36 +38,63 @@ const UNAVAILABLE_ON_ROUTES: readonly {
   readonly path: readonly string[]
   readonly isUsed: (route: ResolvedRoute) => boolean
   readonly needs: string
+  /** Whether the key also has a meaning if only one of the route's providers has what it needs. */
+  readonly isForOne?: true
 }[] = [
   { path: ['require', 'acr'], isUsed: ({ require }) => require.acr !== null, needs: 'ID tokens with acr' },
   { path: ['require', 'maxAge'], isUsed: ({ require }) => require.maxAge !== null, needs: 'ID tokens with auth_time' },
-  { path: ['bearer'], isUsed: ({ bearer }) => bearer !== null, needs: 'access tokens in JWT form' },
+  { path: ['bearer'], isUsed: ({ bearer }) => bearer !== null, needs: 'access tokens in JWT form', isForOne: true },
 ]
 
-function findUnavailable(
-  provider: ProviderSection,
-  at: KeyPath,
-  { session }: ResolvedConfig,
-  routes: readonly PlacedRoute[],
-): Finding[] {
+function findUnavailable(provider: ProviderSection, at: KeyPath): Finding[] {
   const preset = presetOf(provider)
   if (preset?.api === undefined) return []
-  const finding = (path: KeyPath, needs: string): Finding => ({
-    path,
-    part: 'key',
-    message: `needs ${needs}, which ${preset.title} does not have`,
-    instead: 'remove it',
+  return UNAVAILABLE.filter(({ isUsed }) => isUsed(provider)).map(({ key, needs }) =>
+    unavailable([...at, key], needs, preset.title),
+  )
+}
+
+function unavailable(path: KeyPath, needs: string, title: string, instead = 'remove it'): Finding {
+  return { path, part: 'key', message: `needs ${needs}, which ${title} does not have`, instead }
+}
+
+function findUnavailableOnRoutes(
+  _config: ResolvedConfig,
+  routes: readonly PlacedRoute[],
+  providers: readonly PlacedProvider[] = [],
+): Finding[] {
+  return routes.flatMap((placed) => {
+    const allowed = providers.filter(({ at }) => routesFor(at, [placed]).length > 0)
+    const lacking = presetsWithApi(allowed)[0]
+    if (lacking === undefined) return []
+    const capable = allowed.filter(({ provider }) => userApiOf(provider) === null).map(({ at }) => String(at.at(-1)))
+    const instead = capable.length === 0 ? 'remove it' : `set provider: [${capable.join(', ')}] on this route`
+    return UNAVAILABLE_ON_ROUTES.filter(
+      ({ isUsed, isForOne }) => isUsed(placed.route) && (isForOne !== true || capable.length === 0),
+    ).map(({ path, needs }) => unavailable([...placed.at, ...path], needs, lacking.title, instead))
   })
-  const onProvider = UNAVAILABLE.filter(({ isUsed }) => isUsed(provider)).map(({ key, needs }) =>
-    finding([...at, key], needs),
-  )
-  const onRoutes = routesFor(at, routes).flatMap(({ route, at: routeAt }) =>
-    UNAVAILABLE_ON_ROUTES.filter(({ isUsed }) => isUsed(route)).map(({ path, needs }) =>
-      finding([...routeAt, ...path], needs),
-    ),
-  )
-  const onSession = session.endWithIdToken ? [finding(['session', 'endWithIdToken'], 'ID tokens')] : []
-  return [...onSession, ...onProvider, ...onRoutes]
+}
+
+function findUnendable(
+  { session }: ResolvedConfig,
+  _routes: readonly PlacedRoute[],
+  providers: readonly PlacedProvider[] = [],
+): Finding[] {
+  const lacking = presetsWithApi(providers)
+  const [first] = lacking
+  if (!session.endWithIdToken || first === undefined) return []
+  const path = ['session', 'endWithIdToken']
+  if (lacking.length === providers.length) return [unavailable(path, 'ID tokens', first.title)]
+  const message = `has no effect on sessions of ${first.title}, which has no ID tokens`
+  return [{ path, part: 'key', message, instead: 'use session.lifetime for these sessions', warning: true }]
+}
+
+/** Returns the presets of those providers that have no OpenID Connect. */
+function presetsWithApi(providers: readonly PlacedProvider[]): Preset[] {
+  return providers
+    .map(({ provider }) => presetOf(provider))
+    .filter((preset) => preset !== null)
+    .filter(({ api }) => api !== undefined)
 }
 
 /** At a provider without OpenID Connect, a login reads the groups only if its scopes allow it. */
@@ -124,11 +152,17 @@ function findGroupsFrom(provider: ProviderSection, at: KeyPath): Finding[] {
 
 export const groupRules: readonly Rule[] = [
   {
-    reads: ['session.endWithIdToken'],
+    reads: [],
     providerReads: ['preset', 'issuer', ...UNAVAILABLE.map(({ key }) => key)],
-    routeReads: ['require', 'bearer', 'provider'],
     find: perProvider(findUnavailable),
   },
+  {
+    reads: [],
+    providerReads: ['preset', 'issuer'],
+    routeReads: ['require', 'bearer', 'provider'],
+    find: findUnavailableOnRoutes,
+  },
+  { reads: ['session.endWithIdToken'], providerReads: ['preset', 'issuer'], find: findUnendable },
   {
     reads: [],
     providerReads: ['preset', 'issuer', 'scopes'],
