@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { challenge, type Answer } from '../../gate/challenge.ts'
+import { classify } from '../../gate/classify.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { RouteTable } from '../../gate/match.ts'
 import type { PublicOrigins } from '../../gate/public-origins.ts'
@@ -53,17 +54,12 @@ async function answer(
     const cause = `the application could take ${forged} for another header`
     return answers.deny(request, reply, { reason: 'malformed', cause })
   }
-  const verdict = await gate(facts, context.now)
+  const verdict = withoutProof(await gate(facts, context.now), facts, config)
   context.route = verdict.route
   if (verdict.type === 'deny') return deny(services, verdict, facts, authUrl, request, reply)
   if (verdict.session !== null) sessions.touch(verdict.session, context.now)
   context.verdict = 'allow'
-  const own = headers.identity(
-    verdict.route,
-    verdict.who,
-    verdict.accessToken,
-    verdict.proofKey === null ? 'Bearer' : 'DPoP',
-  )
+  const own = headers.identity(verdict.route, verdict.who, verdict.accessToken)
   for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
   // Returns the client's own Authorization if the route lets it pass, because a proxy that copies the header from this
   // response would otherwise drop it.
@@ -72,6 +68,20 @@ async function answer(
   const authorization = passes ? facts.headers.authorization : undefined
   if (authorization !== undefined && !reply.hasHeader('authorization')) reply.header('authorization', authorization)
   return reply.header('cache-control', 'no-store').code(200).send()
+}
+
+/**
+ * Returns the verdict, or a denial if the access token needs a DPoP proof, which only the gateway could send with the
+ * request. Such a session began before `provider.dpop` was switched off, so another login helps. A route with an
+ * optional session treats the session like a missing one.
+ */
+function withoutProof(verdict: Verdict, { method, headers }: Facts, { scripts }: Config): Verdict {
+  if (verdict.type === 'deny' || verdict.proofKey === null) return verdict
+  const { route } = verdict
+  if (route.access === 'optional')
+    return { type: 'forward', route, session: null, who: null, accessToken: null, proofKey: null }
+  const denial = { reason: 'session-expired', clearCookie: false } as const
+  return { type: 'deny', denial, kind: classify(method, headers, scripts), route }
 }
 
 function deny(

@@ -296,3 +296,33 @@ void t.test('Caddy’s forward-auth request for a WebSocket carries its upgrade 
     [403, 'cross_origin', undefined],
   )
 })
+
+void t.test('a token that needs a proof is not sent: the session has to log in again', async (t) => {
+  const paths = ['/orders', '/optional/page']
+  const running = await loggedIn(t, {
+    idp: { dpop: 'on' },
+    config: {
+      provider: { dpop: 'on' },
+      trustedProxies: ['127.0.0.1/32'],
+      forwardAuth: { listen: '127.0.0.1:0' },
+      routes: [
+        { path: '/**', token: { grant: 'none' } },
+        { path: '/optional/**', access: 'optional', token: { grant: 'none' } },
+      ],
+    },
+  })
+  const { url, verdicts, browser, gateway, config } = running
+  const cookie = `Cookie: ${browser.cookies.header(new URL(url))}`
+  const verdictOn = async (target: string): Promise<RawAnswer> => {
+    const original = nginx({ target, headers: [cookie, 'Accept: application/json'] }, new URL(url).host)
+    return ask(verdicts, original.method, original.target, original.headers)
+  }
+  for (const path of paths) t.equal((await verdictOn(path)).status, 200, 'a route without a token needs no proof')
+  const withTokens = config.routes.map((route) => ({ ...route, token: { ...route.token, grant: 'session' as const } }))
+  await gateway.reload({ ...config, provider: { ...config.provider, dpop: 'off' }, routes: withTokens })
+  const [denied, anonymous] = [await verdictOn('/orders'), await verdictOn('/optional/page')]
+  t.same([denied.status, problem(denied)['code']], [401, 'session_expired'])
+  t.match(problem(denied)['login_url'], /\/oauth2\/login/)
+  t.same([anonymous.status, header(anonymous, 'authorization')], [200, undefined])
+  t.notOk(denied.headers.get('authorization'))
+})
