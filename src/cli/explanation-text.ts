@@ -3,7 +3,24 @@ import type { ProviderSettings } from '../config/schema.ts'
 import { claimAt } from '../gate/admit.ts'
 import { parseTemplate, whyNoHeader } from '../gate/header-template.ts'
 import type { CompiledRoute, GateDenial, Verdict, Who } from '../gate/verdict.ts'
+import { accessTokenIssuers, issuerOfTenant, mayHaveIssued, templateOf } from '../oidc/issuer.ts'
 import type { Claims } from '../oidc/token-set.ts'
+
+/**
+ * Returns whether the provider may issue tokens with the `iss` of these claims. Fills in the `tid` of the claims in the
+ * issuers of a provider for all tenants, as far as they are known without its metadata.
+ */
+export function mayIssue(provider: ProviderSettings, { iss, tid }: Claims): boolean {
+  if (iss === undefined) return true
+  if (typeof iss !== 'string') return false
+  const preset = presetOf(provider)
+  const ofAllTenants = isForAllTenants(provider)
+  if (!ofAllTenants && preset?.issuers?.test(iss) === true) return true
+  const issuer = ofAllTenants ? templateOf(provider.issuer) : provider.issuer
+  return accessTokenIssuers({ issuer }, preset).some(
+    (one) => mayHaveIssued(one, iss) && (typeof tid !== 'string' || issuerOfTenant(one, tid) === iss),
+  )
+}
 
 /** Returns why the gateway would refuse a token with these claims, or `null`. Claims that are not given are not checked. */
 export function whyTokenRefused(
@@ -14,15 +31,12 @@ export function whyTokenRefused(
 ): string | null {
   const { iss, aud, exp, nbf, iat } = claims
   const audience = aud === undefined ? null : [aud].flat()
-  // The issuers of a provider for all tenants are known only from its metadata.
-  const mayIssue = (provider: ProviderSettings): boolean =>
-    iss === undefined ||
-    iss === provider.issuer ||
-    isForAllTenants(provider) ||
-    (typeof iss === 'string' && presetOf(provider)?.issuers?.test(iss) === true)
-  const issuing = providers.find(mayIssue)
+  const issuing = providers.find((provider) => mayIssue(provider, claims))
   if (issuing === undefined)
-    return `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ${providers.map(({ issuer }) => issuer).join(' or ')}`
+    return (
+      `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ` +
+      providers.map(({ issuer }) => issuer).join(' or ')
+    )
   if (audience !== null && !audience.some((one) => audiences.some((wanted) => wanted === one))) {
     return `the token’s aud is ${JSON.stringify(aud)}, the route accepts ${audiences.join(', ')}`
   }

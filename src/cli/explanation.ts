@@ -16,7 +16,7 @@ import { upstreamPath } from '../http/proxy/upstream-request.ts'
 import { readTarget } from '../http/target.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
-import { headersNotSent, reasonOf, requirementsMet, tokenOf, whyTokenRefused } from './explanation-text.ts'
+import { headersNotSent, mayIssue, reasonOf, requirementsMet, tokenOf, whyTokenRefused } from './explanation-text.ts'
 
 /** The request to explain, with the claims of the user who sends it, or `null` if the request is anonymous. */
 export interface ExplainedRequest {
@@ -276,7 +276,8 @@ function headersFrom(pairs: readonly (readonly [string, string])[]): IncomingHtt
 
 function providerOf(config: Config, claims: Claims | null, route: CompiledRoute | null): string | null {
   const accepted = acceptedProviders(config, route?.provider ?? null)
-  const issuers = providersOf(config).filter(({ issuer }) => issuer === claims?.['iss'])
+  const { iss } = claims ?? {}
+  const issuers = providersOf(config).filter((one) => iss !== undefined && mayIssue(one, { ...claims, iss }))
   const likely = issuers.find((one) => accepted.includes(one)) ?? issuers[0] ?? accepted[0]
   return likely?.name ?? null
 }

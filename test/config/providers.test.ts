@@ -204,6 +204,27 @@ void t.test('explain says what a session of each provider may do', async (t) => 
   t.match(await explain('/', {}, 'partners'), 'header: X-Provider: partners\n')
   t.match(await explain('/', { iss: 'https://b.example.com' }), 'header: X-Provider: partners\n')
   t.match(await explain('/partners/x', {}), 'answer: passes')
+  const tenants = load(
+    ['all: { issuer: "https://login.microsoftonline.com/organizations/v2.0", clientId: a, clientSecret: x }', partners],
+    'routes: [{ path: /**, headers: { set: { X-Provider: "{provider}" } }, bearer: { audience: api } }]',
+  )
+  const ofTenant = async (iss: string, tid: string | undefined, headers: [string, string][] = []): Promise<string> => {
+    const claims = { iss, sub: 'alice', aud: 'api', ...(tid === undefined ? {} : { tid }) }
+    const request = { method: 'GET', url: '/', headers, claims, now: Date.now() }
+    return (await explainRequest(tenants, request)).map(([name, text]) => `${name}: ${text}\n`).join('')
+  }
+  const bearer: [string, string][] = [['Authorization', 'Bearer eyJ.eyJ.x']]
+  const entra = 'https://login.microsoftonline.com/t-1/v2.0'
+  t.match(await ofTenant(entra, 't-1'), 'a user of all with')
+  t.match(await ofTenant('https://b.example.com', 't-1'), 'a user of partners with')
+  t.match(await ofTenant(entra, 't-1', bearer), 'answer: passes: the client’s own token')
+  t.match(
+    await ofTenant('https://sts.windows.net/t-1/', 't-1', bearer),
+    'answer: passes',
+    'an access token of version 1',
+  )
+  t.match(await ofTenant(entra, 't-2', bearer), 'answer: 401 invalid_token', 'the tid of another tenant')
+  t.match(await ofTenant('https://evil.example/t-1/v2.0', 't-1', bearer), 'because: the token’s iss is "https://evil')
   const foreign = await explain('/partners/x', {}, 'staff')
   t.match(foreign, 'answer: 401 login_required\n')
   t.match(foreign, 'because: the route requires a session, and the one that there is belongs to staff\n')
