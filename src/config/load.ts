@@ -140,8 +140,8 @@ function locate(written: Written, { path, part = 'value', message, instead = nul
 }
 
 /**
- * Applies the defaults that depend on other keys: the provider's preset, the path of the cookies, a route's upstream, no
- * token on public routes.
+ * Applies the defaults that depend on other keys: the provider's preset, the path of the cookies, a route's upstream,
+ * no token on public routes.
  */
 function inherit(config: ResolvedConfig, written: unknown, broken: readonly KeyPath[]): ResolvedConfig {
   // The list is undefined if it could not be resolved, and so is each route that could not be resolved.
@@ -173,7 +173,10 @@ function mapValues<T, U>(map: Readonly<Record<string, T>>, change: (value: T, ke
   return Object.fromEntries(Object.entries(map).map(([key, value]) => [key, change(value, key)]))
 }
 
-/** Fills in the path of the cookies: the path above the gateway's own endpoints, so that gateways on one host never share it. */
+/**
+ * Fills in the path of the cookies: the path above the gateway's own endpoints, so that gateways on one host never
+ * share it.
+ */
 function withCookiePath(session: ResolvedConfig['session'], basePath: string): SessionSettings {
   const path = session.cookie.path ?? (basePath.slice(0, basePath.lastIndexOf('/')) || '/')
   return { ...session, cookie: { ...session.cookie, path } }

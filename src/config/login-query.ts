@@ -11,7 +11,9 @@ export const PASSED_ON = ['provider', 'prompt', 'login_hint', 'acr_values', 'max
 export const TRIES = 'tries'
 export const AFTER_REFUSAL = 'refused'
 
-/** Marks a login that asks the user to choose an account, because a logout has not ended the session at the provider. */
+/**
+ * Marks a login that asks the user to choose an account, because a logout has not ended the session at the provider.
+ */
 export const CHOOSE_ACCOUNT = 'choose_account'
 
 /** Marks the second request of a login, whose return URL includes the fragment. */

@@ -33,7 +33,9 @@ export class ConfigurationError extends Error {
   }
 }
 
-/** Formats each problem as `file:line:column: path: message`, followed by an indented line with what to write instead. */
+/**
+ * Formats each problem as `file:line:column: path: message`, followed by an indented line with what to write instead.
+ */
 export function formatProblems(problems: readonly Problem[]): string {
   return problems
     .map(({ file, line, column, path, message, instead }) => {

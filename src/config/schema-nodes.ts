@@ -7,7 +7,10 @@ export interface LeafOptions {
   readonly default: unknown
   /** The documentation of a default that depends on other keys. */
   readonly defaultText?: string
-  /** Which part is masked when printed: the whole value, the password of a URL, or the entries of a map that have no template. */
+  /**
+   * Which part is masked when printed: the whole value, the password of a URL, or the entries of a map that have no
+   * template.
+   */
   readonly secret?: 'whole' | 'password' | 'constants'
 }
 

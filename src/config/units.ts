@@ -26,7 +26,10 @@ export function formatDuration(ms: number): string {
   return ms === 0 ? '0s' : formatAmount(ms, DURATION_UNITS_MS)
 }
 
-/** Parses a size such as `512b`, `64kb`, `1mb` or `1gb` (1 kb is 1024 bytes) into bytes; returns undefined for other text. */
+/**
+ * Parses a size such as `512b`, `64kb`, `1mb` or `1gb` (1 kb is 1024 bytes) into bytes; returns undefined for other
+ * text.
+ */
 export function parseSize(text: string): number | undefined {
   return parseAmount(text, SIZE_UNITS_BYTES)
 }

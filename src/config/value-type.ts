@@ -18,7 +18,9 @@ export interface ParseContext {
   readonly warn: (message: string, instead: string) => void
   /** Reads a file; returns the reason as a string when the file cannot be read. */
   readonly read: (path: string) => ConfigFile | string
-  /** Returns the absolute path of a file that is not part of the configuration, and why it cannot be read, or `null`. */
+  /**
+   * Returns the absolute path of a file that is not part of the configuration, and why it cannot be read, or `null`.
+   */
   readonly locate: (path: string) => LocatedFile
 }
 
@@ -28,7 +30,9 @@ export interface ValueType<T> {
   /** How an environment variable holds the value; a scalar by default. */
   readonly shape?: 'list' | 'map'
   readonly json: Record<string, unknown>
-  /** Returns the parsed value, or undefined after reporting a problem to `context.refuse`. Is never called with null. */
+  /**
+   * Returns the parsed value, or undefined after reporting a problem to `context.refuse`. Is never called with null.
+   */
   parse(written: unknown, context: ParseContext): T | undefined
   /** Returns the value as an operator would write it, as plain YAML data. */
   format(value: T): unknown

@@ -74,15 +74,16 @@ function requireClaims({ require }: CompiledRoute, { claims, tokens }: User): Ga
       const hint = isInAccessToken ? '; the access token has it: let the provider add it to the ID token' : ''
       return { reason: 'forbidden', why: `the claim ${name} is missing${hint}` }
     }
-    const why = `the provider left the claim ${name} out of the ID token (too many values)${name === 'groups' ? '; provider.groupsFrom reads them from an API' : ''}`
+    const advice = name === 'groups' ? '; provider.groupsFrom reads them from an API' : ''
+    const why = `the provider left the claim ${name} out of the ID token (too many values)${advice}`
     return { reason: 'forbidden', overage: true, why }
   }
   return null
 }
 
 /**
- * Returns whether the provider omitted a claim because it has too many values (overage). The ID token then names another
- * source, which the gateway does not query, or only reports the omission, as Entra does with `hasgroups`.
+ * Returns whether the provider omitted a claim because it has too many values (overage). The ID token then names
+ * another source, which the gateway does not query, or only reports the omission, as Entra does with `hasgroups`.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AggregatedDistributedClaims
  */
 function isOmitted(claims: Claims, name: string): boolean {
@@ -160,7 +161,9 @@ function comesFromLoginFor(
   return parseStepUpKey(requestedStepUp)?.maxAge === maxAge
 }
 
-/** Adds the route's `acr` to a step-up that the provider or the application requires, so that one login satisfies both. */
+/**
+ * Adds the route's `acr` to a step-up that the provider or the application requires, so that one login satisfies both.
+ */
 export function withRequirements({ require }: CompiledRoute, stepUp: StepUp): StepUp {
   return { ...stepUp, acrValues: stepUp.acrValues ?? require.acr }
 }

@@ -218,8 +218,8 @@ const NOT_ADMIN: { readonly [problem in NotAdmin['problem']]: Answer } = {
 }
 
 /**
- * Returns the login URL, which is at the login host if there is one. After the login, a navigation returns to its target,
- * and any other request to the page that sent it.
+ * Returns the login URL, which is at the login host if there is one. After the login, a navigation returns to its
+ * target, and any other request to the page that sent it.
  */
 export function loginUrlFor(
   facts: Facts,

@@ -25,9 +25,9 @@ export function parseTemplate(template: string): Template {
 }
 
 /**
- * Returns the header value for a user's claims and the name of the user's provider. List items are joined with `,`, and a comma in an item becomes `%2C`. A
- * value that is not printable ASCII becomes an ext-value; with `base64`, the whole value is encoded. Returns `null` if a
- * claim or the name is missing, or the value would be longer than 8 kB.
+ * Returns the header value for a user's claims and the name of the user's provider. List items are joined with `,`, and
+ * a comma in an item becomes `%2C`. A value that is not printable ASCII becomes an ext-value; with `base64`, the whole
+ * value is encoded. Returns `null` if a claim or the name is missing, or the value would be longer than 8 kB.
  * @see https://www.rfc-editor.org/rfc/rfc8187#section-3.2
  */
 export function fillTemplate(

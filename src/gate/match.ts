@@ -223,8 +223,8 @@ const DEFAULT_PORT = { 'https:': ':443', 'http:': ':80' }
 
 /**
  * Returns a function that finds the public origin for a Host header. A Host without a port also finds an origin on
- * another port if no other origin has that name. An exact origin wins over a wildcard, for which the function returns the
- * origin with the label of the Host.
+ * another port if no other origin has that name. An exact origin wins over a wildcard, for which the function returns
+ * the origin with the label of the Host.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.2
  */
 export function originsByHost(publicUrls: readonly string[]): (host: string) => string | null {

@@ -11,8 +11,8 @@ const MAX_VARIANTS = 512
 const MAX_CHARACTERS = 65_536
 
 /**
- * Returns whether a path has no variants: it is in lower case, and has no percent-encodings, no dot or empty segments, no
- * parameters, no dot at the end of a segment, and no Windows file stream.
+ * Returns whether a path has no variants: it is in lower case, and has no percent-encodings, no dot or empty segments,
+ * no parameters, no dot at the end of a segment, and no Windows file stream.
  */
 export function isPlain(path: string): boolean {
   return PLAIN.test(path) && !path.includes(':$')
@@ -88,7 +88,8 @@ const LENIENT: readonly (readonly [when: RegExp, read: (path: string) => string]
   // Windows drops dots and spaces at the end of a name, and opens a file through its streams: `secret::$DATA`.
   [/[. ](?:\/|$)/, (path) => path.replace(/(?<! ) +(?=\/|$)/g, '').replace(/([^/. ])[. ]+(?=\/|$)/g, '$1')],
   [/:\$/, (path) => path.replace(/:[^/:]*:\$[^/]*/g, '')],
-  // Windows maps fullwidth and similar characters to the closest ones of the code page (best fit), for PHP among others.
+  // Windows maps fullwidth and similar characters to the closest ones of the code page (best fit), for PHP among
+  // others.
   [/[^\0-\x7f]/, (path) => bestFit(path)],
 ]
 

@@ -39,7 +39,10 @@ export function startPageOf({
   return path === '/' ? path : `${path}/`
 }
 
-/** Returns a return URL of `origin` as it reads at the origin of the login: without its origin only if they are the same. */
+/**
+ * Returns a return URL of `origin` as it reads at the origin of the login: without its origin only if they are the
+ * same.
+ */
 export function targetAtLogin(target: string, origin: string, loginOrigin: string): string {
   return origin === loginOrigin || !target.startsWith('/') ? target : origin + target
 }

@@ -47,8 +47,8 @@ export type GateDenial =
   /** `variant`: a normalization of the path that selects another route. */
   | { readonly reason: 'ambiguous-path'; readonly variant: string }
   /**
-   * `loginUrl`: sent to the client instead of the login URL derived from the URL of the request. `foreign`: the provider
-   * of the session, which the route does not allow.
+   * `loginUrl`: sent to the client instead of the login URL derived from the URL of the request. `foreign`: the
+   * provider of the session, which the route does not allow.
    */
   | { readonly reason: 'login-required'; readonly loginUrl?: string; readonly foreign?: string }
   /** `overage`: the provider omitted the claim from the token because it has too many values. */

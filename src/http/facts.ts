@@ -9,8 +9,8 @@ import { targetOf } from './target.ts'
 
 export interface FactReader {
   /**
-   * Returns the facts of a request, or a denial if its target, its Host or its framing is ambiguous. Throws `bad_request`
-   * for too many header fields.
+   * Returns the facts of a request, or a denial if its target, its Host or its framing is ambiguous. Throws
+   * `bad_request` for too many header fields.
    */
   read(request: IncomingMessage): Facts | FinalDenial
 }
@@ -20,8 +20,8 @@ interface FactOptions {
   readonly origins: PublicOrigins
   readonly trustedProxies: readonly string[]
   /**
-   * Whether the listener is a Unix socket. Its peers have no address, and all are trusted, because the permissions of the
-   * socket decide which processes may connect.
+   * Whether the listener is a Unix socket. Its peers have no address, and all are trusted, because the permissions of
+   * the socket decide which processes may connect.
    */
   readonly overSocket: boolean
   readonly readTicket: (cookies: string | undefined) => Ticket | null

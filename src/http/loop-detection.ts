@@ -4,8 +4,8 @@ import { providersOf, type Config } from '../config/schema.ts'
 import type { Answers } from './answers/send.ts'
 
 /**
- * Returns the gateway's name in `Via`. Replicas have the same name. Gateways with the same client at the provider and the
- * same public URLs have different names if their upstreams differ.
+ * Returns the gateway's name in `Via`. Replicas have the same name. Gateways with the same client at the provider and
+ * the same public URLs have different names if their upstreams differ.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.6.3
  */
 export function viaNameOf(config: Config): string {

@@ -15,8 +15,8 @@ interface RequestWithTarget extends IncomingMessage {
 }
 
 /**
- * Parses the raw request target before Fastify uses it for routing, stores the result in the request, and returns the URL
- * for the routing: the path and query, also of an absolute target at a public origin.
+ * Parses the raw request target before Fastify uses it for routing, stores the result in the request, and returns the
+ * URL for the routing: the path and query, also of an absolute target at a public origin.
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
  */
 export function rewriteTarget(request: RequestWithTarget, origins: Pick<PublicOrigins, 'find'>): string {

@@ -249,13 +249,14 @@ const CREDENTIALS = [
 ] as const
 
 /**
- * Parameters that a link must not set. OpenID Connect's `ui_locales` is the only one of the protocols that a link may set.
+ * Parameters that a link must not set. Of the parameters of the protocols, a link may set only `ui_locales`.
  * @see https://www.iana.org/assignments/oauth-parameters/oauth-parameters.xhtml#parameters
  */
 const NOT_IN_A_LINK = new Set([
   ...Object.keys(OWN_PARAMETERS),
   ...LOGIN_QUERY,
-  // Authorization requests: OpenID Connect Core, RFC 8707, RFC 9396, and `audience`, which names an API at some providers.
+  // Authorization requests: OpenID Connect Core, RFC 8707, RFC 9396, and `audience`, which names an API at some
+  // providers.
   'id_token_hint',
   'display',
   'claims_locales',

@@ -211,7 +211,9 @@ function findProofs(
     {
       path: [...at, 'token', 'grant'],
       part: 'key',
-      message: `cannot be combined with ${keys.join(', ')} and forwardAuth: the proxy would send the token without a proof`,
+      message:
+        `cannot be combined with ${keys.join(', ')} and forwardAuth: ` +
+        'the proxy would send the token without a proof',
       instead: 'use none, or leave out forwardAuth and let the gateway forward the requests',
     },
   ]

@@ -13,8 +13,8 @@ export interface PlacedProvider {
 }
 
 /**
- * A rule that compares keys. It runs only when all the keys in `reads` have values, only on routes in which all the keys
- * in `routeReads` have values, and only on providers in which all the keys in `providerReads` have values.
+ * A rule that compares keys. It runs only when all the keys in `reads` have values, only on routes in which all the
+ * keys in `routeReads` have values, and only on providers in which all the keys in `providerReads` have values.
  */
 export interface Rule {
   readonly reads: readonly string[]

@@ -44,7 +44,9 @@ function findLoginHost({ publicUrl, loginHost, session }: ResolvedConfig): Findi
   const wildcard = publicUrl.findIndex(isWildcard)
   if (loginHost === null) {
     if (wildcard === -1) return []
-    const message = `must name one host, not ${publicUrl[wildcard]}, unless loginHost is set: a provider redirects to registered hosts only`
+    const message =
+      `must name one host, not ${publicUrl[wildcard]}, unless loginHost is set: ` +
+      'a provider redirects to registered hosts only'
     const instead = `set loginHost to one origin, such as ${publicUrl[wildcard]?.replace('*', 'auth')}`
     return [{ path: ['publicUrl', wildcard], message, instead }]
   }

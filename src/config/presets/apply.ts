@@ -98,7 +98,9 @@ export function userApiOf(provider: Pick<Written, 'preset' | 'issuer'>): UserApi
   return presetOf(provider)?.api ?? null
 }
 
-/** Returns whether a login at a provider without OpenID Connect reads the user's groups: only if its scopes allow it. */
+/**
+ * Returns whether a login at a provider without OpenID Connect reads the user's groups: only if its scopes allow it.
+ */
 export function readsGroups({ groups }: UserApi, scopes: readonly string[] | null): boolean {
   return scopes === null || groups.scopes.some((scope) => scopes.includes(scope))
 }
@@ -138,7 +140,10 @@ export function checkedProvider(provider: Written, name?: string): ProviderSetti
   return { ...provider, name, issuer, responseMode }
 }
 
-/** Returns whether the issuer covers all tenants, by the preset or, with any other preset, by an Entra host and its path. */
+/**
+ * Returns whether the issuer covers all tenants, by the preset or, with any other preset, by an Entra host and its
+ * path.
+ */
 export function isForAllTenants(provider: Pick<Written, 'preset' | 'issuer'>): boolean {
   const { issuer } = provider
   if (issuer === null) return false

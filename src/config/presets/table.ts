@@ -23,7 +23,9 @@ export interface Preset {
   readonly issuers?: RegExp
   /** The paths of issuers that cover all tenants. */
   readonly allTenants?: RegExp
-  /** The `iss` of access tokens if it differs from the issuer. The tenant of the issuer is filled in for `{tenantid}`. */
+  /**
+   * The `iss` of access tokens if it differs from the issuer. The tenant of the issuer is filled in for `{tenantid}`.
+   */
   readonly accessTokenIssuer?: string
   /** The claim that names the client in access tokens without an `aud`. */
   readonly audienceClaim?: string

@@ -34,9 +34,9 @@ export function mayKeepForm(request: FastifyRequest, route: CompiledRoute | null
 }
 
 /**
- * Answers a posted form with a 401 page that keeps the fields in sessionStorage. A form with files, or larger than 256 kB,
- * gets a 413 page that explains how to send it after the login. Throws `bad_request` for a body that is not a form or
- * takes longer than 30 s.
+ * Answers a posted form with a 401 page that keeps the fields in sessionStorage. A form with files, or larger than 256
+ * kB, gets a 413 page that explains how to send it after the login. Throws `bad_request` for a body that is not a form
+ * or takes longer than 30 s.
  */
 export async function keepForm(
   request: FastifyRequest,
@@ -142,8 +142,8 @@ const WINDOWS_1252 = Uint16Array.from({ length: 256 }, (_, byte) =>
 )
 
 /**
- * Parses an urlencoded or multipart body. Returns `null` for a form with files or too many fields. Rejects if the body is
- * malformed.
+ * Parses an urlencoded or multipart body. Returns `null` for a form with files or too many fields. Rejects if the body
+ * is malformed.
  */
 async function readFormFields(body: Buffer, contentType: string): Promise<FormFields | null> {
   return /^application\/x-www-form-urlencoded/i.test(contentType)
@@ -193,8 +193,8 @@ function hasManyParts(body: Buffer): boolean {
 }
 
 /**
- * Replaces the boundary by one that does not occur elsewhere in the body. Node's parser accepts a boundary as a delimiter
- * even in the middle of a line, contrary to https://www.rfc-editor.org/rfc/rfc2046#section-5.1.1.
+ * Replaces the boundary by one that does not occur elsewhere in the body. Node's parser accepts a boundary as a
+ * delimiter even in the middle of a line, contrary to https://www.rfc-editor.org/rfc/rfc2046#section-5.1.1.
  */
 function withUniqueBoundary(body: Buffer, contentType: string): { bytes: Buffer; type: string } {
   const [, quoted, plain] = /;\s*boundary=(?:"([^"]+)"|([^\s;"]+))/i.exec(contentType) ?? []

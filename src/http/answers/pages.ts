@@ -73,7 +73,9 @@ export function sendPage(
   return reply.headers(headers).send(html)
 }
 
-/** Renders a page that works without scripts, is not cached, and can be framed only by this origin unless `isFramable`. */
+/**
+ * Renders a page that works without scripts, is not cached, and can be framed only by this origin unless `isFramable`.
+ */
 export function renderPage(page: Page, settings: Config['pages']): RenderedPage {
   const nonce = randomBytes(16).toString('base64')
   const { texts } = settings

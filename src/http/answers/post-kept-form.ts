@@ -16,8 +16,8 @@ export function postKeptForm(request: FastifyRequest, reply: FastifyReply, confi
   const { facts } = contextOf(request)
   const id = new URLSearchParams(facts.query).get('id') ?? ''
   const key = scriptLiteral(storageKey(/^[A-Za-z0-9_-]{12}$/.test(id) ? id : ''))
-  // A field may have the name of a form property, such as `action`. So the script sets the properties before it adds the
-  // fields, and calls `submit` from the prototype.
+  // A field may have the name of a form property, such as `action`. So the script sets the properties before it adds
+  // the fields, and calls `submit` from the prototype.
   const script = `var k=${key},kept=null;try{kept=sessionStorage.getItem(k);sessionStorage.removeItem(k)}catch(e){}
 if(kept){kept=JSON.parse(kept);var f=document.createElement("form"),all=document.createElement("div");
 f.method="post";f.action=kept.action;f.enctype=kept.type;f.acceptCharset=kept.charset;f.hidden=true;f.appendChild(all);

@@ -86,8 +86,8 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
   const domain = session.cookie.domain === null ? '' : `; Domain=${session.cookie.domain}`
   const life = session.cookie.persistent ? `; Max-Age=${cookieSeconds}` : ''
   const sameSite = { lax: 'Lax', strict: 'Strict', none: 'None' }[session.cookie.sameSite]
-  // Browsers send only SameSite=None cookies with a form_post, because it comes from the provider's site, and in a frame
-  // of another site.
+  // Browsers send only SameSite=None cookies with a form_post, because it comes from the provider's site, and in a
+  // frame of another site.
   const postsForms = providersOf(config).some(({ responseMode }) => responseMode.startsWith('form_post'))
   const framedSameSite = partitioned ? 'None' : 'Lax'
   const loginSameSite = postsForms ? 'None' : framedSameSite
@@ -238,8 +238,8 @@ const MAX_PLACES = 24
 const MAX_PATH_BYTES = 1024
 
 /**
- * Returns the scopes in which a cookie of a request may have been set: at most 24, the likeliest first. `host` may have a
- * port.
+ * Returns the scopes in which a cookie of a request may have been set: at most 24, the likeliest first. `host` may have
+ * a port.
  * @see https://www.rfc-editor.org/rfc/rfc6265#section-5.1.3
  */
 export function placesOf(host: string, path: string): Place[] {

@@ -49,7 +49,9 @@ export interface LoginState {
   readonly maxAge: number | null
 }
 
-/** Returns whether a login may still finish at `now`, in ms. A start in the future shows that the clock was set back. */
+/**
+ * Returns whether a login may still finish at `now`, in ms. A start in the future shows that the clock was set back.
+ */
 export function isFresh(state: LoginState, now: number): boolean {
   const age = now - state.at
   return age > -CLOCK_SKEW_MS && age < LOGIN_SECONDS * 1000

@@ -22,8 +22,8 @@ interface LoginParameters extends Pick<
 }
 
 /**
- * Begins a login. Returns the provider's login URL and the Set-Cookie value that binds the login to this browser. Rejects
- * like `authorizationUrl`.
+ * Begins a login. Returns the provider's login URL and the Set-Cookie value that binds the login to this browser.
+ * Rejects like `authorizationUrl`.
  */
 export async function beginLogin(
   { cookies, loginStates, config }: Services,

@@ -332,9 +332,9 @@ async function replaceSession(
   const { sessions, providers, streams, log } = services
   const user = userOf(result)
   const current = await findSession(services, request)
-  // Tabs that begin a login at the same time finish one after the other. A new session each time would fail the requests
-  // of the other tabs. The new refresh token is not revoked, because a revocation could end the grant of the current
-  // session: https://www.rfc-editor.org/rfc/rfc7009#section-2.1
+  // Tabs that begin a login at the same time finish one after the other. A new session each time would fail the
+  // requests of the other tabs. The new refresh token is not revoked, because a revocation could end the grant of the
+  // current session: https://www.rfc-editor.org/rfc/rfc7009#section-2.1
   if (current !== null && userMark(current) === user && current.createdAt > state.at && !state.particular)
     return current
   const before = current === null ? state.before : { id: current.id, endsAt: current.endsAt, user: userMark(current) }

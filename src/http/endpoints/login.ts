@@ -143,8 +143,8 @@ function requestedTarget(parameters: URLSearchParams): string | null {
 }
 
 /**
- * Returns the return URL of a login, which is on this origin or, with a login host, on any public origin. Of the gateway's
- * own URLs, allows only those that finish a login.
+ * Returns the return URL of a login, which is on this origin or, with a login host, on any public origin. Of the
+ * gateway's own URLs, allows only those that finish a login.
  */
 function loginTarget({ config, origins }: Services, parameters: URLSearchParams, origin: string): string | null {
   const { basePath, loginHost } = config
@@ -160,8 +160,8 @@ function pathOf(target: string): string {
 }
 
 /**
- * Redirects to the same login at the login host. Throws `login_failed` if the request has already been redirected there,
- * because a proxy in front then replaces the Host.
+ * Redirects to the same login at the login host. Throws `login_failed` if the request has already been redirected
+ * there, because a proxy in front then replaces the Host.
  */
 function redirectToLoginHost(request: FastifyRequest, reply: FastifyReply, base: string, target: string): FastifyReply {
   const moved = new URLSearchParams(queryOf(request))

@@ -97,8 +97,8 @@ interface Report {
 }
 
 /**
- * Sends the page that reports the outcome to the page's parent or opener on its own origin, or redirects to that page at
- * the origin `reportAt`.
+ * Sends the page that reports the outcome to the page's parent or opener on its own origin, or redirects to that page
+ * at the origin `reportAt`.
  */
 export function sendOutcome(
   { config }: Services,

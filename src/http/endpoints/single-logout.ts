@@ -107,8 +107,8 @@ async function answerFrame(
 }
 
 /**
- * Returns those of several providers that have a session with this `sid`. Entra sends only `sid`, which cannot be guessed,
- * so `sid` is sufficient if one issuer has it. Throws `logout_refused` if several issuers have it.
+ * Returns those of several providers that have a session with this `sid`. Entra sends only `sid`, which cannot be
+ * guessed, so `sid` is sufficient if one issuer has it. Throws `logout_refused` if several issuers have it.
  */
 async function withSession(
   sessions: Pick<Sessions, 'find'>,

@@ -389,8 +389,8 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   }
 
   /**
-   * Aborts the request if no final response begins within the route's timeout. The timer restarts while the client sends a
-   * body, and undici's own timer restarts with each interim response.
+   * Aborts the request if no final response begins within the route's timeout. The timer restarts while the client
+   * sends a body, and undici's own timer restarts with each interim response.
    */
   #startTimer(): void {
     this.#timer = setTimeout(Exchange.#onTimer, this.#verdict.route.timeout, this)

@@ -28,7 +28,9 @@ interface Answered {
 
 const PASS: Interception = { type: 'pass' }
 
-/** Returns what an upstream's response requires. Only a redirect to a login, a challenge or a rejected token matters. */
+/**
+ * Returns what an upstream's response requires. Only a redirect to a login, a challenge or a rejected token matters.
+ */
 export function intercept(
   { status, location, authenticate }: UpstreamAnswer,
   { kind, route, session }: Answered,
@@ -80,7 +82,9 @@ function isAuthorizationEndpoint(provider: Provider, location: string): boolean 
   })
 }
 
-/** Compiles a pattern: `**` matches anything, `*` one segment, and a final `/**` may match nothing. Ignores the query. */
+/**
+ * Compiles a pattern: `**` matches anything, `*` one segment, and a final `/**` may match nothing. Ignores the query.
+ */
 function toPattern(pattern: string): RegExp {
   const source = pattern.split(/(\/?\*\*$|\*\*|\*)/).map((part) => {
     if (part === '/**') return '(?:[/?#].*)?'

@@ -47,8 +47,8 @@ function write(body: ResponseBody, chunk: Buffer): void {
   if (response.write(chunk)) return
   body.controller?.pause()
   response.once('drain', () => {
-    // `drain` may be emitted from within undici's parser, if another response on this connection ends. The parser is not
-    // re-entrant.
+    // `drain` may be emitted from within undici's parser, if another response on this connection ends. The parser is
+    // not re-entrant.
     process.nextTick(resume, body)
   })
 }

@@ -3,8 +3,8 @@ import { printable } from '../../telemetry/log.ts'
 import { logsInConnection } from './connection-bound.ts'
 
 /**
- * The members of undici 7's private parser that are used here. Each connection has a parser, and the native parser calls
- * its methods.
+ * The members of undici 7's private parser that are used here. Each connection has a parser, and the native parser
+ * calls its methods.
  * https://github.com/nodejs/undici/blob/v7.30.2/lib/dispatcher/client-h1.js
  */
 interface Parser {
@@ -39,13 +39,14 @@ export function endedUsedConnection(error: Error): boolean {
  * caller must call this function after undici has set up the connection. `shared`: the connection carries the requests
  * of several clients.
  *
- * - An unexpected `100 Continue` is skipped like any other interim response (https://www.rfc-editor.org/rfc/rfc9110#section-15.2).
- *   Undici destroys the connection: https://github.com/nodejs/undici/issues/197
+ * - An unexpected `100 Continue` is skipped like any other interim response
+ *   (https://www.rfc-editor.org/rfc/rfc9110#section-15.2). Undici destroys the connection:
+ *   https://github.com/nodejs/undici/issues/197
  * - The Content-Length of a 204 or 304 does not describe its body (https://www.rfc-editor.org/rfc/rfc9110#section-8.6).
  *   Undici compares that length with the body: https://github.com/nodejs/undici/pull/816
  * - The status text keeps its bytes as Latin-1, even across chunks (https://www.rfc-editor.org/rfc/rfc9112#section-4).
- * - A reset never completes a response (https://www.rfc-editor.org/rfc/rfc9112#section-8). Undici accepts a reset as the end
- *   of a response without a length: https://github.com/nodejs/undici/pull/784
+ * - A reset never completes a response (https://www.rfc-editor.org/rfc/rfc9112#section-8). Undici accepts a reset as
+ *   the end of a response without a length: https://github.com/nodejs/undici/pull/784
  * - A shared connection is not reused after the application has requested the authentication of the connection itself.
  */
 export function mendParser(socket: Socket, shared: boolean): void {
@@ -128,8 +129,8 @@ function offersConnectionLogin(headers: readonly Buffer[]): boolean {
 const NAME = /^[\w-][\w .-]{0,60}$/
 
 /**
- * Describes where in a head the parser has stopped, at the offset `at` of the chunk. Includes only header names, because
- * values and other bytes may be secret.
+ * Describes where in a head the parser has stopped, at the offset `at` of the chunk. Includes only header names,
+ * because values and other bytes may be secret.
  */
 function placeOf(headers: readonly Buffer[], chunk: Buffer | null, at: number): string {
   // With an odd count, the last entry is the name of the header whose value is being read.

@@ -7,7 +7,9 @@ import { mendParser } from './undici-parser.ts'
 
 /** The connections to upstreams. Routes with the same upstream and TLS settings share a pool. */
 export interface Pools {
-  /** Returns the pools for these routes, and reuses open ones. `answerHeaders` limits the response headers, in bytes. */
+  /**
+   * Returns the pools for these routes, and reuses open ones. `answerHeaders` limits the response headers, in bytes.
+   */
   openFor(routes: readonly CompiledRoute[], answerHeaders: number): Upstreams
   /** Drops the pools that these upstreams do not use. Requests on dropped pools finish. */
   keepOnly(upstreams: Upstreams): void

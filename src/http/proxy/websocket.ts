@@ -41,8 +41,8 @@ function switchingHead(headers: readonly string[], protocol: string, phrase: str
 }
 
 /**
- * Connects both ends byte for byte, with backpressure. If one side ends, the other direction stays open. Returns a function
- * that closes the connection with a close code, after the frame that the upstream is sending.
+ * Connects both ends byte for byte, with backpressure. If one side ends, the other direction stays open. Returns a
+ * function that closes the connection with a close code, after the frame that the upstream is sending.
  * @see https://www.rfc-editor.org/rfc/rfc6455#section-7.4
  */
 function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code: number) => void {

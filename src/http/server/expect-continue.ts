@@ -10,8 +10,8 @@ interface Waiting extends IncomingMessage {
 }
 
 /**
- * Routes requests with `Expect: 100-continue` like all others. Without a listener, Node.js would send 100 Continue before
- * the gate has decided.
+ * Routes requests with `Expect: 100-continue` like all others. Without a listener, Node.js would send 100 Continue
+ * before the gate has decided.
  */
 export function routeExpectations(server: Server): void {
   server.on('checkContinue', (request: Waiting, response) => {

@@ -10,8 +10,8 @@ interface Seen {
 }
 
 /**
- * Calls `cut` for each connection whose peer reads none of the waiting data for `limitMs`, or up to a sixth longer. A slow
- * peer that reads something from time to time stays connected. Returns the timer of the checks.
+ * Calls `cut` for each connection whose peer reads none of the waiting data for `limitMs`, or up to a sixth longer. A
+ * slow peer that reads something from time to time stays connected. Returns the timer of the checks.
  */
 export function watchIdleReaders<S extends Duplex>(
   connections: Iterable<S>,

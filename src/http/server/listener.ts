@@ -270,12 +270,14 @@ function complainOfTooMany(server: NetServer, log: Log): void {
 /** A client that sends nothing of an expected body between two checks is disconnected. */
 const CHECK_UPLOADS_MS = 30_000
 
-/** The latest request of a connection if it has a body, `bodyless` if it has none, or `nothing` before the first one. */
+/**
+ * The latest request of a connection if it has a body, `bodyless` if it has none, or `nothing` before the first one.
+ */
 export type Asked = IncomingMessage | 'bodyless' | 'nothing'
 
 /**
- * Calls `giveUp` for uploads on which nothing arrives. An upload may take hours while data arrives, and the client is not
- * at fault if the application does not read the body. Returns the timer of the checks.
+ * Calls `giveUp` for uploads on which nothing arrives. An upload may take hours while data arrives, and the client is
+ * not at fault if the application does not read the body. Returns the timer of the checks.
  */
 function giveUpOnSilentUploads(
   speaking: ReadonlyMap<Socket, Asked>,

@@ -24,8 +24,8 @@ export interface ClientError extends Error {
 
 export interface Refusals {
   /**
-   * Refuses bytes that the HTTP parser or TLS could not read. `request` is the request whose body was being read; its access
-   * line reports the refusal.
+   * Refuses bytes that the HTTP parser or TLS could not read. `request` is the request whose body was being read; its
+   * access line reports the refusal.
    */
   onClientError(error: ClientError, socket: Socket, request: IncomingMessage | null): void
   /**

@@ -9,7 +9,9 @@ const kAsked = Symbol('asked')
 
 export interface Upgrade {
   readonly socket: Socket
-  /** Detaches the connection from HTTP after the upstream has switched protocols. The caller then owns the connection. */
+  /**
+   * Detaches the connection from HTTP after the upstream has switched protocols. The caller then owns the connection.
+   */
   take(): void
 }
 
@@ -18,9 +20,9 @@ interface Upgrading extends IncomingMessage {
 }
 
 /**
- * The server's requests. Only a request for a WebSocket upgrades the connection. A request for another protocol, such as
- * `h2c`, is a plain request with a body, because a server may ignore Upgrade. Node.js decides with a private setter; later
- * versions have the public `shouldUpgradeCallback`: https://github.com/nodejs/node/pull/59824
+ * The server's requests. Only a request for a WebSocket upgrades the connection. A request for another protocol, such
+ * as `h2c`, is a plain request with a body, because a server may ignore Upgrade. Node.js decides with a private setter;
+ * later versions have the public `shouldUpgradeCallback`: https://github.com/nodejs/node/pull/59824
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.8
  */
 export class GatewayRequest extends IncomingMessage {
