@@ -4,8 +4,9 @@ import type { ApiBases, UserApi } from './apis.ts'
 type Provider = ProviderSection
 
 /**
- * What is known about a provider. A row names only what the provider's metadata does not say. The members after
- * `groupClaim` are values of configuration keys; what the operator writes takes precedence.
+ * What is known about a provider. A row names only what the provider's metadata does not say. The members from `issuer`
+ * to `logoutUrl` are defaults of configuration keys, so what the operator writes takes precedence. `tolerate` adds to
+ * the key.
  */
 export interface Preset {
   readonly name: Exclude<Provider['preset'], 'auto' | 'none'>

@@ -122,7 +122,8 @@ const keys = {
     default: 'auto',
     description:
       'What is known about the provider beyond its metadata (docs/providers.md). `auto` recognizes the provider by the ' +
-      'host of the issuer. Other keys take precedence over the preset.',
+      'host of the issuer, and after the discovery self-hosted products such as Keycloak, AD FS and Dex by the path of ' +
+      'the token endpoint. Other keys take precedence over the preset.',
   }),
   metadataUrl: leaf(providerUrl, {
     default: null,
@@ -166,8 +167,9 @@ const keys = {
     default: 'auto',
     description:
       'How the gateway authenticates to the provider. `auto` selects `private_key_jwt` if `privateKey` or ' +
-      '`clientAssertionFile` is set, `tls_client_auth` if only `clientCertificate` is set, otherwise ' +
-      '`client_secret_post` if the provider supports it, otherwise `client_secret_basic`. `none` makes the gateway a public client.',
+      '`clientAssertionFile` is set, `tls_client_auth` if only `clientCertificate` is set, otherwise the method of the ' +
+      'preset, otherwise `client_secret_post` if the provider supports it, otherwise `client_secret_basic`. With ' +
+      '`preset: apple`, `privateKey` makes a client secret instead. `none` makes the gateway a public client.',
   }),
   privateKey: leaf(privateKey('sign'), {
     default: null,
@@ -219,7 +221,7 @@ const keys = {
   }),
   responseMode: leaf(choice(['query', 'form_post', 'query.jwt', 'form_post.jwt']), {
     default: null,
-    defaultText: '`query`',
+    defaultText: '`query`, unless the preset has another',
     description:
       'How the provider sends the authorization response to the callback. With `.jwt`, the response is a signed JWT ' +
       '(JARM), and the gateway rejects a code that is not in one. `form_post` and `form_post.jwt` require an https ' +
@@ -245,8 +247,9 @@ const keys = {
     defaultText: '`openid profile email`, and `offline_access` if needed',
     description:
       'The scopes that a login requests, exactly as written. `openid` must be one of them, except at a provider ' +
-      'without OpenID Connect. The default adds `offline_access` if the provider lists it in `scopes_supported`. Keycloak is an exception: it issues ' +
-      'refresh tokens without that scope, and a login with that scope ends single sign-on.',
+      'without OpenID Connect. The default adds `offline_access` if the provider lists it in `scopes_supported`. ' +
+      'Keycloak is an exception: it issues refresh tokens without that scope, and a login with that scope ends single ' +
+      'sign-on.',
   }),
   authorizationParameters: leaf(map(text(), textual(text())), {
     default: {},
@@ -256,7 +259,7 @@ const keys = {
     default: ['ui_locales', 'kc_idp_hint', 'organization'],
     description:
       'The query parameters of the login endpoint that the gateway passes on to the provider. Any link can set them; ' +
-      '`authorizationParameters` take precedence.',
+      '`authorizationParameters` take precedence. Other parameters of the protocols than `ui_locales` are refused.',
   }),
   pushedAuthorization: leaf(choice(['auto', 'on', 'off']), {
     default: 'auto',
