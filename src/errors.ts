@@ -115,6 +115,8 @@ export class Fault extends Error {
   readonly retryAfter: number | null
   /** The URL at which the user can start another login, or `null` if it is not known. */
   loginUrl: string | null = null
+  /** The name of the provider that the fault concerns, if there are several. */
+  provider: string | undefined
 
   constructor(code: FaultCode, options: FaultOptions = {}) {
     super(code, { cause: options.cause })

@@ -108,10 +108,12 @@ export async function redeemCode(
       userApiOf(provider.settings) === null
         ? await identityFromIdToken(provider, found, answer, response[UNVERIFIED_ID_TOKEN], tokens, checks, now)
         : await identityFromApi(provider, found, tokens, checks, now)
-    const groups = checks.identityOnly ? null : await groupsOf(provider, found, identity.claims, tokens, now)
-    return groups === null
-      ? { ...identity, tokens }
-      : { ...identity, claims: { ...identity.claims, groups: groups.groups }, tokens: groups.tokens }
+    const { groupsFrom } = provider.settings
+    if (groupsFrom === null || checks.identityOnly) return { ...identity, tokens }
+    const read = await groupsOf(provider, found, groupsFrom, identity.claims, tokens, async () => {})
+    if ('failure' in read) throw read.failure
+    const { groups, refreshToken } = read
+    return { ...identity, claims: { ...identity.claims, groups }, tokens: { ...tokens, refreshToken } }
   } catch (error) {
     throw toLoginFault(withPkceAdvice(error))
   }

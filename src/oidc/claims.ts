@@ -4,7 +4,8 @@ import type { Identity } from './id-token.ts'
 import { issuerOf } from './issuer.ts'
 import { idTokenAlgorithms } from './metadata.ts'
 import type { Discovered, Provider } from './provider.ts'
-import { proofKeyOf, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
+import { refreshTokenFromError } from './oauth-responses.ts'
+import { proofKeyOf, type Claims, type TokenSet } from './token-set.ts'
 import { ApiFailure, readGroups } from './user-api.ts'
 
 interface Evidence extends Identity {
@@ -24,41 +25,57 @@ export async function verifiedClaims(provider: Provider, found: Discovered, evid
   return { ...(await userinfo(provider, found, tokens, idTokenClaims.sub)), ...idTokenClaims }
 }
 
+/** The groups of a user, or why they cannot be read. `refreshToken` is the newest one in both cases. */
+export type GroupsRead = { readonly refreshToken: string | null } & (
+  { readonly groups: readonly string[] } | { readonly failure: unknown }
+)
+
 /**
- * Returns the user's groups from the API that `groupsFrom` names, or `null` if the gateway reads no groups. Redeems the
- * refresh token if the API needs an access token of its own; the returned tokens then have the newest refresh token.
- * Rejects with `ApiFailure`.
+ * Reads the user's groups from the API that `groupsFrom` names. Redeems the refresh token if the API needs an access token
+ * of its own, and calls `saveRefreshToken` with a rotated refresh token before it reads the groups. Rejects only if
+ * `saveRefreshToken` does.
  */
 export async function groupsOf(
   { settings }: Provider,
   { configuration, fetchApi }: Discovered,
+  groupsFrom: GroupSource,
   claims: Claims,
   tokens: TokenSet,
-  now: number,
-): Promise<{ readonly groups: readonly string[]; readonly tokens: TokenSet } | null> {
-  const { groupsFrom } = settings
-  if (groupsFrom === null) return null
+  saveRefreshToken: (refreshToken: string) => Promise<void>,
+): Promise<GroupsRead> {
   const scope = groupTokenScope(settings)
-  const own = scope === null ? null : await tokensFor(configuration, scope, tokens, now)
-  const accessToken = own?.accessToken ?? tokens.accessToken
-  const groups = await readGroups({ settings, fetch: fetchApi, accessToken }, groupsFrom, claims)
-  return { groups, tokens: own === null ? tokens : { ...tokens, refreshToken: own.refreshToken } }
+  const own = scope === null ? tokens : await tokensFor(configuration, scope, tokens)
+  const { refreshToken } = own
+  if (refreshToken !== null && refreshToken !== tokens.refreshToken) await saveRefreshToken(refreshToken)
+  if ('failure' in own) return own
+  const caller = { settings, fetch: fetchApi, accessToken: own.accessToken }
+  return readGroups(caller, groupsFrom, claims).then(
+    (groups) => ({ refreshToken, groups }),
+    (failure: unknown) => ({ refreshToken, failure }),
+  )
 }
+
+type GroupSource = NonNullable<Provider['settings']['groupsFrom']>
 
 /** @see https://www.rfc-editor.org/rfc/rfc6749#section-6 */
 async function tokensFor(
   configuration: Discovered['configuration'],
   scope: string,
-  tokens: TokenSet,
-  now: number,
-): Promise<TokenSet> {
-  const { refreshToken } = tokens
-  if (refreshToken === null)
-    throw new ApiFailure('groups', `a token for ${scope} needs a refresh token: request offline_access`)
-  const response = await refreshTokenGrant(configuration, refreshToken, { scope }).catch((cause: unknown) => {
-    throw new ApiFailure('groups', `the provider issues no token for ${scope}`, { cause })
-  })
-  return toTokenSet(response, now, tokens)
+  { refreshToken }: TokenSet,
+): Promise<
+  { readonly refreshToken: string | null } & ({ readonly accessToken: string } | { readonly failure: ApiFailure })
+> {
+  if (refreshToken === null) {
+    const failure = new ApiFailure('groups', `a token for ${scope} needs a refresh token: request offline_access`)
+    return { refreshToken, failure }
+  }
+  return refreshTokenGrant(configuration, refreshToken, { scope }).then(
+    (response) => ({ accessToken: response.access_token, refreshToken: response.refresh_token ?? refreshToken }),
+    (cause: unknown) => ({
+      failure: new ApiFailure('groups', `the provider issues no token for ${scope}`, { cause }),
+      refreshToken: refreshTokenFromError(cause) ?? refreshToken,
+    }),
+  )
 }
 
 /**

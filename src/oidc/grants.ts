@@ -70,12 +70,19 @@ export async function refreshTokens(
     throw error
   })
   const tokens = toTokenSet(response, now, previous.tokens)
-  const user = userAfterRefresh(provider, found, log, previous, tokens, response[UNVERIFIED_ID_TOKEN], now)
+  let newest = tokens.refreshToken
+  let saving = Promise.resolve()
+  const saveNewest = async (refreshToken: string): Promise<void> => {
+    newest = refreshToken
+    saving = saving.then(async () => saveRefreshToken(refreshToken))
+    return saving
+  }
+  const user = userAfterRefresh(provider, found, log, previous, tokens, response[UNVERIFIED_ID_TOKEN], saveNewest)
   if (tokens.refreshToken !== null && tokens.refreshToken !== refreshToken) {
     // The old refresh token is spent, so the new one must not be lost if this process ends while it waits for keys or
     // userinfo.
     const verified = await withDeadline(user, IDENTITY_WITHIN_MS, () => null)
-    if (verified === null) await saveRefreshToken(tokens.refreshToken)
+    if (verified === null && newest === tokens.refreshToken) await saveNewest(newest)
   }
   return user
 }
@@ -91,11 +98,11 @@ async function userAfterRefresh(
   previous: Previous,
   tokens: TokenSet,
   idToken: unknown,
-  now: number,
+  saveRefreshToken: (refreshToken: string) => Promise<void>,
 ): Promise<RefreshResult> {
   const logUnchanged = (error: unknown): null => {
     if (error instanceof ForeignIdentity) throw error
-    const facts = { event: 'claims_not_renewed', cause: causes(error) }
+    const facts = { event: 'claims_not_renewed', provider: provider.name, cause: causes(error) }
     log.warn(facts, 'tokens were refreshed, and the claims are unchanged')
     return null
   }
@@ -105,16 +112,18 @@ async function userAfterRefresh(
   }
   const { identity, claims } =
     (await identityOf(provider, found, previous, tokens, idToken).catch(logUnchanged)) ?? NOTHING_NEW
-  if (provider.settings.groupsFrom === null) return { tokens, identity, claims, areClaimsStale: false }
+  const { groupsFrom } = provider.settings
+  if (groupsFrom === null) return { tokens, identity, claims, areClaimsStale: false }
   const current = claims ?? previous.claims
   // The ID token of a refresh may lack the user's address.
   const known = { ...previous.claims, ...current }
-  const read = await groupsOf(provider, found, known, tokens, now).catch(logUnchanged)
+  const read = await groupsOf(provider, found, groupsFrom, known, tokens, saveRefreshToken)
+  const groups = 'groups' in read ? read.groups : logUnchanged(read.failure)
   return {
-    tokens: read?.tokens ?? tokens,
+    tokens: { ...tokens, refreshToken: read.refreshToken },
     identity,
-    claims: { ...current, groups: read?.groups ?? previous.claims['groups'] },
-    areClaimsStale: read === null,
+    claims: { ...current, groups: groups ?? previous.claims['groups'] },
+    areClaimsStale: groups === null,
   }
 }
 

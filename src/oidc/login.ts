@@ -39,15 +39,16 @@ export interface LoginRequest {
   readonly parameters?: Readonly<Record<string, string>>
   readonly identityOnly?: boolean
   /**
-   * Requests the response in the query (`query` or `query.jwt`), because the provider may not allow a frame to show the page that posts the
-   * response.
+   * Requests the response in the query (`query` or `query.jwt`), because the provider may not allow a frame to show the
+   * page that posts the response.
    */
   readonly inFrame?: boolean
 }
 
 /**
  * Returns the provider's login URL for the authorization code flow with PKCE (S256). Signs the authorization request if
- * configured, and pushes it if the settings and the provider allow it. Rejects with `provider_unavailable` or `login_failed`.
+ * configured, and pushes it if the settings and the provider allow it. Rejects with `provider_unavailable` or
+ * `login_failed`.
  * @see https://www.rfc-editor.org/rfc/rfc7636#section-4.3
  * @see https://www.rfc-editor.org/rfc/rfc9126#section-2
  */
@@ -88,15 +89,23 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   const hasLinkParameters =
     [prompt, loginHint, acrValues, maxAge, scope, claims].some((one) => one !== undefined) ||
     Object.keys(request.parameters ?? {}).length > 0
-  const sent = requestObjectKey === null ? parameters : await signed(configuration, parameters, requestObjectKey)
+  const toFault = (error: unknown): Fault =>
+    hasLinkParameters && refusesRequest(error)
+      ? new Fault('login_failed', { cause: error, detail: NOT_ACCEPTED })
+      : toLoginFault(withPkceAdvice(error))
+  const sent =
+    requestObjectKey === null
+      ? parameters
+      : await signed(configuration, parameters, requestObjectKey).catch((cause: unknown) => {
+          // A request object holds `claims` and other parameters as JSON, and a link can set them to other text.
+          throw hasLinkParameters ? new Fault('login_failed', { cause, detail: NOT_ACCEPTED }) : toFault(cause)
+        })
   if (isPushed(configuration, settings.pushedAuthorization, parameters, preset)) {
     try {
       return await buildAuthorizationUrlWithPAR(configuration, sent)
     } catch (error) {
       if (settings.pushedAuthorization === 'on' || isPushRequired(server) || !refusesClient(error, hasLinkParameters))
-        throw hasLinkParameters && refusesRequest(error)
-          ? new Fault('login_failed', { cause: error, detail: NOT_ACCEPTED })
-          : toLoginFault(withPkceAdvice(error))
+        throw toFault(error)
       refusedUntil.set(configuration, performance.now() + REFUSED_PUSH_MS)
       warnings.notePushRefused(error)
     }

@@ -97,6 +97,9 @@ export async function revokeRefreshToken(
       tokenRevocation(configuration, refreshToken, { token_type_hint: 'refresh_token' }),
     )
   } catch (error) {
-    log.warn({ event: 'revocation_failed', cause: causes(error) }, 'a refresh token could not be revoked')
+    log.warn(
+      { event: 'revocation_failed', provider: provider.name, cause: causes(error) },
+      'a refresh token could not be revoked',
+    )
   }
 }

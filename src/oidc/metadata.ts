@@ -53,7 +53,8 @@ export async function readMetadata(
   const document = needsDocument ? await readDocument(settings, fetch, signal) : undiscovered(settings)
   const aliases = settings.clientCertificate === null ? {} : aliasesOf(document)
   const inner = { ...document, ...aliases, ...named }
-  const server = { ...inner, ...endpointsForBrowsers(inner, settings.browserIssuerUrl) }
+  // Endpoints that the operator names are those that browsers reach.
+  const server = { ...inner, ...endpointsForBrowsers(document, settings.browserIssuerUrl), ...named }
   checkEndpoints(server, settings)
   const addresses = [document, inner, server].map(({ authorization_endpoint: url }) => url)
   return { server, authorizationEndpoints: [...new Set(addresses.filter((url) => url !== undefined))] }

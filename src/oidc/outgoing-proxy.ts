@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net'
-import { isLoopback, withoutBrackets } from '../config/value-types/address.ts'
+import { isLoopback, isProxyUrl, withoutBrackets } from '../config/value-types/address.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -27,7 +27,7 @@ function variableFor({ protocol }: URL, environment: Environment): readonly [nam
 
 function parseProxy(name: string, value: string): URL {
   const text = value.includes('://') ? value : `http://${value}`
-  if (/^https?:\/\//i.test(text) && URL.canParse(text)) return new URL(text)
+  if (/^https?:\/\//i.test(text) && isProxyUrl(text)) return new URL(text)
   // The value may contain a password.
   throw new Error(`${name} is not the URL of an http or https proxy`)
 }

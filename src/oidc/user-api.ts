@@ -144,8 +144,9 @@ async function readList(
       const where = api.items === undefined ? 'which is not a list' : `in which ${api.items} is not a list`
       throw new ApiFailure(what, `${shown(url)} answers 200 with JSON ${where}`)
     }
-    found.push(...items.map((item: unknown) => item))
-    if (found.length > MAX_ITEMS) throw new ApiFailure(what, `${shown(first)} has more than ${MAX_ITEMS} items`)
+    if (found.length + items.length > MAX_ITEMS)
+      throw new ApiFailure(what, `${shown(first)} has more than ${MAX_ITEMS} items`)
+    for (const item of items) found.push(item)
     url = nextPage(what, url, api.next, body, headers, found.length, items.length)
   }
   return found

@@ -44,7 +44,7 @@ export function countFromZero<L extends string>(
   others: Partial<Record<NoInfer<L>, string>> = {},
 ): void {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- TypeScript widens a computed name to string
-  for (const value of values) counter.inc({ ...others, [label]: value } as Record<L, string>, 0)
+  for (const value of values) counter.inc({ [label]: value, ...others } as Record<L, string>, 0)
 }
 
 /** Returns the label of one of several providers. With the key `provider`, the metrics have no such label. */

@@ -146,6 +146,17 @@ void t.test('graph: scopes of another API need a second token, which the refresh
     [null, 'r1', 'r2', 'r3'],
     'the newest refresh token is redeemed',
   )
+  run.answer(GRAPH, {}, 503)
+  moveClock(t, 101_000)
+  t.equal((await call(run, browser)).status, 200)
+  run.answer(GRAPH, { value: [{ id: 'id-1' }] })
+  moveClock(t, 121_000)
+  t.equal((await call(run, browser)).status, 200)
+  t.same(
+    forms.slice(4).map((form) => form.get('refresh_token')),
+    ['r4', 'r5', 'r6', 'r7'],
+    'the newest refresh token is redeemed after the groups could not be read',
+  )
 })
 
 void t.test('graph: a refused list fails the login, and the page and the log say so', async (t) => {

@@ -70,3 +70,14 @@ void t.test('a PEM key signs request objects, without a kid', async (t) => {
   t.match(decodeJwt(request), { response_type: 'code' })
   t.same((await jwtVerify(request, pair.publicKey)).protectedHeader, { alg: 'RS256', typ: 'oauth-authz-req+jwt' })
 })
+
+void t.test('a link whose claims cannot be signed is refused', async (t) => {
+  const { url } = await start(t)
+  const browser = createBrowser()
+  for (const claims of ['x', '[]', '{', 'null'])
+    t.equal(
+      (await browser.get(`${url}/oauth2/login?${new URLSearchParams({ claims }).toString()}`)).status,
+      400,
+      claims,
+    )
+})

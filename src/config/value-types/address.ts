@@ -226,7 +226,8 @@ export const logoutUrl: ValueType<string> = {
 }
 
 /** Returns whether a text is a URL whose credentials can be decoded. */
-function isProxyUrl(text: string): boolean {
+/** Returns whether a text is a URL whose credentials are percent-encoded correctly. */
+export function isProxyUrl(text: string): boolean {
   try {
     const { username, password } = new URL(text)
     decodeURIComponent(`${username}:${password}`)

@@ -133,7 +133,8 @@ export function answerFor(fault: Fault): Answer {
 export function handleFailures(app: FastifyInstance, answers: Answers): void {
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const fault = asFault(error)
-    request.log[faults[fault.code].level]({ event: fault.code, id: request.id, cause: causes(error) }, fault.message)
+    const facts = { event: fault.code, id: request.id, provider: fault.provider, cause: causes(error) }
+    request.log[faults[fault.code].level](facts, fault.message)
     if (reply.raw.headersSent) {
       breakOff(reply.raw)
       return reply

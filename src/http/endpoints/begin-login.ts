@@ -1,4 +1,5 @@
 import { stepUpKey } from '../../gate/admit.ts'
+import { Fault } from '../../errors.ts'
 import { authorizationUrl, type LoginRequest } from '../../oidc/login.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import type { Session } from '../../session/session.ts'
@@ -96,6 +97,9 @@ export async function beginLogin(
     parameters: passedOn,
     inFrame: silent,
     identityOnly,
+  }).catch((error: unknown) => {
+    if (error instanceof Fault) error.provider = provider.name
+    throw error
   })
   return { url, setCookie }
 }

@@ -60,6 +60,7 @@ export function callback(provider: Provider): Endpoint {
         return await finishLogin(services, provider, request, reply)
       } catch (error) {
         logins.inc({ outcome: error instanceof Fault ? error.code : 'internal_error', ...label })
+        if (error instanceof Fault) error.provider = provider.name
         if (error instanceof Fault && error.code === 'login_failed' && error.status === 400)
           error.loginUrl = loginUrlOf(services, contextOf(request).facts, stateOf(services, request)).href
         throw error
@@ -137,7 +138,11 @@ async function completeLogin(
 ): Promise<LoginEnd> {
   const context = contextOf(request)
   const parameters = parametersOf(request)
-  const answer = await readResponse(provider, parameters)
+  const answer = await readResponse(provider, parameters).catch((error: unknown) => {
+    if (!state.silent) throw error
+    return failSilentLogin(request, provider, error, 'error')
+  })
+  if (answer.type === 'failed') return answer
   if (answer.type === 'malformed') {
     if (state.silent) return failed('error', answer.problem)
     throw new Fault('login_failed', { cause: new Error(answer.problem) })

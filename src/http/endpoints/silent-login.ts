@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { userApiOf } from '../../config/presets/apply.ts'
-import { causes } from '../../errors.ts'
+import { Fault, causes } from '../../errors.ts'
 import { startPageOf, targetAtLogin } from '../../gate/return-target.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
@@ -73,7 +73,12 @@ export const silent: Endpoint = (services) => async (request, reply) => {
     return await reply.header('set-cookie', setCookie).header('cache-control', 'no-store').redirect(url.href, 302)
   } catch (error) {
     request.log.info(
-      { event: 'silent_login_failed', id: request.id, cause: causes(error) },
+      {
+        event: 'silent_login_failed',
+        id: request.id,
+        provider: error instanceof Fault ? error.provider : undefined,
+        cause: causes(error),
+      },
       'a silent login could not begin',
     )
     return sendOutcome(services, request, reply, 'error', { reportAt })
