@@ -80,9 +80,9 @@ void t.test('a failed response is described by its status and URL, without the q
   Object.defineProperty(answer, 'url', { value: 'https://idp.example/token?key=secret' })
   t.equal(
     causes(Object.assign(new Error('refused'), { response: answer })),
-    'refused ← 401 from https://idp.example/token, WWW-Authenticate: Basic realm="t"',
+    'refused ← 401 from https://idp.example/token, text/plain;charset=UTF-8, WWW-Authenticate: Basic realm="t"',
   )
-  t.equal(causes(new Error('unexpected', { cause: new Response('', { status: 404 }) })), 'unexpected ← 404')
+  t.equal(causes(new Error('unexpected', { cause: new Response(null, { status: 404 }) })), 'unexpected ← 404')
 })
 
 void t.test('control characters and line breaks become one plain line', async (t) => {

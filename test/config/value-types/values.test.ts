@@ -436,7 +436,7 @@ const bad: [string, RegExp, unknown[]][] = [
       5,
     ],
   ],
-  ['provider.loginParameters', /^must be the name of a query parameter/, [['a=b'], ['a b'], ['']]],
+  ['provider.loginParameters', /^must be the name of a query parameter/, [['a=b'], ['a b']]],
   [
     'listen',
     /^must be an address/,
