@@ -392,7 +392,7 @@ export const modAuthOpenidc: Rules = {
   OIDCMemCacheConnectionsSMax: noEquivalent(CACHE),
   OIDCMemCacheConnectionsHMax: noEquivalent(CACHE),
   OIDCMemCacheConnectionsTTL: noEquivalent(CACHE),
-  OIDCCacheEncrypt: always(true, 'data in Redis is always sealed'),
+  OIDCCacheEncrypt: always(true, 'the gateway always encrypts what it stores in Redis'),
 
   OIDCClaimPrefix: combined('routes[].headers.set', 'the header names start with the prefix'),
   OIDCClaimDelimiter: noEquivalent('items of a list are joined with a comma; a comma inside an item becomes %2C'),
