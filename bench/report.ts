@@ -18,7 +18,7 @@ export interface Results {
 }
 
 const MAX_OTHER_PROGRAMS = 0.1
-const RATIO_HEADING = 'The same as a multiple of http-proxy in the same round'
+const RATIO_HEADING = 'The same figures as multiples of those of http-proxy in the same round'
 
 export function textReport({ measured, promises, run }: Results): string {
   const ratios = ratioTable(measured)

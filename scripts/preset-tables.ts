@@ -72,7 +72,7 @@ function recognizedBy({ hosts, issuerPath, tokenPath }: Preset): string {
     ...(issuerPath === undefined ? [] : ['a path for all tenants, such as `/common/v2.0`']),
     ...(tokenPath === undefined ? [] : [`the token endpoint \`${hostsOf(tokenPath).join('')}\``]),
   ]
-  if (ways.length === 0) return 'its name only'
+  if (ways.length === 0) return 'only by its name in `preset`'
   return ways.join(issuerPath === undefined ? ' or ' : ' and ')
 }
 

@@ -111,7 +111,7 @@ function table({ title, description, rows }: Section): string {
       'The variable `GATEHOUSE_ROUTES` sets the whole list.'
     : isProviders
       ? `${withLinks(description)} Names consist of lower-case letters, digits and hyphens. Each entry has the keys of ` +
-        '`provider` and the one below. The variable `GATEHOUSE_PROVIDERS` sets the whole map.'
+        '`provider` and the key below. The variable `GATEHOUSE_PROVIDERS` sets the whole map.'
       : withLinks(description)
   return [`## ${title}`, ...(intro === '' ? [] : [wrapped(intro)]), `${head}\n${rows.join('\n')}`].join('\n\n')
 }
@@ -133,7 +133,7 @@ ${example.trim()}
 
 \`gatehouse check --config FILE\` prints the resolved configuration with secrets masked, or every mistake with its line,
 its column and what to write instead. An unknown key is a mistake. Editors that support JSON Schema check and complete
-the file: the first line of the example refers them to \`config/gatehouse.schema.json\`.
+the file: the first line of the example names \`config/gatehouse.schema.json\`.
 
 ## Placeholders
 
@@ -147,7 +147,7 @@ The gateway replaces placeholders inside string values after it has parsed the Y
 | \`$\${\` | a literal \`\${\` |
 
 The inserted text is not parsed again: it cannot contain further placeholders or YAML. Where a key takes a number, a
-duration or \`true\`, the inserted text counts as one. Placeholders in keys are not replaced.
+duration or \`true\`, the inserted text is read as such a value. Placeholders in keys are not replaced.
 
 Relative paths in the file are relative to the directory of the file. Relative paths in variables are relative to the
 working directory.

@@ -39,9 +39,9 @@ export const schema = group('Configuration of Gatehouse.', {
     default: undefined,
     description:
       'The origins at which browsers reach the application. Logins start from and return to these origins ' +
-      'only. A request belongs to the origin that its `Host` header names, and to the first origin if none ' +
-      'matches. With `loginHost`, the first label may be `*`, which stands for exactly one label, as in ' +
-      '`https://*.example.com`.',
+      'only. For each request, the gateway uses the origin that the `Host` header names, or the first ' +
+      'origin if none matches. With `loginHost`, the first label may be `*`, which stands for exactly one ' +
+      'label, as in `https://*.example.com`.',
   }),
   loginHost: leaf(origin, {
     default: null,
@@ -129,21 +129,27 @@ export const schema = group('Configuration of Gatehouse.', {
   provider,
   providers,
   session,
-  scripts: group("Rules for recognizing a script's request, in addition to the built-in rules.", {
-    headers: listOf(scriptHeader, "Headers that mark a request as a script's. One matching header is enough.", []),
-    message: leaf(text(), {
-      default: null,
-      description: 'The `detail` text of the 401 problem that scripts get. By default the gateway writes its own.',
-    }),
-  }),
+  scripts: group(
+    'Rules for recognizing the request of a script (`fetch` or XMLHttpRequest), in addition to the ' +
+      'built-in rules.',
+    {
+      headers: listOf(scriptHeader, "Headers that mark a request as a script's. One matching header is enough.", []),
+      message: leaf(text(), {
+        default: null,
+        description:
+          'The `detail` of the 401 response that scripts get as JSON problem details (RFC 9457). By default ' +
+          'the gateway writes a text of its own.',
+      }),
+    },
+  ),
   pages: group("The gateway's own HTML pages.", {
     title: leaf(text(), { default: null, description: 'The name of the site, shown on every page.' }),
     logo: leaf(logo, { default: null, description: 'The logo on every page: a URL, a path or a `data:image/` URL.' }),
     texts: leaf(map(text(), text()), {
       default: {},
       description:
-        'Texts that replace the built-in ones. The names are listed in docs/browser.md: a code such as ' +
-        '`forbidden`, `forbidden.title`, `button.sign_in`, `lang`.',
+        'Texts that replace the built-in ones. docs/browser.md lists their names, such as `forbidden`, ' +
+        '`forbidden.title`, `button.sign_in` and `lang`.',
     }),
   }),
   log: group('The log: JSON lines on stdout.', {
@@ -169,16 +175,19 @@ export const schema = group('Configuration of Gatehouse.', {
     }),
   }),
   limits,
-  rateLimit: group('How many requests each client address may send. Redis holds the counts if it holds the sessions.', {
-    login: leaf(orOff(rate), { default: '300/1m', description: 'Requests to the login endpoint and to `silent`.' }),
-    callback: leaf(orOff(rate), { default: '300/1m', description: 'Requests to the callback.' }),
-    session: leaf(orOff(rate), { default: '600/1m', description: "Requests to the gateway's other endpoints." }),
-    requests: leaf(orOff(rate), { default: 'off', description: 'Requests to the application.' }),
-  }),
+  rateLimit: group(
+    'How many requests each client address may send. The counts are in Redis if the sessions are in ' + 'Redis.',
+    {
+      login: leaf(orOff(rate), { default: '300/1m', description: 'Requests to the login endpoint and to `silent`.' }),
+      callback: leaf(orOff(rate), { default: '300/1m', description: 'Requests to the callback.' }),
+      session: leaf(orOff(rate), { default: '600/1m', description: "Requests to the gateway's other endpoints." }),
+      requests: leaf(orOff(rate), { default: 'off', description: 'Requests to the application.' }),
+    },
+  ),
   routes: listOf(
     route,
-    'Which requests go to which application, and who may send them. The most specific path wins, ' +
-      'regardless of order.',
+    'Which requests go to which application, and who may send them. The route with the most specific ' +
+      'path wins, regardless of order.',
     [{ path: '/**' }],
   ),
 })

@@ -104,8 +104,8 @@ export const presets: readonly Preset[] = [
     name: 'entra-external',
     title: 'Microsoft Entra External ID',
     note:
-      'The issuer in the document has the tenant ID as its host name. The gateway accepts it for an issuer with the ' +
-      "tenant's name.",
+      "The issuer in the document has the tenant ID as its host name. If your `issuer` has the tenant's " +
+      'name instead, the gateway still accepts it.',
     hosts: /^[a-z0-9-]+\.ciamlogin\.com$/,
     issuers: /^https:\/\/[a-z0-9-]+\.ciamlogin\.com\//,
     groupClaim: 'groups',
@@ -124,8 +124,9 @@ export const presets: readonly Preset[] = [
     name: 'adfs',
     title: 'AD FS',
     note:
-      'AD FS issues refresh tokens without `offline_access`. Access tokens name `access_token_issuer` of the document ' +
-      '(`…/adfs/services/trust`), which the gateway accepts for `bearer`.',
+      'AD FS issues refresh tokens without `offline_access`. The `iss` of access tokens is ' +
+      '`access_token_issuer` of the document (`…/adfs/services/trust`), which the gateway accepts for ' +
+      '`bearer`.',
     tokenPath: /\/adfs\/oauth2\/token\/?$/,
     needsOfflineAccess: false,
   },
@@ -133,9 +134,10 @@ export const presets: readonly Preset[] = [
     name: 'google',
     title: 'Google',
     note:
-      'Google answers `invalid_scope` to `offline_access`. It issues a refresh token only with `access_type=offline`, ' +
-      'and after the first login only with `prompt=consent`. Google has no logout for applications, and a revoked ' +
-      'refresh token revokes the whole grant of the user.',
+      'Google answers `invalid_scope` to `offline_access`. It issues a refresh token only with ' +
+      '`access_type=offline`, and at a later login of the same user only with `prompt=consent`. Google has ' +
+      'no logout for applications. If a refresh token is revoked, Google revokes the whole grant of the ' +
+      'user.',
     hosts: /^accounts\.google\.com$/,
     needsOfflineAccess: false,
     issuer: 'https://accounts.google.com',
@@ -159,8 +161,8 @@ export const presets: readonly Preset[] = [
     name: 'auth0',
     title: 'Auth0',
     note:
-      'The logout goes to `/v2/logout`, which each tenant has, rather than to the `end_session_endpoint`, which a ' +
-      'tenant may not have. Auth0 puts roles into no token by itself.',
+      'The logout goes to `/v2/logout`, which each tenant has, rather than to the `end_session_endpoint`, ' +
+      'which a tenant may not have. Auth0 adds roles to a token only if you configure it.',
     hosts: /^(?:[a-z0-9-]+\.)+auth0\.com$/,
     logoutUrl: '{issuer}/v2/logout?client_id={client_id}&returnTo={post_logout_redirect_uri}',
   },
@@ -188,8 +190,8 @@ export const presets: readonly Preset[] = [
     name: 'gitlab',
     title: 'GitLab',
     note:
-      'GitLab answers `invalid_scope` to `offline_access` and to scopes that the application does not have, and issues ' +
-      'refresh tokens without it. GitLab has no logout for applications.',
+      'GitLab answers `invalid_scope` to `offline_access` and to scopes that the application does not ' +
+      'have, and issues refresh tokens without `offline_access`. GitLab has no logout for applications.',
     hosts: /^gitlab\.com$/,
     needsOfflineAccess: false,
     groupClaim: 'groups_direct',
@@ -199,8 +201,8 @@ export const presets: readonly Preset[] = [
     name: 'zitadel',
     title: 'ZITADEL',
     note:
-      'ID tokens have roles, names and e-mail addresses only if the application says so. Roles are the keys of an ' +
-      'object, which has the organizations of each role.',
+      'ID tokens have roles, names and e-mail addresses only if the application is configured for that. ' +
+      'The roles are the keys of an object; the value of each role lists its organizations.',
     hosts: /^(?:[a-z0-9-]+\.)+zitadel\.cloud$/,
     tokenPath: /^\/oauth\/v2\/token$/,
     groupClaim: 'urn:zitadel:iam:org:project:roles',
@@ -209,8 +211,8 @@ export const presets: readonly Preset[] = [
     name: 'authentik',
     title: 'authentik',
     note:
-      'authentik issues refresh tokens only with `offline_access`, which the provider has only after its scope mapping ' +
-      'is selected.',
+      'authentik issues refresh tokens only for the scope `offline_access`, which a provider in authentik ' +
+      'has only after the scope mapping for it is selected.',
     tokenPath: /\/application\/o\/token\/$/,
     groupClaim: 'groups',
   },
@@ -235,7 +237,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'ping',
     title: 'PingOne and PingFederate',
-    note: 'Refresh tokens need the grant type "Refresh Token".',
+    note: 'The provider issues refresh tokens only if the application has the grant type "Refresh Token".',
     hosts: /^auth\.pingone\.(?:com|eu|ca|asia|sg|com\.au)$/,
     tokenPath: /^\/as\/token\.oauth2$/,
   },
@@ -243,8 +245,8 @@ export const presets: readonly Preset[] = [
     name: 'onelogin',
     title: 'OneLogin',
     note:
-      'The application accepts only the client authentication that its SSO page names. OneLogin issues refresh tokens ' +
-      'if the application has a refresh token timeout.',
+      'OneLogin accepts only the client authentication that the SSO page of the application names. It ' +
+      'issues refresh tokens if the application has a refresh token timeout.',
     hosts: /^[a-z0-9-]+\.onelogin\.com$/,
     groupClaim: 'groups',
   },
@@ -252,8 +254,8 @@ export const presets: readonly Preset[] = [
     name: 'jumpcloud',
     title: 'JumpCloud',
     note:
-      'The application accepts only the client authentication that its SSO page names, and refuses `offline_access` ' +
-      'without the grant type "Refresh Token".',
+      'JumpCloud accepts only the client authentication that the SSO page of the application names. It ' +
+      'refuses `offline_access` if the application does not have the grant type "Refresh Token".',
     hosts: /^oauth\.id\.jumpcloud\.com$/,
     issuer: 'https://oauth.id.jumpcloud.com/',
   },
@@ -261,8 +263,9 @@ export const presets: readonly Preset[] = [
     name: 'apple',
     title: 'Sign in with Apple',
     note:
-      'Apple requires `form_post` as soon as a login requests `email`. The client secret is a JWT that the gateway makes ' +
-      'from `privateKey`, `keyId` and `teamId`. Apple has no logout for applications.',
+      'Apple requires `responseMode: form_post` if a login requests `email`. The client secret is a JWT ' +
+      'that the gateway makes from `privateKey`, `keyId` and `teamId`. Apple has no logout for ' +
+      'applications.',
     hosts: /^appleid\.apple\.com$/,
     needsOfflineAccess: false,
     issuer: 'https://appleid.apple.com',
@@ -275,8 +278,8 @@ export const presets: readonly Preset[] = [
     name: 'slack',
     title: 'Slack',
     note:
-      'Users of every workspace that may use the app can log in: require `https://slack.com/team_id`. Slack has no logout ' +
-      'for applications.',
+      'Users of every workspace that may use the app can log in, so routes should require ' +
+      '`https://slack.com/team_id`. Slack has no logout for applications.',
     hosts: /^slack\.com$/,
     needsOfflineAccess: false,
     issuer: 'https://slack.com',
@@ -287,8 +290,9 @@ export const presets: readonly Preset[] = [
     name: 'linkedin',
     title: 'LinkedIn',
     note:
-      'LinkedIn rejects PKCE with a client secret, and its ID tokens have no `nonce`, so both checks are off. LinkedIn ' +
-      'issues no refresh tokens to most applications and has no logout for applications.',
+      'LinkedIn rejects PKCE together with a client secret, and its ID tokens have no `nonce`, so the ' +
+      'preset turns both checks off. LinkedIn issues no refresh tokens to most applications and has no ' +
+      'logout for applications.',
     hosts: /^www\.linkedin\.com$/,
     needsOfflineAccess: false,
     issuer: 'https://www.linkedin.com/oauth',
@@ -308,8 +312,9 @@ export const presets: readonly Preset[] = [
     name: 'oracle',
     title: 'Oracle Identity Cloud Service and OCI IAM',
     note:
-      'The issuer in the document is `https://identity.oraclecloud.com/` for every domain. The gateway accepts it for an ' +
-      "issuer with the domain's own URL. ID tokens have several audiences without `azp`.",
+      'The issuer in the document is `https://identity.oraclecloud.com/` for every domain. The gateway ' +
+      'accepts that although `issuer` is the URL of your domain. ID tokens have several audiences without ' +
+      '`azp`.',
     hosts: /^(?:[a-z0-9-]+\.)*identity\.oraclecloud\.com$/,
     issuers: /^https:\/\/(?:[a-z0-9-]+\.)*identity\.oraclecloud\.com(?::443)?\/?$/,
     tolerate: ['no-azp'],
@@ -326,8 +331,9 @@ export const presets: readonly Preset[] = [
     name: 'github',
     title: 'GitHub',
     note:
-      'GitHub has no OpenID Connect for users. The gateway reads the user, their email addresses and their teams from ' +
-      "GitHub's API. The token endpoint answers 200 to a spent code, with an `error` of its own.",
+      'GitHub has no OpenID Connect for users. The gateway reads the user, their email addresses and their ' +
+      "teams from GitHub's API. If a code was used before, the token endpoint answers 200 with an `error` " +
+      'that no standard defines.',
     hosts: /^(?:github\.com|[a-z0-9-]+\.ghe\.com)$/,
     groupClaim: 'groups',
     issuer: 'https://github.com',
@@ -378,8 +384,8 @@ export const presets: readonly Preset[] = [
     name: 'gitea',
     title: 'Gitea and Forgejo',
     note:
-      'The preset is for the teams of the user, which the gateway reads from the API. It looks at no ID token. The token ' +
-      'endpoint answers `unauthorized_client` to a spent code.',
+      "With the preset, the gateway reads the user and the user's teams from the API, and ignores the ID " +
+      'token. If a code was used before, the token endpoint answers `unauthorized_client`.',
     groupClaim: 'groups',
     apiBases: [[/$/, '/api/v1']],
     endpoints: {
@@ -459,7 +465,9 @@ export const presets: readonly Preset[] = [
   {
     name: 'discord',
     title: 'Discord',
-    note: "The gateway reads the user and the ids of their guilds (servers) from Discord's API. It looks at no ID token.",
+    note:
+      "The gateway reads the user and the ids of their guilds (servers) from Discord's API. It ignores the " +
+      'ID token.',
     hosts: /^discord\.com$/,
     groupClaim: 'groups',
     issuer: 'https://discord.com',

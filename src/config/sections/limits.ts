@@ -9,7 +9,9 @@ export const limits = group('Limits for each client, and for the response header
   }),
   headerFields: leaf(integer(1), {
     default: 100,
-    description: 'The maximum number of header fields in a request, and of trailer fields. More fields get a 431.',
+    description:
+      'The maximum number of header fields in a request, and of its trailer fields. A request with more of ' +
+      'either gets a 431.',
   }),
   answerHeaders: leaf(sizeWithin('1kb', '1mb'), {
     default: '64kb',
@@ -26,7 +28,7 @@ export const limits = group('Limits for each client, and for the response header
   }),
   idleRead: leaf(duration({ timer: true }), {
     default: '60s',
-    description: 'How long a client may leave a waiting response unread before the gateway closes the connection.',
+    description: 'How long a client may read nothing of its response before the gateway closes the connection.',
   }),
   connections: leaf(integer(1), {
     default: null,

@@ -139,7 +139,7 @@ const keys = {
   }),
   metadataAge: leaf(duration({ timer: true }), {
     default: '12h',
-    description: 'How old the discovery document may become before the gateway reads it again.',
+    description: 'The age at which the gateway reads the discovery document again.',
   }),
   proxy: leaf(outgoingProxy, {
     default: 'env',
@@ -181,7 +181,8 @@ const keys = {
   keyId: leaf(text(), {
     default: null,
     defaultText: 'the `kid` of a JWK',
-    description: 'The `kid` of `privateKey` in client assertions and request objects, if the provider expects one.',
+    description:
+      'The `kid` that names `privateKey` in client assertions and request objects, if the provider expects ' + 'one.',
   }),
   certificate: leaf(certificate, {
     default: null,
@@ -216,8 +217,8 @@ const keys = {
     default: [],
     secret: 'whole',
     description:
-      'Private keys that decrypt ID tokens, userinfo responses and logout tokens: PEM without a passphrase, or JWKs. ' +
-      'The tokens must be signed inside.',
+      'Private keys that decrypt ID tokens, userinfo responses and logout tokens: PEM without a ' +
+      'passphrase, or JWKs. The token inside the encrypted one must be signed.',
   }),
   responseMode: leaf(choice(['query', 'form_post', 'query.jwt', 'form_post.jwt']), {
     default: null,
@@ -258,8 +259,9 @@ const keys = {
   loginParameters: leaf(list(parameterName), {
     default: ['ui_locales', 'kc_idp_hint', 'organization'],
     description:
-      'The query parameters of the login endpoint that the gateway passes on to the provider. Any link can set them; ' +
-      '`authorizationParameters` take precedence. Other parameters of the protocols than `ui_locales` are refused.',
+      'The query parameters of the login endpoint that the gateway passes on to the provider. Any link can ' +
+      'set them, so parameters of the same name in `authorizationParameters` take precedence. ' +
+      'No other parameter of the protocols than `ui_locales` may be listed.',
   }),
   pushedAuthorization: leaf(choice(['auto', 'on', 'off']), {
     default: 'auto',
@@ -305,7 +307,7 @@ export const providers = mapOf(
     title: leaf(text(), {
       default: null,
       defaultText: 'the name',
-      description: 'What the page on which users choose a provider calls it.',
+      description: 'The name of the provider on the page on which users choose one.',
     }),
     ...keys,
   }),

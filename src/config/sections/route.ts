@@ -40,12 +40,12 @@ const token = group('The access token that the application receives.', {
     default: 'session',
     defaultText: '`session`; `none` where `access` is `public`',
     description:
-      'Where the token comes from: `session` sends the access token of the login, `none` sends no token, ' +
-      'and the others request a token with that grant.',
+      'Where the token that the application receives comes from: `session` sends the access token of the ' +
+      'login, `none` sends no token, and each other value requests a token with the grant of that name.',
   }),
-  audience: leaf(text(), { default: null, description: 'The audience to request.' }),
-  resource: leaf(text(), { default: null, description: 'The resource to request (RFC 8707).' }),
-  scopes: leaf(list(scope, { min: 1 }), { default: null, description: 'The scopes to request.' }),
+  audience: leaf(text(), { default: null, description: 'The audience to request for the token.' }),
+  resource: leaf(text(), { default: null, description: 'The resource to request for the token (RFC 8707).' }),
+  scopes: leaf(list(scope, { min: 1 }), { default: null, description: 'The scopes to request for the token.' }),
   header: leaf(headerName, {
     default: 'Authorization',
     description: 'The header that carries the token. `Authorization` carries it with the prefix `Bearer `.',
@@ -93,14 +93,15 @@ export const route = group('Which requests the route applies to, who may send th
     default: 'required',
     description:
       '`required` lets in only requests with a session. `optional` acts as `required` for a request with a ' +
-      'session, and as `public` for one without. `public` ignores the session and injects nothing.',
+      'session, and as `public` for one without. `public` ignores the session and adds no headers about ' +
+      'the user.',
   }),
   provider: leaf(list(text(), { min: 1, single: true }), {
     default: null,
     defaultText: 'all',
     description:
-      'The names of the `providers` that users of the route log in at. A session of another provider counts as no ' +
-      'session.',
+      'The names of the `providers` that users of the route log in at. A request with a session of another ' +
+      'provider counts as one without a session.',
   }),
   upstream: leaf(upstream, {
     default: null,
@@ -113,8 +114,8 @@ export const route = group('Which requests the route applies to, who may send th
   }),
   rewritePrefix: optional(
     group('The prefix of the path that the gateway replaces before it forwards the request.', {
-      from: leaf(pathPrefix, { default: undefined, description: 'The prefix to replace.' }),
-      to: leaf(newPrefix, { default: undefined, description: 'The new prefix.' }),
+      from: leaf(pathPrefix, { default: undefined, description: 'The prefix of the path that the gateway replaces.' }),
+      to: leaf(newPrefix, { default: undefined, description: 'The prefix that the gateway puts in its place.' }),
     }),
   ),
   challenge: leaf(choice(['auto', 'redirect', '401']), {
@@ -130,7 +131,9 @@ export const route = group('Which requests the route applies to, who may send th
     group('Lets in clients that send their own JWT access token.', {
       audience: leaf(list(text(), { min: 1, single: true }), {
         default: undefined,
-        description: 'The accepted audiences. The token must have one of them.',
+        description:
+          "The audiences of which a client's access token must have one. With this key, the route also admits " +
+          'clients that send such a token instead of a session cookie.',
       }),
     }),
   ),

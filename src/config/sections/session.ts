@@ -31,7 +31,7 @@ const cookie = group(
     }),
     persistent: leaf(flag, {
       default: true,
-      description: 'Whether the cookie outlives the browser. With `false` it ends when the browser is closed.',
+      description: 'Whether a browser keeps the cookie when it is closed.',
     }),
     partitioned: leaf(flag, {
       default: false,
@@ -70,8 +70,9 @@ export const session = group('How sessions are sealed, how long they last and wh
     defaultText: 'one random key',
     secret: 'whole',
     description:
-      'Keys of 32 bytes in base64, as `gatehouse keygen` prints them. The first key seals, and every key ' +
-      'opens. With the random default key, a restart ends all sessions.',
+      'Keys of 32 bytes in base64, as `gatehouse keygen` prints them. The first key seals (encrypts and ' +
+      'authenticates) cookies; a cookie that was sealed with any of the keys can be opened. With the ' +
+      'random default key, a restart ends all sessions.',
   }),
   store: leaf(store, {
     default: 'memory:',

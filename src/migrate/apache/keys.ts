@@ -28,7 +28,8 @@ const BEARER_TOKENS =
 const ONE_PROVIDER =
   'providers of other files are not carried over: write each as an entry of providers, and register callback/NAME at each ' +
   '(docs/providers.md)'
-const LOGIN_STATE = 'each login has a sealed state bound to one small cookie; nothing to set'
+const LOGIN_STATE =
+  'the data of a login is in its encrypted state parameter, and all tabs share one small cookie; ' + 'nothing to set'
 
 function endpoint(name: string): Rule {
   return becomes(`provider.endpoints.${name}`, (setting, migration) => {
@@ -137,7 +138,7 @@ export const modAuthOpenidc: Rules = {
         return remark(migration, 'gap', setting, 'register the public key instead')
       put(migration, 'provider.certificate', `\${file:${certificate.file}}`, setting)
     },
-    'if the file is a certificate: assertions then have its thumbprints, as before',
+    'carried over if the file is a certificate; client assertions then have its thumbprints, as before',
   ),
   OIDCClientTokenEndpointCert: becomes('provider.clientCertificate', (setting, migration) => {
     putClientCertificate(migration, 'certFile', setting, 'OIDCClientTokenEndpointKey')
@@ -210,7 +211,7 @@ export const modAuthOpenidc: Rules = {
         remark(migration, 'gap', setting, 'it is not a number of seconds: provider.clockTolerance stays at 2m')
       else put(migration, 'provider.clockTolerance', duration(ms, 0), setting)
     },
-    'it also applies to exp and nbf',
+    'the tolerance also applies to exp and nbf',
   ),
   OIDCIDTokenSignedResponseAlg: noEquivalent(
     'signatures are checked with the keys and the algorithm that the provider announces',
@@ -391,13 +392,14 @@ export const modAuthOpenidc: Rules = {
   OIDCMemCacheConnectionsSMax: noEquivalent(CACHE),
   OIDCMemCacheConnectionsHMax: noEquivalent(CACHE),
   OIDCMemCacheConnectionsTTL: noEquivalent(CACHE),
-  OIDCCacheEncrypt: always(true, 'data in Redis is always sealed'),
+  OIDCCacheEncrypt: always(true, 'the gateway always encrypts what it stores in Redis'),
 
   OIDCClaimPrefix: combined('routes[].headers.set', 'the header names start with the prefix'),
   OIDCClaimDelimiter: noEquivalent('items of a list are joined with a comma; a comma inside an item becomes %2C'),
   OIDCPassClaimsAs: combined(
     'routes[].headers.set',
-    'headers only; text that is not ASCII is encoded as in RFC 8187, or with encoding: base64',
+    'claims are passed as headers only; text that is not ASCII is encoded as in RFC 8187, or with ' +
+      'encoding: base64',
   ),
   OIDCPassIDTokenAs: noEquivalent(
     'the ID token does not leave the gateway; headers.set can use its claims',
@@ -408,8 +410,8 @@ export const modAuthOpenidc: Rules = {
   OIDCPassRefreshToken: unavailable('the refresh token does not leave the gateway'),
   OIDCRemoteUserClaim: combined(
     'routes[].headers.set',
-    'in the header of OIDCAuthNHeader or of a RequestHeader that sets it, otherwise as X-Remote-User; a regular ' +
-      'expression for the claim has no equivalent',
+    'the claim is sent in the header of OIDCAuthNHeader or of a RequestHeader that sets the user, ' +
+      'otherwise as X-Remote-User; a regular expression for the claim has no equivalent',
   ),
   OIDCAuthNHeader: combined('routes[].headers.set'),
   OIDCPreservePost: becomes(
@@ -423,8 +425,8 @@ export const modAuthOpenidc: Rules = {
   OIDCPreservePostTemplates: noEquivalent("the pages are the gateway's own"),
   OIDCUnAuthAction: combined(
     'routes[].challenge, access',
-    'pass becomes access: optional where the section only has Require valid-user; an expression has no equivalent, ' +
-      'because the kind of request decides between a redirect and a 401',
+    'the value pass becomes access: optional if the section only has Require valid-user; an expression ' +
+      'has no equivalent, because the kind of request decides between a redirect and a 401',
   ),
   OIDCUnAutzAction: noEquivalent('a user without access gets 403; require.acr requests a stronger login'),
   OIDCTraceParent: noEquivalent('traceparent is sent upstream', 'builtin'),
@@ -451,7 +453,7 @@ export const modAuthOpenidc: Rules = {
   OIDCOAuthVerifyCertFiles: noEquivalent(BEARER_TOKENS),
   OIDCOAuthDecryptSharedKeys: noEquivalent(BEARER_TOKENS),
   OIDCOAuthVerifyIssuer: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthVerifyAudience: combined('routes[].bearer.audience', 'if AuthType is oauth20 or auth-openidc'),
+  OIDCOAuthVerifyAudience: combined('routes[].bearer.audience', 'carried over if AuthType is oauth20 or auth-openidc'),
   OIDCOAuthAcceptTokenAs: noEquivalent('tokens are accepted only in the Authorization header'),
   OIDCOAuthRemoteUserClaim: noEquivalent(BEARER_TOKENS),
 
@@ -476,7 +478,8 @@ export const modAuthOpenidc: Rules = {
   ServerAlias: combined('publicUrl'),
   ProxyPass: combined(
     'routes[].upstream',
-    'a different path at the upstream becomes stripPrefix or rewritePrefix; with ! the path is closed until you decide',
+    'a different path at the upstream becomes stripPrefix or rewritePrefix; with !, no user is let in to ' +
+      'the path until you decide',
   ),
   ProxyPassReverse: noEquivalent(
     'redirects of the upstream are not changed: let it read its public URL from X-Forwarded-Host and -Proto',

@@ -6,7 +6,7 @@ import { type Rule, becomes } from '../rule.ts'
 export function closedUntilDecided(note: string): Rule {
   return {
     target: 'routes[].require.claims',
-    note: `closed until you decide; ${note}`,
+    note: `no user is let in until you decide; ${note}`,
     apply(setting, migration) {
       if (listOf(setting).length === 0)
         return remark(migration, 'builtin', setting, 'it is empty, and requires nothing')
@@ -50,7 +50,8 @@ export const bearer: Rule = becomes(
         'that routes require must be in the token itself',
     )
   },
-  'access tokens in JWT form with the client id as audience; ID tokens, which oauth2-proxy accepts, are rejected',
+  'the gateway accepts access tokens in JWT form with the client id as audience; it rejects ID tokens, ' +
+    'which oauth2-proxy accepts',
 )
 
 export function groupsClaim(migration: Migration): string {

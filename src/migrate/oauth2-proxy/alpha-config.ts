@@ -92,11 +92,13 @@ const NO_BASIC_CREDENTIALS = 'the gateway sends no Basic credentials: let the ap
 
 const requestHeader = combined(
   'routes[].headers.set',
-  'claims become templates such as {claims.email}, and fixed values become ${NAME} from the environment; the header with the access token becomes token.header',
+  'a claim becomes a template such as {claims.email}; a fixed value becomes a placeholder ${NAME}, ' +
+    'whose value you set in the environment; a header with the access token becomes token.header',
 )
 const responseHeader = combined(
   'routes[].headers.set',
-  'for the upstream, and in the verdicts on forwardAuth.listen; never in a response to the browser',
+  'the header is sent to the upstream, and to the proxy in responses of forwardAuth.listen, but never ' +
+    'to the browser',
 )
 const inlineTls = noEquivalent('give the certificate and its key as files: tls.certFile and tls.keyFile')
 const staticAnswers = noEquivalent(
@@ -135,7 +137,8 @@ export const oauth2ProxyAlpha: Rules = {
     }),
   ),
   'providers.id': noEquivalent(
-    'a single provider needs no name; with providers, it is the name of the entry',
+    'a single provider needs no name; with several providers, the id becomes the name of the entry under ' +
+      'providers',
     'builtin',
   ),
   'providers.additionalClaims': noEquivalent(
@@ -143,16 +146,21 @@ export const oauth2ProxyAlpha: Rules = {
     'builtin',
   ),
   'providers.ADFSConfig.skipScope': noEquivalent('list the scopes under provider.scopes'),
-  'providers.loginURLParameters.name': combined('provider.authorizationParameters', 'the first default is always sent'),
+  'providers.loginURLParameters.name': combined(
+    'provider.authorizationParameters',
+    'the first default value of the parameter is always sent',
+  ),
   'providers.loginURLParameters.default': combined(
     'provider.authorizationParameters',
-    'the first default is always sent',
+    'the first default value of the parameter is always sent',
   ),
   'providers.loginURLParameters.allow.value': noEquivalent(
-    'GET login takes prompt, login_hint, acr_values, max_age and scope; others are fixed',
+    'a link to GET login can set prompt, login_hint, acr_values, max_age and scope, and the parameters ' +
+      'that provider.loginParameters names',
   ),
   'providers.loginURLParameters.allow.pattern': noEquivalent(
-    'GET login takes prompt, login_hint, acr_values, max_age and scope; others are fixed',
+    'a link to GET login can set prompt, login_hint, acr_values, max_age and scope, and the parameters ' +
+      'that provider.loginParameters names',
   ),
   'server.tls.cert.value': inlineTls,
   'server.tls.cert.fromEnv': inlineTls,
@@ -167,16 +175,19 @@ export const oauth2ProxyAlpha: Rules = {
     'builtin',
   ),
   [`${UPSTREAMS}.id`]: noEquivalent('routes are identified by their paths', 'builtin'),
-  [`${UPSTREAMS}.path`]: combined('routes[].path', 'only patterns that a route can express exactly'),
-  [`${UPSTREAMS}.rewriteTarget`]: combined('routes[].rewritePrefix', 'only if it replaces the start of the path'),
-  [`${UPSTREAMS}.uri`]: combined('routes[].upstream', "a path in it is not prepended to the request's path"),
+  [`${UPSTREAMS}.path`]: combined('routes[].path', 'only patterns that a route can express exactly are carried over'),
+  [`${UPSTREAMS}.rewriteTarget`]: combined(
+    'routes[].rewritePrefix',
+    'carried over only if it replaces the start of the path',
+  ),
+  [`${UPSTREAMS}.uri`]: combined('routes[].upstream', 'a path in the URI is not prepended to the path of the request'),
   [`${UPSTREAMS}.insecureSkipTLSVerify`]: combined('routes[].upstreamTls.insecureSkipVerify'),
   [`${UPSTREAMS}.static`]: staticAnswers,
   [`${UPSTREAMS}.staticCode`]: staticAnswers,
   [`${UPSTREAMS}.flushInterval`]: noEquivalent('responses are streamed', 'builtin'),
   [`${UPSTREAMS}.passHostHeader`]: oauth2Proxy['pass_host_header'] ?? staticAnswers,
   [`${UPSTREAMS}.proxyWebSockets`]: oauth2Proxy['proxy_websockets'] ?? staticAnswers,
-  [`${UPSTREAMS}.timeout`]: combined('routes[].timeout', 'it ends with the first byte of the response'),
+  [`${UPSTREAMS}.timeout`]: combined('routes[].timeout', 'the time ends with the first byte of the response'),
   [`${UPSTREAMS}.disableKeepAlives`]: oauth2Proxy['disable_keep_alives'] ?? staticAnswers,
   ...headerRules('injectRequestHeaders', requestHeader),
   ...headerRules('injectResponseHeaders', responseHeader),

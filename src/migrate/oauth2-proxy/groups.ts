@@ -62,7 +62,7 @@ export const organization: Rule = becomes(
     if (team === undefined || textOf(team) === '') closedUntilDecided(ORGANIZATION).apply(setting, migration)
     else markRouteSource(migration, setting)
   },
-  `with github_team, the organization of the teams; otherwise closed until you decide: ${ORGANIZATION}`,
+  `together with github_team, it names the organization of the teams; otherwise no user is let in until you decide: ${ORGANIZATION}`,
 )
 
 const TEAM = 'each team becomes organization/team, spelled as in the address of the team at GitHub'
@@ -92,12 +92,13 @@ export const workspace: Rule = becomes(
   (setting, migration) => {
     requireClaim(migration, 'groups', [literal(textOf(setting))], setting)
   },
-  'the workspace, by its slug',
+  'the slug of the workspace becomes a required value of the claim groups',
 )
 
 const USERS =
-  'without github_org, github_team and github_repo it becomes preferred_username; together with them, it let in more ' +
-  'users, who are not let in until you decide'
+  'without github_org, github_team and github_repo, the names become required values of the claim ' +
+  'preferred_username; together with these keys, it let in additional users, who are not let in until ' +
+  'you decide'
 
 /** The users that oauth2-proxy lets in although they are in no team. */
 export const users: Rule = becomes(

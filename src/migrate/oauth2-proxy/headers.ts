@@ -7,7 +7,7 @@ import { emailClaim, groupsClaim } from './access.ts'
 /** Headers with the user's name, e-mail address and groups for the upstream. */
 export const identity: Rule = combined(
   'routes[].headers.set',
-  'X-Forwarded-User, -Email, -Groups and -Preferred-Username from the claims',
+  'the claims are sent as X-Forwarded-User, -Email, -Groups and -Preferred-Username',
 )
 
 /** The `X-Auth-Request-*` headers in the verdict for a proxy that uses forward-auth. */
@@ -23,7 +23,8 @@ export const responseIdentity: Rule = becomes(
     })
     markRouteSource(migration, setting)
   },
-  'the headers keep their names, upstream and in verdicts on forwardAuth.listen; never in a response to the browser',
+  'the headers are sent under the same names to the upstream, and to the proxy in responses of ' +
+    'forwardAuth.listen, but never to the browser',
 )
 
 export const tokens: Rule = combined(

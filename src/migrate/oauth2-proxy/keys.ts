@@ -12,11 +12,13 @@ const LOGS = 'logs are JSON lines on stdout: set log.level, and leave files, for
 const PAGES = 'the gateway has its own pages: set pages.title, pages.logo and pages.texts'
 const HEALTH = 'health is on the admin listener: GET /livez and GET /readyz at admin.listen, never on the public port'
 const REPOSITORY =
-  'access to a repository is no claim: require a team or workspace that has the repository under require.claims.groups'
-const LOGIN_STATE = 'each login has a sealed state bound to one small cookie, in any number of tabs; nothing to set'
+  'no claim says which repositories a user can access: under require.claims.groups, require a team or ' +
+  'workspace that has the repository'
+const LOGIN_STATE =
+  'the data of a login is in its encrypted state parameter, and all tabs share one small cookie; ' + 'nothing to set'
 const LOCAL_USERS = 'there are no local users: give them accounts at the provider'
 const PLAIN_HTTP_ADMIN = 'the admin listener is plain http'
-const CLAIM_NAME = 'the name of the claim under require.claims and in headers.set'
+const CLAIM_NAME = 'it becomes the name of the claim under require.claims and in headers.set'
 const NO_BASIC_CREDENTIALS = 'the gateway sends no Basic credentials: let the application read a header of headers.set'
 
 /** The default of `session.lifetime`, which limits sessions that are in use. */
@@ -36,7 +38,8 @@ function parameter(name: string, note = ''): Rule {
 function endpoint(name: string): Rule {
   return {
     target: `provider.endpoints.${name}`,
-    note: 'with skip_oidc_discovery',
+    note:
+      'carried over only together with skip_oidc_discovery; otherwise the discovery document names this ' + 'endpoint',
     apply(setting, migration) {
       const skipped = migration.effective.get('skip_oidc_discovery')
       if (skipped !== undefined && flagOf(skipped) === true) putEndpoint(migration, name, setting, skipped)
@@ -93,7 +96,9 @@ const lifetime = becomes(
     put(migration, 'session.lifetime', duration(ms), setting)
     put(migration, 'session.idleTimeout', 'off', setting)
   },
-  'with cookie_refresh it becomes session.idleTimeout; otherwise it counts from the login and is never extended; session.idleTimeout is off, because oauth2-proxy has none: 30m would be safer',
+  'together with cookie_refresh, it becomes session.idleTimeout; without cookie_refresh, it counts ' +
+    'from the login and is never extended, and session.idleTimeout is set to off, because oauth2-proxy ' +
+    'has no idle timeout: 30m would be safer',
 )
 
 const redirectUri = becomes('publicUrl', (setting, migration) => {
@@ -134,7 +139,8 @@ const AZURE_TOKEN_FILE = '/var/run/secrets/azure/tokens/azure-identity-token'
 export const oauth2Proxy: Rules = {
   provider: combined(
     'provider.preset',
-    'if the host of the issuer does not identify the provider; the type of provider also determines the issuer if none is given',
+    'set only if the host of the issuer does not identify the provider; the type of provider also ' +
+      'determines the issuer if the old configuration has none',
   ),
   oidc_issuer_url: combined('provider.issuer'),
   azure_tenant: combined('provider.issuer', 'the tenant is part of the issuer'),
@@ -148,7 +154,10 @@ export const oauth2Proxy: Rules = {
   }),
   scope: scopes,
   prompt: parameter('prompt'),
-  acr_values: parameter('acr_values', 'requested and, as before, not checked; require.acr on a route checks it'),
+  acr_values: parameter(
+    'acr_values',
+    'the value is requested but, as before, not checked; require.acr on a route checks it',
+  ),
   resource: parameter('resource'),
   auth_request_response_mode: becomes('provider.responseMode', (setting, migration) => {
     if (['query', 'form_post'].includes(textOf(setting)))
@@ -165,7 +174,11 @@ export const oauth2Proxy: Rules = {
     },
     'these certificates are trusted in addition to the default ones',
   ),
-  use_system_trust_store: always(true, 'provider.caFile always adds to the default certificates', 'differs'),
+  use_system_trust_store: always(
+    true,
+    'the certificates in provider.caFile are always trusted in addition to the default ones',
+    'differs',
+  ),
   jwt_key: becomes('provider.privateKey', (setting, migration) => {
     put(migration, 'provider.privateKey', secretVariableFor(migration, setting, 'OIDC_PRIVATE_KEY'), setting)
     put(migration, 'provider.clientAuthentication', 'private_key_jwt', setting)
@@ -195,7 +208,7 @@ export const oauth2Proxy: Rules = {
   oidc_public_key_files: noEquivalent('the keys come from a URL: set provider.endpoints.jwks'),
   skip_oidc_discovery: {
     target: 'provider.endpoints',
-    note: 'the gateway reads no discovery document if authorization, token and jwks are set',
+    note: 'the gateway reads no discovery document if provider.endpoints has authorization, token and jwks',
     apply(setting, migration) {
       if (flagOf(setting) === false) remark(migration, 'builtin', setting, BY_DISCOVERY)
     },
@@ -240,14 +253,15 @@ export const oauth2Proxy: Rules = {
   ),
   insecure_oidc_allow_unverified_email: combined(
     'routes[].require.claims',
-    'unless it is on, email_verified must be true; oauth2-proxy also lets in users without that claim',
+    'unless it is on, routes require that the claim email_verified is true; oauth2-proxy also lets in ' +
+      'users without that claim',
   ),
   allowed_groups: groups(),
   keycloak_groups: groups(),
-  gitlab_groups: groups('with userinfo: true, because GitLab returns groups there'),
+  gitlab_groups: groups('provider.userinfo is set to true, because GitLab returns the groups in the userinfo response'),
   oidc_groups_claim: combined('routes[].require.claims', CLAIM_NAME),
   oidc_email_claim: combined('routes[].require.claims', CLAIM_NAME),
-  user_id_claim: combined('routes[].require.claims', 'like oidc_email_claim'),
+  user_id_claim: combined('routes[].require.claims', 'it becomes the name of the claim, like oidc_email_claim'),
   allowed_roles: combined(
     'routes[].require.claims',
     'roles are read from realm_access.roles, where Keycloak puts them; a mapper must add them to the ID token too',
@@ -279,13 +293,16 @@ export const oauth2Proxy: Rules = {
   skip_jwt_bearer_tokens: bearer,
   extra_jwt_issuers: combined(
     'routes[].bearer.audience',
-    'audiences of the same issuer; tokens of other issuers are rejected',
+    'the audiences of the same issuer are carried over; tokens of other issuers are rejected',
   ),
   bearer_token_login_fallback: noEquivalent(
-    'with an invalid token, a script gets 401 and a navigation goes to the login',
+    'a script with an invalid token gets a 401, and a page request with one is redirected to the login',
   ),
 
-  upstreams: combined('upstream, routes[]', 'file: and static: have no equivalent: let a web server serve files'),
+  upstreams: combined(
+    'upstream, routes[]',
+    'upstreams with file: or static: have no equivalent: let a web server serve the files',
+  ),
   skip_auth_regex: openRoutes,
   skip_auth_routes: openRoutes,
   skip_auth_preflight: preflight,
@@ -297,12 +314,13 @@ export const oauth2Proxy: Rules = {
       migration.routeDefaults.challenge = '401'
       markRouteSource(migration, setting)
     },
-    'challenge: 401 on every route; browsers still get a page, and scripts always get JSON',
+    'every route gets challenge: 401, so that no request is redirected; browsers still get a page, and ' +
+      'scripts always get JSON',
   ),
   ssl_upstream_insecure_skip_verify: insecureUpstream,
   upstream_timeout: combined(
     'routes[].timeout',
-    'it ends with the first byte of the response; streams are not cut off',
+    'the time ends with the first byte of the response, so streams are not cut off',
   ),
   pass_host_header: always(true, 'the upstream receives the Host that the browser sends', 'differs'),
   proxy_websockets: always(true, 'WebSockets are forwarded after the session has been checked', 'differs'),
@@ -346,7 +364,7 @@ export const oauth2Proxy: Rules = {
   set_authorization_header: tokens,
   skip_auth_strip_headers: always(
     true,
-    'headers that the gateway sets are removed from client requests on every route',
+    'the headers that the gateway sets are removed from the requests of clients, on every route',
   ),
   signature_key: noEquivalent(
     'requests are not signed: let the upstream accept only the gateway (network policy, mutual TLS)',
@@ -381,7 +399,7 @@ export const oauth2Proxy: Rules = {
   ),
   cookie_domains: combined(
     'session.cookie.domain',
-    'one domain that covers every publicUrl; every host under the domain gets the cookie',
+    'the one domain that covers every publicUrl is carried over; every host under that domain gets the ' + 'cookie',
   ),
   cookie_path: combined(
     'session.cookie.path',
@@ -410,7 +428,7 @@ export const oauth2Proxy: Rules = {
   cookie_csrf_samesite: noEquivalent(LOGIN_STATE, 'builtin'),
   session_store_type: combined(
     'session.store',
-    'cookie becomes memory: tokens are never in a cookie, and several replicas need Redis',
+    'the type cookie becomes the store memory:, because tokens are never in a cookie; several replicas ' + 'need Redis',
   ),
   session_cookie_minimal: noEquivalent('the cookie never contains a token', 'builtin'),
   redis_connection_url: combined('session.store'),
@@ -426,8 +444,8 @@ export const oauth2Proxy: Rules = {
   redis_insecure_skip_tls_verify: unavailable("Redis' certificate is always verified: set session.redis.caFile"),
   redis_connection_idle_timeout: noEquivalent('connections to Redis are kept alive'),
 
-  http_address: combined('listen', 'used if there is no certificate'),
-  https_address: combined('listen', 'used if there is a certificate'),
+  http_address: combined('listen', 'it becomes listen if the old configuration has no TLS certificate'),
+  https_address: combined('listen', 'it becomes listen if the old configuration has a TLS certificate'),
   tls_cert_file: combined('tls.certFile'),
   tls_key_file: combined('tls.keyFile'),
   tls_min_version: noEquivalent('the minimum is TLS 1.2, the default of Node.js'),

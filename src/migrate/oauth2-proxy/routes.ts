@@ -11,7 +11,8 @@ export const openRoutes: Rule = becomes(
     for (const item of listOf(setting)) openPaths(setting, item, migration)
     if (listOf(setting).length === 0) remark(migration, 'builtin', setting, 'it is empty, and opens nothing')
   },
-  'only expressions that a route can express exactly, such as ^/x$, ^/x/ and ^/x(/|$); the report names the others, which stay closed',
+  'only expressions that a route can express exactly are carried over, such as ^/x$, ^/x/ and ' +
+    '^/x(/|$); the report names the others, whose paths stay closed',
 )
 
 export const apiRoutes: Rule = becomes(
@@ -33,7 +34,7 @@ export const apiRoutes: Rule = becomes(
       markRouteSource(migration, setting)
     }
   },
-  'scripts get a 401 anyway; only expressions that a route can express exactly',
+  'scripts get a 401 anyway; only expressions that a route can express exactly are carried over',
 )
 
 export const preflight: Rule = becomes(
@@ -43,7 +44,7 @@ export const preflight: Rule = becomes(
       return remark(migration, 'builtin', setting, 'it is off: OPTIONS requires a session like any other method')
     openPreflight(setting, migration)
   },
-  'a public route for OPTIONS next to each route',
+  'each route gets a second, public route for OPTIONS',
 )
 
 function openPreflight(setting: Setting, migration: Migration): void {

@@ -30,7 +30,10 @@ function parameter(name: string): Rule {
 }
 
 export const wonderwall: Rules = {
-  'openid.provider': combined('provider', 'idporten and azure have their own variables, which are read as well'),
+  'openid.provider': combined(
+    'provider',
+    'idporten and azure have variables of their own (IDPORTEN_…, AZURE_APP_…), which are read as well',
+  ),
   'openid.client-id': clientId,
   'IDPORTEN_CLIENT_ID': clientId,
   'AZURE_APP_CLIENT_ID': clientId,
@@ -63,11 +66,12 @@ export const wonderwall: Rules = {
   'ingress': combined('publicUrl, basePath', 'the path of the ingress becomes the start of basePath'),
   'auto-login': combined(
     'routes[].access',
-    'true: required; false: optional, requests without a session reach the application',
+    'true becomes required; false becomes optional, so that requests without a session reach the ' + 'application',
   ),
   'auto-login-ignore-paths': combined(
     'routes[].access: optional',
-    'only patterns that a route can express exactly; the report names the others, which need a session',
+    'only patterns that a route can express exactly are carried over; the report names the others, whose ' +
+      'paths need a session',
   ),
   'upstream-host': combined('upstream'),
   'upstream-ip': combined('upstream'),
@@ -97,7 +101,7 @@ export const wonderwall: Rules = {
     (setting, migration) => {
       put(migration, 'session.cookie.name', literal(textOf(setting)), setting)
     },
-    'the whole name, with the prefix __Host- on https',
+    'the prefix becomes the whole name of the cookie; with https, __Host- is added',
   ),
   'cookie.same-site': becomes('session.cookie.sameSite', (setting, migration) => {
     put(migration, 'session.cookie.sameSite', textOf(setting).toLowerCase(), setting)
@@ -110,7 +114,7 @@ export const wonderwall: Rules = {
     },
     'the key has the same format, but sessions are not carried over: create a new key; all users log in again',
   ),
-  'session.inactivity': combined('session.idleTimeout', 'session.idleTimeout is off if it is not set'),
+  'session.inactivity': combined('session.idleTimeout', 'session.idleTimeout is off if the key is not set'),
   'session.inactivity-timeout': combined(
     'session.idleTimeout',
     'any request of the user counts as activity, not only a refresh',
@@ -127,8 +131,8 @@ export const wonderwall: Rules = {
       if (flagOf(setting) === false) return remark(migration, 'builtin', setting, 'it is off')
       enableForwardAuth(migration, setting)
     },
-    'GET /auth on a separate listener for the proxy only; its 200 always has the headers for the application, including the ' +
-      'token: use token: { grant: none } to leave the token out',
+    'the proxy asks GET /auth on a separate listener that only the proxy may reach; a 200 always has the ' +
+      'headers for the application, including the token: use token: { grant: none } to leave the token out',
   ),
   'session.forward-auth-set-headers': becomes(
     'routes[].token',
@@ -136,15 +140,19 @@ export const wonderwall: Rules = {
       if (flagOf(setting) === false) return remark(migration, 'builtin', setting, 'it is off')
       markRouteSource(migration, setting)
     },
-    'verdicts have the headers for the application: the token is in Authorization, or in token.header',
+    'the responses to the proxy have the headers for the application: the token is in Authorization, or ' +
+      'in token.header',
   ),
   'redis.uri': combined('session.store'),
   'redis.address': combined('session.store'),
-  'redis.tls': combined('session.store', 'rediss:// if it is on, as by default'),
+  'redis.tls': combined('session.store', 'the store is rediss:// if the key is on, which is the default'),
   'redis.username': combined('session.redis.username'),
   'redis.password': combined('session.redis.password'),
   'redis.connection-idle-timeout': noEquivalent('connections to Redis are kept alive'),
-  'ratelimit.enabled': combined('rateLimit.login', 'it counts per client address, not per browser; false becomes off'),
+  'ratelimit.enabled': combined(
+    'rateLimit.login',
+    'the gateway counts requests per client address, not per browser; false becomes off',
+  ),
   'ratelimit.logins': combined(
     'rateLimit.login',
     'requests are counted per client address, which many users may share, so the default of 300/1m is kept',
@@ -172,11 +180,14 @@ export const wonderwall: Rules = {
     'server and proxies become gateways with the same provider, session.keys, session.store, session.cookie, publicUrl ' +
       'and loginHost',
   ),
-  'sso.mode': combined('loginHost', 'server: the ingress; proxy: the host of sso.server-url'),
+  'sso.mode': combined(
+    'loginHost',
+    'in the mode server, loginHost is the ingress; in the mode proxy, it is the host of sso.server-url',
+  ),
   'sso.server-url': combined('loginHost, publicUrl'),
   'sso.server-default-redirect-url': noEquivalent('a login without a return URL ends at / of loginHost'),
   'sso.domain': combined('session.cookie.domain, publicUrl', '* in publicUrl is exactly one label'),
-  'sso.session-cookie-name': combined('session.cookie.name', 'with the prefix __Secure- on https'),
+  'sso.session-cookie-name': combined('session.cookie.name', 'with https, the prefix __Secure- is added'),
 }
 
 /** Returns the key of a variable; `null` if the variable belongs to another program. */
