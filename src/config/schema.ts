@@ -176,7 +176,7 @@ export const schema = group('Configuration of Gatehouse.', {
   }),
   limits,
   rateLimit: group(
-    'How many requests each client address may send. The counts are in Redis if the sessions are in ' + 'Redis.',
+    'How many requests each client address may send. The counts are in Redis if the sessions are in Redis.',
     {
       login: leaf(orOff(rate), { default: '300/1m', description: 'Requests to the login endpoint and to `silent`.' }),
       callback: leaf(orOff(rate), { default: '300/1m', description: 'Requests to the callback.' }),

@@ -182,7 +182,7 @@ const keys = {
     default: null,
     defaultText: 'the `kid` of a JWK',
     description:
-      'The `kid` that names `privateKey` in client assertions and request objects, if the provider expects ' + 'one.',
+      'The `kid` that names `privateKey` in client assertions and request objects, if the provider expects one.',
   }),
   certificate: leaf(certificate, {
     default: null,

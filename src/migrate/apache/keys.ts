@@ -29,7 +29,7 @@ const ONE_PROVIDER =
   'providers of other files are not carried over: write each as an entry of providers, and register callback/NAME at each ' +
   '(docs/providers.md)'
 const LOGIN_STATE =
-  'the data of a login is in its encrypted state parameter, and all tabs share one small cookie; ' + 'nothing to set'
+  'the data of a login is in its encrypted state parameter, and all tabs share one small cookie; nothing to set'
 
 function endpoint(name: string): Rule {
   return becomes(`provider.endpoints.${name}`, (setting, migration) => {

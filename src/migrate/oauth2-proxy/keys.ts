@@ -15,7 +15,7 @@ const REPOSITORY =
   'no claim says which repositories a user can access: under require.claims.groups, require a team or ' +
   'workspace that has the repository'
 const LOGIN_STATE =
-  'the data of a login is in its encrypted state parameter, and all tabs share one small cookie; ' + 'nothing to set'
+  'the data of a login is in its encrypted state parameter, and all tabs share one small cookie; nothing to set'
 const LOCAL_USERS = 'there are no local users: give them accounts at the provider'
 const PLAIN_HTTP_ADMIN = 'the admin listener is plain http'
 const CLAIM_NAME = 'it becomes the name of the claim under require.claims and in headers.set'
@@ -38,8 +38,7 @@ function parameter(name: string, note = ''): Rule {
 function endpoint(name: string): Rule {
   return {
     target: `provider.endpoints.${name}`,
-    note:
-      'carried over only together with skip_oidc_discovery; otherwise the discovery document names this ' + 'endpoint',
+    note: 'carried over only together with skip_oidc_discovery; otherwise the discovery document names this endpoint',
     apply(setting, migration) {
       const skipped = migration.effective.get('skip_oidc_discovery')
       if (skipped !== undefined && flagOf(skipped) === true) putEndpoint(migration, name, setting, skipped)
@@ -399,7 +398,7 @@ export const oauth2Proxy: Rules = {
   ),
   cookie_domains: combined(
     'session.cookie.domain',
-    'the one domain that covers every publicUrl is carried over; every host under that domain gets the ' + 'cookie',
+    'the one domain that covers every publicUrl is carried over; every host under that domain gets the cookie',
   ),
   cookie_path: combined(
     'session.cookie.path',
@@ -428,7 +427,7 @@ export const oauth2Proxy: Rules = {
   cookie_csrf_samesite: noEquivalent(LOGIN_STATE, 'builtin'),
   session_store_type: combined(
     'session.store',
-    'the type cookie becomes the store memory:, because tokens are never in a cookie; several replicas ' + 'need Redis',
+    'the type cookie becomes the store memory:, because tokens are never in a cookie; several replicas need Redis',
   ),
   session_cookie_minimal: noEquivalent('the cookie never contains a token', 'builtin'),
   redis_connection_url: combined('session.store'),

@@ -66,7 +66,7 @@ export const wonderwall: Rules = {
   'ingress': combined('publicUrl, basePath', 'the path of the ingress becomes the start of basePath'),
   'auto-login': combined(
     'routes[].access',
-    'true becomes required; false becomes optional, so that requests without a session reach the ' + 'application',
+    'true becomes required; false becomes optional, so that requests without a session reach the application',
   ),
   'auto-login-ignore-paths': combined(
     'routes[].access: optional',

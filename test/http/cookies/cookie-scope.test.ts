@@ -7,6 +7,7 @@ import { createBrowser } from '../../support/browser.ts'
 import type { Answer } from '../../support/exchange.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway, type Running } from '../../support/gateway.ts'
+import { logInWithLargeIdToken } from '../../support/large-id-token.ts'
 import { authorizationUrlOf, plainPage, signIn } from '../../support/sign-in.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
@@ -142,13 +143,13 @@ void t.test(
   async (t) => {
     const site = 'https://orders.example.com'
     const port = await freePort()
-    const { config } = await startGateway(t, {
+    const running = await startGateway(t, {
       idp,
       port,
       publicUrl: site,
       config: { session: { cookie: { sameSite: 'none', partitioned: true } } },
     })
-    t.equal(config.session.cookie.partitioned, true)
+    t.equal(running.config.session.cookie.partitioned, true)
     const browser = createBrowser({ origins: { [site]: `http://127.0.0.1:${port}` } })
     const begun = await browser.get(`${site}/oauth2/login`, { kind: 'frame' })
     t.equal(begun.status, 302, 'a login begins in a frame')
@@ -164,6 +165,10 @@ void t.test(
     t.notMatch(denied.body, '_top')
     const confirmation = await browser.get(`${site}/oauth2/logout`, { from: 'https://evil.example/' })
     t.match(confirmation.headers['content-security-policy'], "frame-ancestors 'self'", 'no site can frame this button')
+    await logInWithLargeIdToken({ ...running, url: site }, browser, 30_000)
+    const form = await browser.get(`${site}/oauth2/logout`, { kind: 'frame', from: `${site}/` })
+    t.match(form.body, 'document.forms[0].submit()')
+    t.match(form.headers['content-security-policy'], 'frame-ancestors *', 'a frame shows the form of a logout')
   },
 )
 
