@@ -88,7 +88,7 @@ export function createAccessTokens(providers: Providers): AccessTokens {
       if (known !== undefined && now < known.expiresAt) return known.token
       let why = 'no provider of this route has its iss'
       const type = jwtType(token)
-      if (type === null) why = 'it is no JWT'
+      if (type === null) why = 'it is not a JWT'
       else if (!TYPES.has(type)) why = `its typ is ${shown(type)}, not at+jwt`
       else {
         const allowed = providers.all.filter(({ name }) => names?.includes(name ?? '') ?? true)

@@ -100,7 +100,7 @@ export async function readResponse(provider: Provider, parameters: URLSearchPara
       requiredClaims: ['iss', 'aud', 'exp'],
       algorithms: server.authorization_signing_alg_values_supported ?? idTokenAlgorithms(server),
     })
-    if (typeof claims.iss !== 'string') return malformed('the callback’s response has an iss that is not a text')
+    if (typeof claims.iss !== 'string') return malformed('the callback’s response has an iss that is not a string')
     const texts = Object.entries(claims).filter((one): one is [string, string] => typeof one[1] === 'string')
     return readAuthorizationResponse(new URLSearchParams(texts))
   } catch (error) {

@@ -14,6 +14,6 @@ export async function readClientAssertion(path: string): Promise<string> {
   const jwt = text.trim()
   if (JWT.test(jwt)) return jwt
   throw new ClientAssertionMissing(
-    `provider.clientAssertionFile ${path} ${jwt === '' ? 'is empty' : 'contains no JWT, but other text'}`,
+    `provider.clientAssertionFile ${path} ${jwt === '' ? 'is empty' : 'does not contain a JWT'}`,
   )
 }

@@ -12,7 +12,7 @@ export interface Identity {
 
 /** Returns an ID token from a token response, decrypted if it is encrypted. */
 export async function decryptedIdToken(received: unknown, { decrypt }: Discovered): Promise<string> {
-  if (typeof received !== 'string') throw new Error('the ID token is not a text')
+  if (typeof received !== 'string') throw new Error('the ID token is not a string')
   return decrypt(received)
 }
 

@@ -48,11 +48,10 @@ export function endSession(provider: Provider, request: EndSessionRequest): EndS
   const url = withQuery(address, parameters.map(fill))
   if (url.length <= MAX_URL_BYTES || !parameters.some((one) => placeholdersOf(one).includes('id_token_hint')))
     return { method: 'GET', url }
-  const [filled, constant] = [true, false].map((wanted) =>
-    parameters.filter((one) => placeholdersOf(one).length > 0 === wanted),
-  )
-  const fields = Object.fromEntries(new URLSearchParams((filled ?? []).map(fill).join('&')))
-  return { method: 'POST', url: withQuery(address, constant ?? []), fields }
+  const hasPlaceholders = (parameter: string): boolean => placeholdersOf(parameter).length > 0
+  const fields = Object.fromEntries(new URLSearchParams(parameters.filter(hasPlaceholders).map(fill).join('&')))
+  const constants = parameters.filter((one) => !hasPlaceholders(one))
+  return { method: 'POST', url: withQuery(address, constants), fields }
 }
 
 const PLACEHOLDER = /\{(\w+)\}/g

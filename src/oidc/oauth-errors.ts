@@ -88,7 +88,7 @@ export const NOT_ACCEPTED = 'The sign-in service did not accept what this sign-i
 export const NOT_DELIVERED =
   'This page requires a stronger or more recent sign-in, and the sign-in service did not provide it.'
 
-/** Adds how to do without PKCE to an error that the provider gives PKCE as the reason for. Returns the error. */
+/** Adds advice on turning PKCE off to an error that the provider attributes to PKCE. Returns the error. */
 export function withPkceAdvice(error: unknown): unknown {
   if (error instanceof ResponseBodyError) error.message += pkceAdvice(error.error_description)
   return error

@@ -29,8 +29,9 @@ export interface Providers {
   issuing(iss: string): readonly Provider[]
   /**
    * Returns those of `among` that may have issued a token, by its unverified `iss`. A provider has the issuers that
-   * `issuersOf` returns, by default the one in its metadata. If none has that issuer, returns those
-   * that have not been discovered yet, because their issuer may differ from the configured one. Only one is not compared.
+   * `issuersOf` returns, by default the one in its metadata. If none has that issuer, returns those that have not been
+   * discovered yet, because their issuer may differ from the configured one. If `among` has one provider, returns it
+   * without a comparison.
    */
   mayHaveIssued(
     token: string,
@@ -77,7 +78,8 @@ export function openProviders(
     },
     adopt(session) {
       const owner = ownerOf(session)
-      if (owner === null || owner.name === session.provider) return owner && session
+      if (owner === null) return null
+      if (owner.name === session.provider) return session
       const { provider: _, ...others } = session
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `provider` is an optional member of S
       return { ...others, ...ownershipOf(owner) } as typeof session

@@ -451,7 +451,7 @@ void t.test('the log says what is wrong with a token, and contains no part of it
     [await token({ cnf: { jkt: 'x' } }), 'it is bound to a key of the client (cnf)'],
     [await token({}, { typ: 'logout+jwt' }), 'its typ is "logout+jwt", not at+jwt'],
     [await token({ nonce: 'x' }, { typ: 'JWT' }), 'it is an ID token or of another kind'],
-    ['opaque-token', 'it is no JWT'],
+    ['opaque-token', 'it is not a JWT'],
   ]
   for (const [wrong, why] of rows) {
     t.equal((await call(wrong)).status, 401)

@@ -347,7 +347,7 @@ const unusable: [string, RegExp, (right: JWTPayload, idp: LoggedIn['idp']) => un
     async (right, idp) => (await idp.sign(right)).replace(/[^.]+$/, (text) => text.split('').toReversed().join('')),
   ],
   ['no JWT', /JWT/, () => 'x.y.z'],
-  ['a list', /not a text/, () => []],
+  ['a list', /not a string/, () => []],
 ]
 
 for (const [name, reason, make] of unusable) {

@@ -39,7 +39,7 @@ export function withPreset<P extends Written>(provider: P): P {
     scopes: provider.scopes ?? (scopes === undefined ? null : [...scopes, ...groupScopes(provider.groupsFrom)]),
     authorizationParameters: { ...preset?.authorizationParameters, ...provider.authorizationParameters },
     clientAuthentication:
-      provider.clientAuthentication === 'auto' && !isWithoutSecret(provider, preset)
+      provider.clientAuthentication === 'auto' && !usesOtherCredential(provider, preset)
         ? (preset?.clientAuthentication ?? 'auto')
         : provider.clientAuthentication,
     responseMode: provider.responseMode ?? preset?.responseMode ?? 'query',
@@ -49,7 +49,7 @@ export function withPreset<P extends Written>(provider: P): P {
 }
 
 /** Returns whether the operator gave a credential other than a client secret. Such a credential selects its method. */
-function isWithoutSecret(provider: Written, preset: Preset | null): boolean {
+function usesOtherCredential(provider: Written, preset: Preset | null): boolean {
   const { privateKey, clientAssertionFile, clientCertificate, clientSecret } = provider
   if (clientAssertionFile !== null || (clientCertificate !== null && clientSecret === null)) return true
   return privateKey !== null && preset?.clientSecretJwt === undefined

@@ -159,7 +159,7 @@ async function completeLogin(
   if (result.type !== 'redeemed') return result
   // A silent login must not change the user, because the surrounding page shows the data of the previous one.
   const { login } = result
-  if (state.silent && state.user !== null && state.user !== userOf(login))
+  if (state.silent && state.user !== null && state.user !== userMark(login))
     return failed(state.keep ? 'login_required' : 'interaction_required')
   if (state.keep) {
     const kept = await keepSession(services, request, context, login, state)
@@ -302,7 +302,7 @@ async function keepSession(
   const { tokens, sid, idToken, idTokenExpiresAt, claims } = result
   const session = await findSession(services, request)
   // The current session may belong to another user who has logged in in the meantime.
-  if (session === null || userMark(session) !== userOf(result)) return 'ended'
+  if (session === null || userMark(session) !== userMark(result)) return 'ended'
   // The session may have lost its refresh token during an `identityOnly` login, which has no groups and an access token
   // with the scope `openid` only.
   if (session.tokens.refreshToken !== null || identityOnly === true) return 'same'
@@ -319,10 +319,6 @@ async function keepSession(
   return renewed === null ? 'ended' : 'renewed'
 }
 
-function userOf(login: LoginResult): string {
-  return userMark(login)
-}
-
 /**
  * Creates the session of a login and ends the previous session of the browser. If the previous session belongs to the
  * same user, its open streams move to the new session.
@@ -335,7 +331,7 @@ async function replaceSession(
   state: LoginState,
 ): Promise<Session> {
   const { sessions, providers, streams, log } = services
-  const user = userOf(result)
+  const user = userMark(result)
   const current = await findSession(services, request)
   // Tabs that begin a login at the same time finish one after the other. A new session each time would fail the
   // requests of the other tabs. The new refresh token is not revoked, because a revocation could end the grant of the

@@ -20,12 +20,11 @@ const USER_MARK = /^[A-Za-z0-9_-]{22}$/
 const NEEDS_INTERACTION = new Set(['interaction_required', 'consent_required', 'account_selection_required'])
 
 /**
- * `GET silent`: a login with `prompt=none` in a frame. `user` is the `user` that
- * `GET session` returned to the page, so that another user's login is noticed. With
- * `keep`, the login does not replace the session. With a login host, the login takes place there, and the outcome is
- * reported by this endpoint of the origin that the frame began with, `from`. Of several providers, asks the one that
- * `provider` names, otherwise that of the session, otherwise the one that this browser last logged in at. A provider
- * without OpenID Connect has no `prompt=none`.
+ * `GET silent`: a login with `prompt=none` in a frame. `user` is the `user` that `GET session` returned to the page, so
+ * that a login by another user fails. With `keep`, the login does not replace the session. With a login host, the login
+ * takes place there, and the outcome is reported by this endpoint of the origin that the frame began with, `from`. Of
+ * several providers, asks the one that `provider` names, otherwise that of the session, otherwise the one that this
+ * browser last logged in at. A provider without OpenID Connect has no `prompt=none`.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest
  */
 export const silent: Endpoint = (services) => async (request, reply) => {

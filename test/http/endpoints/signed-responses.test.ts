@@ -57,7 +57,7 @@ void t.test('a forged response is a 400', async (t) => {
     ['signed by another key', {}, 'foreign'],
     ['unsigned', {}, 'none'],
     ['from another issuer', { iss: 'https://evil.example' }],
-    ['with an iss that is not a text', { iss: 5 }],
+    ['with an iss that is not a string', { iss: 5 }],
     ['without iss', { iss: undefined }],
     ['for another client', { aud: 'another' }],
     ['without exp', { exp: undefined }],
