@@ -48,13 +48,16 @@ export function endSession(provider: Provider, request: EndSessionRequest): EndS
   const url = withQuery(address, parameters.map(fill))
   if (url.length <= MAX_URL_BYTES || !parameters.some((one) => placeholdersOf(one).includes('id_token_hint')))
     return { method: 'GET', url }
-  const hasPlaceholders = (parameter: string): boolean => placeholdersOf(parameter).length > 0
   const fields = Object.fromEntries(new URLSearchParams(parameters.filter(hasPlaceholders).map(fill).join('&')))
   const constants = parameters.filter((one) => !hasPlaceholders(one))
   return { method: 'POST', url: withQuery(address, constants), fields }
 }
 
 const PLACEHOLDER = /\{(\w+)\}/g
+
+function hasPlaceholders(parameter: string): boolean {
+  return placeholdersOf(parameter).length > 0
+}
 
 function placeholdersOf(parameter: string): string[] {
   return [...parameter.matchAll(PLACEHOLDER)].map(([, name = '']) => name)
