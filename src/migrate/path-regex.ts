@@ -10,7 +10,7 @@ const LITERAL = /^(?:[A-Za-z0-9_~:@!&',=-]|\\[.+\-_~])*$/
 
 /**
  * Returns the paths that a regular expression matches, if route patterns can express exactly the same set; otherwise
- * `null`, such as for an expression without `^`, with a bare `.` or with an incomplete last segment.
+ * `null`: for example without `^`, with a bare `.`, or if the last segment is open-ended (`^/api` also matches `/apix`).
  */
 export function pathsOf(regex: string): Paths | null {
   const unescaped = regex.replaceAll('\\/', '/')

@@ -3,7 +3,10 @@ import { open, seal, toKey } from './envelope.ts'
 import type { Session } from './session.ts'
 import type { Ticket } from './ticket.ts'
 
-/** The sealed part of a record. Its members keep their names, because later releases read the stored records. */
+/**
+ * The sealed part of a record. Its members must not be renamed, because later releases read the stored records.
+ * `requestedStepUp` is therefore stored as `asked`.
+ */
 type Sealed = Omit<Session, 'id' | 'ticket' | 'version' | 'lastSeenAt' | 'requestedStepUp'> & {
   readonly asked: Session['requestedStepUp']
 }

@@ -16,7 +16,7 @@ interface ListApi {
 /** The user's groups in an API. */
 export interface GroupsApi extends ListApi {
   readonly headers?: Readonly<Record<string, string>>
-  /** Templates of a group's name. The first one whose members all exist counts. */
+  /** Templates of a group's name. The first one is used whose placeholders all have a value in the group's JSON object. */
   readonly group: readonly string[]
   /** Scopes that allow reading the groups. One of them is enough. */
   readonly scopes: readonly string[]

@@ -64,7 +64,8 @@ function readDescription(
   if (described !== null && uris.some((uri) => uri !== null)) {
     throw new Malformed('both the path of the URL and a header describe the request')
   }
-  // A bare slash may be a mistake in a proxy's configuration. Envoy, which also sends it, always sends Content-Length.
+  // The path `/` comes from Envoy for a request of the page `/`, or from a proxy that is configured to send no path. Envoy
+  // always sends Content-Length, so a request without it is a mistake in the configuration.
   if (described === '/' && headers['content-length'] === undefined)
     throw new Malformed('the path of the URL describes no request')
   const uri = agreed('URI', [...uris, described])

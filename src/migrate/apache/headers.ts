@@ -28,7 +28,8 @@ const KEEPING_ACTIONS: ReadonlySet<string> = new Set(['append', 'merge', 'add', 
 
 /**
  * Migrates `RequestHeader` directives: to `headers.set` if they set claims, the user or fixed text, otherwise to
- * `headers.remove`. A header that Apache took from clients is always removed from client requests.
+ * `headers.remove`. Removes the value that the client sends even if Apache kept it (`append`, `setifempty`), except in
+ * headers about the content.
  */
 export function readRequestHeaders(directives: readonly HeaderDirective[], migration: Migration): void {
   const variables = variablesOf(directives, migration)

@@ -257,8 +257,8 @@ function isWithin(inner: string, outer: string): boolean {
 }
 
 /**
- * Reports a section without patterns. Paths that it opens stay closed; if it requires more than a session, all paths are
- * closed.
+ * Reports a section whose paths route patterns cannot express. Paths that Apache made public require a session here. If
+ * Apache required more than a session, no user is admitted to any path until the operator adds a route.
  */
 function reportWithoutPatterns({ section, policy }: Area, migration: Migration): void {
   const { setting } = section

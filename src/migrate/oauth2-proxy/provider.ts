@@ -87,7 +87,7 @@ function migrateIssuer(migration: Migration, kind: string): void {
     migration.effective.get(key),
   )
   const from = [type, issuer, tenant].filter((setting) => setting !== undefined)
-  // The type keycloak names the endpoints instead of an issuer.
+  // With `provider = keycloak`, a configuration has endpoint URLs and no issuer, so `login_url` tells the issuer.
   const ofLogin = login === undefined ? null : issuerOfLoginUrl(kind, textOf(login))
   if (issuer !== undefined && textOf(issuer) !== '') {
     put(migration, 'provider.issuer', literal(textOf(issuer).replace(/\/\.well-known\/.*$/, '')), ...from)
