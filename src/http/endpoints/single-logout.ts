@@ -46,7 +46,7 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
   await store.setNote(jti, 'done', REPLAY_WINDOW_MS + 2 * provider.settings.clockTolerance)
   request.log.info(
     { event: 'logout', id: request.id, channel: 'back', provider: provider.name, ended },
-    'the provider has ended sessions',
+    'the provider has logged a user out',
   )
   contextOf(request).verdict = 'logout'
   return reply.header('cache-control', 'no-store').code(200).send()
@@ -94,7 +94,7 @@ async function answerFrame(
   const { name } = wanted.length === 1 ? (wanted[0] ?? {}) : {}
   request.log.info(
     { event: 'logout', id: request.id, channel: 'front', provider: name, ended },
-    'the provider has ended sessions',
+    'the provider has logged a user out',
   )
   contextOf(request).verdict = 'logout'
   return reply
