@@ -40,6 +40,8 @@ export function reloadOnChange({ config, files, read, apply, log }: ReloadOption
           `changing ${restart.join(', ')} requires a restart; the running configuration stays in use, without any of the changes`,
         )
       } else if (isDeepStrictEqual(current, next)) {
+        // A signal also makes the gateway read the provider's metadata again.
+        if (cause === 'SIGHUP') await apply(next)
         log[cause === 'file' ? 'debug' : 'info']({ event: 'reloaded', cause }, 'the configuration has not changed')
       } else {
         await apply(next)

@@ -23,8 +23,8 @@ const TYPES = new Set(['logout+jwt', 'application/logout+jwt', 'jwt'])
 const MAX_AGE_S = 180
 
 /**
- * Validates a logout token, which may be encrypted, but does not check its `jti` for a replay. Rejects with `logout_refused`, or with
- * `provider_unavailable` if the provider's keys cannot be read.
+ * Validates a logout token, which may be encrypted, but does not check its `jti` for a replay. Rejects with
+ * `logout_refused`, or with `provider_unavailable` if the provider's keys cannot be read.
  * @see https://openid.net/specs/openid-connect-backchannel-1_0.html#Validation
  */
 export async function readLogoutToken(provider: Provider, received: string): Promise<LogoutRequest> {
@@ -56,7 +56,7 @@ export async function readLogoutToken(provider: Provider, received: string): Pro
     if ([sub, sid].some((name) => name !== undefined && !isIdentifier(name)))
       throw new Error('sub or sid is not a string, empty or too long')
     if (sub === undefined && sid === undefined) throw new Error('it has neither sub nor sid')
-    return { issuer, jti, subject: sub ?? null, sid: isIdentifier(sid) ? sid : null }
+    return { issuer: claims.iss ?? issuer, jti, subject: sub ?? null, sid: isIdentifier(sid) ? sid : null }
   } catch (error) {
     if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
     throw new Fault('logout_refused', { cause: error })

@@ -5,7 +5,7 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { SessionCache } from './cache.ts'
 import type { RetryQueue } from './retry-queue.ts'
-import { ownerOf, type EndReason, type Session } from './session.ts'
+import type { EndReason, Session } from './session.ts'
 import { endReasonOf, type SessionSettings } from './lifetime.ts'
 
 /** Writes this recent may be lost when a store fails over. */
@@ -123,7 +123,7 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
     // `endOldest` runs after each session is created, so the last of several concurrent logins finds all sessions.
     async endOldest(session, max) {
       try {
-        const { issuer, subject } = ownerOf(session)
+        const { issuer, subject } = session
         const ids = await store.find({ issuer, subject })
         const oldest = ids.slice(0, Math.max(0, ids.length - max))
         await Promise.all(oldest.map((id) => endById(id, 'max_per_user')))

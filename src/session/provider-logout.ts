@@ -1,5 +1,5 @@
 import { numberFrom } from '../config/numbers.ts'
-import type { Store } from '../store/store.ts'
+import { criteriaOf, type Criterion, type Store } from '../store/store.ts'
 import { ownerOf, type EndReason, type Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -7,7 +7,7 @@ import type { Sessions } from './sessions.ts'
 const NOTE_LIFE_MS = 15 * 60_000
 
 interface EndedLogin {
-  /** The issuer in the provider's metadata. */
+  /** The issuer of the user's tokens, or the issuer in the provider's metadata. */
   readonly issuer: string
   readonly subject: string | null
   readonly sid: string | null
@@ -26,14 +26,10 @@ export async function endLogin(
 ): Promise<number> {
   // The note is written before the search: a login that finishes in between finds the note, and the search finds
   // earlier sessions.
-  const named = sid !== null ? nameOf('sid', issuer, sid) : subject !== null ? nameOf('sub', issuer, subject) : null
-  if (named !== null && !unnoted) await store.setNote(named, String(at), NOTE_LIFE_MS)
-  const found =
-    sid !== null
-      ? await sessions.find({ issuer, sid })
-      : subject !== null
-        ? await sessions.find({ issuer, subject })
-        : []
+  const criterion = sid !== null ? { issuer, sid } : subject !== null ? { issuer, subject } : null
+  if (criterion === null) return 0
+  if (!unnoted) await store.setNote(nameOf(criterion), String(at), NOTE_LIFE_MS)
+  const found = await sessions.find(criterion)
   const ended = await Promise.all(found.map(({ id }) => sessions.endById(id, reason)))
   return ended.filter(Boolean).length
 }
@@ -43,15 +39,13 @@ export async function endLogin(
  * the epoch. A logout does not affect later logins, even if the provider session is the same.
  */
 export async function wasLoggedOut(store: Pick<Store, 'getNote'>, session: Session, begunAt: number): Promise<boolean> {
-  const { issuer, subject, sid } = ownerOf(session)
-  const notes = [
-    sid === null ? null : await store.getNote(nameOf('sid', issuer, sid)),
-    await store.getNote(nameOf('sub', issuer, subject)),
-  ]
+  const criteria = criteriaOf(ownerOf(session))
+  const notes = await Promise.all(criteria.map(async (criterion) => store.getNote(nameOf(criterion))))
   // Gateways write only numbers. Any other note counts as a logout, because an unneeded login does no harm.
   return notes.some((note) => note !== null && begunAt <= (numberFrom(note) ?? Number.POSITIVE_INFINITY))
 }
 
-function nameOf(kind: 'sid' | 'sub', issuer: string, value: string): string {
-  return JSON.stringify(['logged out', kind, issuer, value])
+function nameOf(criterion: Criterion): string {
+  const [kind, value] = 'sid' in criterion ? ['sid', criterion.sid] : ['sub', criterion.subject]
+  return JSON.stringify(['logged out', kind, criterion.issuer, value])
 }

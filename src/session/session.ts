@@ -14,7 +14,7 @@ export interface Session {
   /** The `client` of that provider. Missing in records of earlier releases. */
   readonly client?: string
   readonly issuer: string
-  /** See `LoginResult`. The store indexes the session by the template, because a logout may not name the tenant. */
+  /** See `LoginResult`. The store lists the session under the template too, because a logout may not name the tenant. */
   readonly issuerTemplate?: string
   readonly subject: string
   /** The provider's session id. @see https://openid.net/specs/openid-connect-frontchannel-1_0.html#OPLogout */
@@ -61,5 +61,5 @@ export const END_REASONS = [
 ] as const
 
 export function ownerOf({ issuer, issuerTemplate, subject, sid }: Session): Owner {
-  return { issuer: issuerTemplate ?? issuer, subject, sid }
+  return { issuer, ...(issuerTemplate === undefined ? {} : { issuerTemplate }), subject, sid }
 }

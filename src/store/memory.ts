@@ -1,7 +1,16 @@
 import { createHash } from 'node:crypto'
 import { Keyv } from 'keyv'
 import { LRUCache } from 'lru-cache'
-import type { Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from './store.ts'
+import {
+  criteriaOf,
+  type Criterion,
+  type Locked,
+  type Owner,
+  type Replaced,
+  type Store,
+  type StoreListener,
+  type StoredRecord,
+} from './store.ts'
 
 interface StoredSession {
   readonly record: StoredRecord
@@ -171,13 +180,13 @@ export class MemoryStore implements Store {
 
   #list(id: string, owner: Owner): void {
     this.#owners.set(id, owner)
-    for (const key of indexKeys(owner)) this.#index.set(key, (this.#index.get(key) ?? new Set()).add(id))
+    for (const key of criteriaOf(owner).map(indexKey)) this.#index.set(key, (this.#index.get(key) ?? new Set()).add(id))
   }
 
   #unlist(id: string): void {
     const owner = this.#owners.get(id)
     this.#owners.delete(id)
-    for (const key of owner === undefined ? [] : indexKeys(owner)) {
+    for (const key of owner === undefined ? [] : criteriaOf(owner).map(indexKey)) {
       const ids = this.#index.get(key)
       ids?.delete(id)
       if (ids?.size === 0) this.#index.delete(key)
@@ -188,10 +197,6 @@ export class MemoryStore implements Store {
 /** Hashes a name to a fixed length, because a client may choose a long name. */
 function digest(name: string): string {
   return createHash('sha256').update(name).digest('base64url')
-}
-
-function indexKeys({ issuer, subject, sid }: Owner): string[] {
-  return [indexKey({ issuer, subject }), ...(sid === null ? [] : [indexKey({ issuer, sid })])]
 }
 
 function indexKey(criterion: Criterion): string {

@@ -12,12 +12,23 @@ export interface StoredRecord {
 
 export interface Owner {
   readonly issuer: string
+  /** A further issuer under which the session is listed: that of a provider for all tenants. */
+  readonly issuerTemplate?: string
   readonly subject: string
   readonly sid: string | null
 }
 
 export type Criterion =
   { readonly issuer: string; readonly subject: string } | { readonly issuer: string; readonly sid: string }
+
+/** Returns the criteria by which a session of this owner can be found. */
+export function criteriaOf({ issuer, issuerTemplate, subject, sid }: Owner): Criterion[] {
+  const issuers = issuerTemplate === undefined ? [issuer] : [issuer, issuerTemplate]
+  return issuers.flatMap((one): Criterion[] => [
+    { issuer: one, subject },
+    ...(sid === null ? [] : [{ issuer: one, sid }]),
+  ])
+}
 
 export type Replaced =
   | 'replaced'

@@ -68,6 +68,16 @@ void t.test('SIGHUP applies new routes, and open connections and running request
   t.equal((await gateway.stop()).status, 0)
 })
 
+void t.test('SIGHUP reads the provider’s metadata again, even if the configuration has not changed', async (t) => {
+  const gateway = await serveFile(t, { idp, upstream }, { routes: [{ path: '/**' }] })
+  await gateway.login()
+  const before = idp.requests.discovery
+  gateway.hangUp()
+  t.match(await nextEvent(gateway, 'reloaded', 0), { msg: /has not changed/ })
+  await eventually(() => idp.requests.discovery === before + 1, { what: 'the metadata has been read again' })
+  t.equal((await gateway.stop()).status, 0)
+})
+
 void t.test('a refresh that is running when the configuration changes is finished and saved', async (t) => {
   const { accessToken } = idp.settings.lifetimes
   idp.settings.lifetimes.accessToken = 2

@@ -9,7 +9,7 @@ import { openLog } from '../../src/telemetry/log.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { startScriptedProvider, type ScriptedProvider } from './scripted-provider.ts'
 import { startApplication } from '../support/application.ts'
-import { createBrowser } from '../support/browser.ts'
+import { createBrowser, type Browser } from '../support/browser.ts'
 import { moveClock, setWallClock } from '../support/clock.ts'
 import { asFile, startGateway, type Running } from '../support/gateway.ts'
 import { beginLogin } from '../support/sign-in.ts'
@@ -166,7 +166,10 @@ void t.test('an issuer template is filled from the token’s own tid in every co
       return (await createBrowser().post(`${url}/oauth2/logout/backchannel`, body, { kind: 'none' })).status
     }
     t.equal(await logout({ sub: 'alice', tid: 't2' }), 400)
-    t.equal(await status(), 200)
+    const t2 = { iss: `${provider.origin}/t2/v2.0`, tid: 't2' }
+    t.equal(await logout({ sub: 'alice', ...t2 }), 200)
+    t.equal(await logout({ sid: 's1', ...t2 }), 200)
+    t.equal(await status(), 200, 'another tenant’s user of the same name is another user')
     t.equal(await logout({ sub: 'alice', tid: 't1' }), 200)
     t.equal(await status(), 401)
 
@@ -176,9 +179,24 @@ void t.test('an issuer template is filled from the token’s own tid in every co
       return (await createBrowser().get(`${url}/oauth2/logout/frontchannel?${query}`)).status
     }
     t.equal(await front('https://evil.example/t1/v2.0'), 400)
+    t.equal(await front(t2.iss), 200)
+    t.equal((await again.browser.get(`${url}/api/orders`, { kind: 'script' })).status, 200)
     t.equal(await front(iss), 200)
     t.equal((await again.browser.get(`${url}/api/orders`, { kind: 'script' })).status, 401)
   }
+})
+
+void t.test('maxPerUser counts the users of each tenant by themselves', async (t) => {
+  const provider = await startScriptedProvider(t, '/common/v2.0')
+  provider.document['issuer'] = `${provider.origin}/{tenantid}/v2.0`
+  const { url } = await gatewayFor(t, provider, { session: { maxPerUser: 1 } })
+  const login = async (tid: string): Promise<Browser> =>
+    (await provider.login(url, { iss: `${provider.origin}/${tid}/v2.0`, tid })).browser
+  const [first, other, second] = [await login('t1'), await login('t2'), await login('t1')]
+  const statuses = [first, other, second].map(
+    async (browser) => (await browser.get(`${url}/api/orders`, { kind: 'script' })).status,
+  )
+  t.same(await Promise.all(statuses), [401, 200, 200])
 })
 
 void t.test('a session from an issuer template is refreshed, and stays with its tenant', async (t) => {

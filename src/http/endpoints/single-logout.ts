@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Fault } from '../../errors.ts'
 import { readLogoutToken } from '../../oidc/logout-token.ts'
+import { isTemplate } from '../../oidc/issuer.ts'
 import { announcedIssuer, type Provider } from '../../oidc/provider.ts'
 import { isIdentifier, unverifiedClaims } from '../../oidc/token-set.ts'
 import { createLimiter } from '../../resilience/limiter.ts'
@@ -86,7 +87,7 @@ async function answerFrame(
   // Without a session, the logout may be for a login in progress at any of the providers.
   const wanted = found.length === 0 ? named : found
   const counts = await Promise.all(
-    [...new Set(wanted.map(announcedIssuer))].map((one) =>
+    [...new Set(wanted.map((provider) => listedIssuer(provider, issuer)))].map((one) =>
       endLogin(store, sessions, { issuer: one, sid, subject: null, at: Date.now(), unnoted }, 'frontchannel'),
     ),
   )
@@ -104,6 +105,15 @@ async function answerFrame(
       'content-security-policy': "default-src 'none'",
     })
     .send('<!doctype html><title>Signed out</title>')
+}
+
+/**
+ * Returns the issuer under which sessions of a provider are listed: at a provider for all tenants, that of the tenant if
+ * the logout names it.
+ */
+function listedIssuer(provider: Provider, named: string | undefined): string {
+  const announced = announcedIssuer(provider)
+  return named !== undefined && isTemplate(announced) && named !== announced ? named : announced
 }
 
 /**

@@ -2,7 +2,17 @@ import { randomBytes, type KeyObject } from 'node:crypto'
 import { timeFrom } from '../../config/numbers.ts'
 import { Fault, causes } from '../../errors.ts'
 import type { Log } from '../../telemetry/log.ts'
-import type { Count, Criterion, Locked, Owner, Replaced, Store, StoreListener, StoredRecord } from '../store.ts'
+import {
+  criteriaOf,
+  type Count,
+  type Criterion,
+  type Locked,
+  type Owner,
+  type Replaced,
+  type Store,
+  type StoreListener,
+  type StoredRecord,
+} from '../store.ts'
 import type { Connect } from './connections.ts'
 import { openRedisLink, type RedisLink, type Script } from './link.ts'
 import { createNotices, type Notices } from './notices.ts'
@@ -257,10 +267,9 @@ export class RedisStore implements Store {
     return indexes
   }
 
-  #indexNames({ issuer, subject, sid }: Owner): string[] {
+  #indexNames(owner: Owner): string[] {
     const [key] = this.#indexKeys()
-    if (key === undefined) return []
-    return [indexKey(key, { issuer, subject }), ...(sid === null ? [] : [indexKey(key, { issuer, sid })])]
+    return key === undefined ? [] : criteriaOf(owner).map((criterion) => indexKey(key, criterion))
   }
 }
 
