@@ -359,6 +359,11 @@ void t.test('contradictory values are refused with what to write instead', async
       /config\.provider\.clientSecret is a secret.*write \$\{NAME\} here/,
     ],
     [
+      { config: { providers: { staff: { clientSecret: 'written-out' } } } },
+      /config\.providers\.staff\.clientSecret is a secret/,
+    ],
+    [{ config: { provider: { idTokenKeys: ['written-out'] } } }, /config\.provider\.idTokenKeys\[0\] is a secret/],
+    [
       { config: { admin: { sessions: { token: 'written-out' } } } },
       /config\.admin\.sessions\.token is a secret.*write \$\{NAME\} here/,
     ],
@@ -437,6 +442,10 @@ void t.test('the installation notes say what is still missing', async (t) => {
   t.match(atLoginHost, 'Register https://auth.example.com/oauth2/callback at the provider')
   t.notMatch(atLoginHost, 'Register https://*', 'the provider knows the login host alone')
   t.match(atLoginHost, 'host: "*.example.com"', 'the Ingress covers all hosts')
+  const several = await notes(values({ config: { providers: { staff: {}, partners: {} } } }))
+  for (const name of ['staff', 'partners'])
+    t.match(several, `Register https://orders.example.com/oauth2/callback/${name} at the provider ${name}`)
+  t.notMatch(several, 'oauth2/callback at the provider')
   const bare = await notes({})
   t.match(bare, /config\.publicUrl is not set/)
   t.notMatch(bare, /[Vv]erdicts/)

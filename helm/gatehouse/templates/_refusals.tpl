@@ -3,16 +3,26 @@
 {{- $values := .values -}}
 {{- $config := $values.config | default dict -}}
 {{- $session := $config.session | default dict -}}
-{{- $provider := $config.provider | default dict -}}
+{{- $providers := dict "config.provider" ($config.provider | default dict) -}}
+{{- range $name, $provider := ($config.providers | default dict) }}
+{{- $_ := set $providers (printf "config.providers.%s" $name) ($provider | default dict) }}
+{{- end -}}
 {{- $service := $values.upstreamService | default dict -}}
 {{- $sidecar := eq ($values.mode | default "proxy") "sidecar" -}}
 {{- $admin := kindIs "map" $config.admin | ternary $config.admin dict -}}
 {{- $administrators := kindIs "map" $admin.sessions | ternary $admin.sessions dict -}}
 {{- $autoscaling := $values.autoscaling | default dict -}}
 
-{{- $written := dict "config.provider.clientSecret" $provider.clientSecret "config.provider.privateKey" $provider.privateKey "config.admin.sessions.token" $administrators.token "config.session.redis.password" (($session.redis | default dict).password) -}}
+{{- $written := dict "config.admin.sessions.token" $administrators.token "config.session.redis.password" (($session.redis | default dict).password) -}}
 {{- range $index, $key := (kindIs "slice" $session.keys | ternary $session.keys (list $session.keys)) }}
 {{- $_ := set $written (printf "config.session.keys[%d]" $index) $key }}
+{{- end -}}
+{{- range $path, $provider := $providers }}
+{{- $_ := set $written (printf "%s.clientSecret" $path) $provider.clientSecret }}
+{{- $_ := set $written (printf "%s.privateKey" $path) $provider.privateKey }}
+{{- range $index, $key := (kindIs "slice" $provider.idTokenKeys | ternary $provider.idTokenKeys (list $provider.idTokenKeys)) }}
+{{- $_ := set $written (printf "%s.idTokenKeys[%d]" $path $index) $key }}
+{{- end }}
 {{- end -}}
 {{- range $path, $value := $written }}
 {{- if and $value (not (contains "${" (toString $value))) }}
