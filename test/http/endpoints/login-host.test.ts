@@ -343,3 +343,38 @@ void t.test(
     t.equal(anonymous.headers.location, `http://localhost:${port}/oauth2/login?redirect=%2Fx`)
   },
 )
+
+void t.test('several providers have their callbacks at the login host, and the route of the app decides', async (t) => {
+  const other = await startIdp({ hostname: 'localhost' })
+  t.teardown(() => other.close())
+  const entries = [
+    ['staff', idp],
+    ['partners', other],
+  ] as const
+  const clientSecret = 'a-secret-of-both-clients'
+  for (const [name, at] of entries)
+    await at.registerClient({
+      clientId: `hosts-${name}`,
+      clientSecret,
+      redirectUris: [`${AUTH}/oauth2/callback/${name}`],
+      postLogoutRedirectUris: [`${AUTH}/oauth2/logout/callback`],
+    })
+  const providers = Object.fromEntries(
+    entries.map(([name, { issuer }]) => [name, { issuer, clientId: `hosts-${name}`, clientSecret }]),
+  )
+  const routes = [
+    { path: '/**' },
+    { path: '/partners/**', provider: 'partners', headers: { set: { 'X-At': '{provider}' } } },
+  ]
+  const { browser, newBrowser, upstream } = await startHosts(t, { provider: null, providers, routes })
+  const { answer } = await browser.login(`${APP_1}/partners/report`, 'alice')
+  t.equal(answer.url, `${APP_1}/partners/report`)
+  t.equal(upstream.requests.at(-1)?.headers['x-at'], 'partners')
+  t.equal((await browser.get(`${APP_2}/oauth2/session`, SCRIPT)).json()['provider'], 'partners')
+  t.equal((await browser.get(`${APP_1}/oauth2/callback/partners`)).status, 404, 'the callback is at the login host')
+
+  const choice = await newBrowser().get(
+    `${AUTH}/oauth2/login?${new URLSearchParams({ redirect: `${APP_2}/x` }).toString()}`,
+  )
+  t.same([choice.status, choice.body.match(/provider=\w+/g)], [200, ['provider=staff', 'provider=partners']])
+})
