@@ -129,6 +129,13 @@ export class Fault extends Error {
   }
 }
 
+const MAX_QUOTED_CHARACTERS = 200
+
+/** Quotes an untrusted value for an error message: shortened, as JSON, or `missing` if there is none. */
+export function quote(value: unknown): string {
+  return (JSON.stringify(value) ?? 'missing').slice(0, MAX_QUOTED_CHARACTERS)
+}
+
 const MAX_CAUSES = 6
 const MAX_CHARACTERS = 1_000
 

@@ -5,8 +5,8 @@ import { list, map, textual } from './value-types/collection.ts'
 import { bearerSecret, headerName, hostName } from './value-types/http.ts'
 import { basePath } from './value-types/path.ts'
 import { choice, text, workers } from './value-types/scalar.ts'
-import { file } from './value-types/secret.ts'
 import { group, leaf, listOf, optional, optionalOrWord, switchable } from './schema-nodes.ts'
+import { keyPair } from './sections/key-pair.ts'
 import { limits } from './sections/limits.ts'
 import { provider, providers } from './sections/provider.ts'
 import { route } from './sections/route.ts'
@@ -66,18 +66,7 @@ export const schema = group('Configuration of Gatehouse.', {
       'The application that receives the requests of every route without its own `upstream`: an http or ' +
       'https origin, or `unix:/path`.',
   }),
-  tls: optional(
-    group('TLS on the public listener. The gateway reloads both files when they change.', {
-      certFile: leaf(file('certificate'), {
-        default: undefined,
-        description: 'The PEM file with the certificate and its chain.',
-      }),
-      keyFile: leaf(file('private key'), {
-        default: undefined,
-        description: 'The PEM file with the private key of the certificate.',
-      }),
-    }),
-  ),
+  tls: optional(group('TLS on the public listener. The gateway reloads both files when they change.', keyPair)),
   admin: switchable(
     group(
       'The separate listener for health, metrics and, if `sessions` is set, session administration. `false` ' +

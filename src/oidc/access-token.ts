@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { decodeJwt, errors, type JWTPayload } from 'jose'
 import { LRUCache } from 'lru-cache'
 import { presetOf } from '../config/presets/apply.ts'
-import { Fault, causes } from '../errors.ts'
+import { Fault, causes, quote } from '../errors.ts'
 import { accessTokenIssuers, mayHaveIssued } from './issuer.ts'
 import { jwtType } from './jwks.ts'
 import type { Provider } from './provider.ts'
@@ -60,7 +60,7 @@ export function createAccessTokens(providers: Providers): AccessTokens {
       const audience = audienceClaim === undefined ? { audience: [...audiences] } : {}
       const claims = await keys.verify(token, { issuer, ...audience, requiredClaims: ['exp', 'sub'] }, now)
       if (audienceClaim !== undefined && !audiences.includes(String(claims[audienceClaim])))
-        return `its ${audienceClaim} is ${shown(claims[audienceClaim])}, not ${audiences.map(shown).join(' or ')}`
+        return `its ${audienceClaim} is ${quote(claims[audienceClaim])}, not ${audiences.map(quote).join(' or ')}`
       // The gateway does not check that the client has the key to which the token is bound, so the token may be stolen:
       // https://www.rfc-editor.org/rfc/rfc7800#section-3
       if ('cnf' in claims) return 'it is bound to a key of the client (cnf)'
@@ -89,7 +89,7 @@ export function createAccessTokens(providers: Providers): AccessTokens {
       let why = 'no provider of this route has its iss'
       const type = jwtType(token)
       if (type === null) why = 'it is not a JWT'
-      else if (!TYPES.has(type)) why = `its typ is ${shown(type)}, not at+jwt`
+      else if (!TYPES.has(type)) why = `its typ is ${quote(type)}, not at+jwt`
       else {
         const allowed = providers.all.filter(({ name }) => names?.includes(name ?? '') ?? true)
         for (const provider of providers.mayHaveIssued(token, allowed, issuersOf)) {
@@ -116,17 +116,13 @@ function issuersOf(provider: Provider): readonly string[] {
 
 /** Returns the reason why a token is refused. Quotes the token's claims only if its signature is valid. */
 function whyRefused(error: unknown, issuer: string, audiences: readonly string[]): string {
-  if (error instanceof errors.JWTExpired) return `it has expired (exp ${shown(error.payload.exp)})`
+  if (error instanceof errors.JWTExpired) return `it has expired (exp ${quote(error.payload.exp)})`
   if (error instanceof errors.JWTClaimValidationFailed) {
     const { iss, aud } = error.payload
-    if (error.claim === 'iss') return `its iss is ${shown(iss)}, not ${shown(issuer)}`
-    if (error.claim === 'aud') return `its aud is ${shown(aud)}, not ${audiences.map(shown).join(' or ')}`
+    if (error.claim === 'iss') return `its iss is ${quote(iss)}, not ${quote(issuer)}`
+    if (error.claim === 'aud') return `its aud is ${quote(aud)}, not ${audiences.map(quote).join(' or ')}`
   }
   return causes(error)
-}
-
-function shown(value: unknown): string {
-  return (JSON.stringify(value) ?? 'missing').slice(0, 200)
 }
 
 /** Claims that only ID tokens and logout tokens contain. */

@@ -125,7 +125,8 @@ export type ErrorKind =
   | 'server'
   | 'refused'
 
-const NEEDS_USER = new Set(['login_required', 'interaction_required', 'consent_required', 'account_selection_required'])
+/** @see https://openid.net/specs/openid-connect-core-1_0.html#AuthError */
+export const NEEDS_INTERACTION = new Set(['interaction_required', 'consent_required', 'account_selection_required'])
 
 /**
  * Classifies an error of OAuth or OpenID Connect, or a provider's own error. `promptNone`: the request did not allow an
@@ -140,7 +141,7 @@ export function kindOfError({ error, description }: AuthorizationError, promptNo
   if (PASSING.has(error) || description === 'authentication_expired') return 'passing'
   if (error === 'login_required' && !promptNone) return 'passing'
   if (error === 'unmet_authentication_requirements') return 'unmet'
-  if (NEEDS_USER.has(error)) return 'needs-user'
+  if (error === 'login_required' || NEEDS_INTERACTION.has(error)) return 'needs-user'
   return error === 'server_error' ? 'server' : 'refused'
 }
 

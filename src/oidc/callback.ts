@@ -1,6 +1,6 @@
 import { authorizationCodeGrant } from 'openid-client'
 import { userApiOf } from '../config/presets/apply.ts'
-import { Fault } from '../errors.ts'
+import { Fault, quote } from '../errors.ts'
 import type { CodeOrError } from './authorization-response.ts'
 import { groupsOf, verifiedClaims } from './claims.ts'
 import { deriveDpopKey } from './dpop.ts'
@@ -64,7 +64,7 @@ export function requireIssuer(provider: Provider, { type, iss }: CodeOrError): v
   if (!missing && (iss === null || isIssuer(provider, iss))) return
   const what = missing
     ? 'the callback has no iss, although the provider announces one'
-    : `the callback has iss ${JSON.stringify(iss).slice(0, 200)}, expected ${announcedIssuer(provider)}`
+    : `the callback has iss ${quote(iss)}, expected ${announcedIssuer(provider)}`
   throw new Fault('login_failed', { cause: new Error(what) })
 }
 

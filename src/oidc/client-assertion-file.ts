@@ -1,7 +1,5 @@
 import { readFile } from 'node:fs/promises'
-
-/** @see https://www.rfc-editor.org/rfc/rfc7515#section-7.1 */
-const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/
+import { isSignedJwt } from './token-set.ts'
 
 /** The file with the client assertion cannot be read or contains no JWT. The provider was not called. */
 export class ClientAssertionMissing extends Error {}
@@ -12,7 +10,7 @@ export async function readClientAssertion(path: string): Promise<string> {
     throw new ClientAssertionMissing(`provider.clientAssertionFile ${path} cannot be read`, { cause })
   })
   const jwt = text.trim()
-  if (JWT.test(jwt)) return jwt
+  if (isSignedJwt(jwt)) return jwt
   throw new ClientAssertionMissing(
     `provider.clientAssertionFile ${path} ${jwt === '' ? 'is empty' : 'does not contain a JWT'}`,
   )

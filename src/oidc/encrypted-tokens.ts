@@ -1,5 +1,6 @@
 import { compactDecrypt, decodeProtectedHeader, errors } from 'jose'
 import { readPrivateKey } from '../config/private-key.ts'
+import { isSignedJwt } from './token-set.ts'
 
 /**
  * Returns a token as it is, unless it is encrypted: then returns the signed JWT inside. Rejects if no key decrypts the
@@ -10,8 +11,6 @@ export type TokenDecryption = (token: string) => Promise<string>
 
 /** A compact JWE. @see https://www.rfc-editor.org/rfc/rfc7516#section-7.1 */
 const JWE = /^[\w-]+(?:\.[\w-]*){4}$/
-/** A compact JWS with a signature. */
-const JWS = /^[\w-]+\.[\w-]+\.[\w-]+$/
 
 /** Creates a decryption with these private keys, each PEM or JWK. */
 export function createTokenDecryption(texts: readonly string[]): TokenDecryption {
@@ -27,7 +26,7 @@ export function createTokenDecryption(texts: readonly string[]): TokenDecryption
     for (const { key } of named.length > 0 ? named : fitting) {
       try {
         const jws = new TextDecoder().decode((await compactDecrypt(token, key)).plaintext)
-        if (JWS.test(jws)) return jws
+        if (isSignedJwt(jws)) return jws
       } catch (error) {
         if (error instanceof errors.JWEDecryptionFailed || error instanceof errors.JWEInvalid) continue
         throw error

@@ -1,6 +1,7 @@
 import { decodeJwt, decodeProtectedHeader, type JWTPayload } from 'jose'
 import type { IDToken } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
+import { quote } from '../errors.ts'
 import { issuerOf } from './issuer.ts'
 import { idTokenAlgorithms } from './metadata.ts'
 import type { Discovered, Provider } from './provider.ts'
@@ -76,11 +77,4 @@ function unexpected(name: string, got: unknown, expected: string): Error {
   return new Error(
     `the ID token has ${got === undefined ? `no ${name}` : `${name} ${quote(got)}`}, expected ${expected}`,
   )
-}
-
-const MAX_QUOTED_CHARACTERS = 200
-
-/** Quotes an untrusted value for an error message. */
-export function quote(value: unknown): string {
-  return JSON.stringify(value).slice(0, MAX_QUOTED_CHARACTERS)
 }

@@ -2,6 +2,7 @@ import type { CustomFetch, ServerMetadata } from 'openid-client'
 import { isForAllTenants, presetOf, userApiOf } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { isLoopback } from '../config/value-types/address.ts'
+import { quote } from '../errors.ts'
 import { issuerOfTenant, mayHaveIssued, templateOf, withOrigin } from './issuer.ts'
 import { ALGORITHMS } from './jwks.ts'
 
@@ -205,14 +206,12 @@ const KINDS: Readonly<Record<string, Kind>> = {
   userinfo_signing_alg_values_supported: list,
 }
 
-const MAX_SHOWN_CHARACTERS = 100
-
 /** Throws an error that names the first member of the wrong kind, what it should be and what it is. */
 function requireKinds(server: Record<string, unknown>, url: string): asserts server is ServerMetadata {
   for (const [name, kind] of Object.entries(KINDS)) {
     const value = server[name]
     if (kind.matches(value) || (value === undefined && name !== 'issuer')) continue
-    const shown = value === undefined ? 'nothing' : JSON.stringify(value).slice(0, MAX_SHOWN_CHARACTERS)
+    const shown = value === undefined ? 'nothing' : quote(value)
     throw new Error(`the ${name} in the provider’s metadata is not ${kind.expected}, but ${shown} (${url})`)
   }
 }

@@ -63,7 +63,7 @@ export function openProviders(
     const same = all.filter((provider) => client === undefined || provider.client === client)
     const named = same.find((provider) => provider.name === name)
     if (named !== undefined) return named
-    // The key `provider` has been replaced by `providers`, or the other way round.
+    // The operator may have replaced the key `provider` with `providers`, or `providers` with `provider`.
     const isUnambiguous = same.length === 1 && (name === undefined || single !== null)
     return isUnambiguous ? (same[0] ?? null) : null
   }

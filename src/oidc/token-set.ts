@@ -68,6 +68,14 @@ export function isIdentifier(value: unknown): value is string {
   return typeof value === 'string' && value !== '' && value.length <= MAX_IDENTIFIER_LENGTH
 }
 
+/**
+ * Returns whether a text has the form of a JWT with a signature. Does not verify the signature.
+ * @see https://www.rfc-editor.org/rfc/rfc7515#section-7.1
+ */
+export function isSignedJwt(text: string): boolean {
+  return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(text)
+}
+
 /** Returns the unverified claims of a JWT, or no claims if the token is not a JWT. Must not be used for decisions. */
 export function unverifiedClaims(token: string): Claims {
   try {

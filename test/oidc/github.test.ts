@@ -217,10 +217,10 @@ void t.test('a slow API fails the login within provider.timeout, however many pa
 })
 
 for (const [name, user, status] of [
-  ['nobody', {}, 502],
-  ['401', null, 502],
+  ['answers with no user', {}, 502],
+  ['answers 401', null, 502],
 ] as const) {
-  void t.test(`a login fails if the API names ${name}`, async (t) => {
+  void t.test(`a login fails if the API ${name}`, async (t) => {
     const api = await startGitHub(t)
     api.answer('/api/v3/user', user ?? { message: 'Bad credentials' }, user === null ? 401 : 200)
     const answer = await api.login()

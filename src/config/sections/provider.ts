@@ -5,6 +5,7 @@ import { parameterName, scope } from '../value-types/http.ts'
 import { choice, flag, text } from '../value-types/scalar.ts'
 import { certificate, file, privateKey, privateKeys, rereadFile } from '../value-types/secret.ts'
 import { group, leaf, mapOf, optional, replaceableBy } from '../schema-nodes.ts'
+import { keyPair } from './key-pair.ts'
 
 /** The names of the rows in `presets/table.ts`, which takes its types from this schema. */
 const PRESETS = [
@@ -100,16 +101,7 @@ const logout = group('What a logout does at the provider.', {
 const clientCertificate = group(
   'The client certificate for mutual TLS with the provider (RFC 8705). The gateway uses the `mtls_endpoint_aliases` of ' +
     'the discovery document, and reloads both files when they change.',
-  {
-    certFile: leaf(file('certificate'), {
-      default: undefined,
-      description: 'The PEM file with the certificate and its chain.',
-    }),
-    keyFile: leaf(file('private key'), {
-      default: undefined,
-      description: 'The PEM file with the private key of the certificate.',
-    }),
-  },
+  keyPair,
 )
 
 const keys = {

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { userApiOf } from '../../config/presets/apply.ts'
 import { Fault, causes } from '../../errors.ts'
+import { NEEDS_INTERACTION } from '../../oidc/authorization-response.ts'
 import { startPageOf, targetAtLogin } from '../../gate/return-target.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
@@ -16,8 +17,6 @@ export type Outcome = 'ok' | 'login_required' | 'interaction_required' | 'error'
 export const SILENT_DONE = 'silent?outcome=ok'
 
 const USER_MARK = /^[A-Za-z0-9_-]{22}$/
-
-const NEEDS_INTERACTION = new Set(['interaction_required', 'consent_required', 'account_selection_required'])
 
 /**
  * `GET silent`: a login with `prompt=none` in a frame. `user` is the `user` that `GET session` returned to the page, so
