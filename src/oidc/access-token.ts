@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { decodeJwt, errors, type JWTPayload } from 'jose'
 import { LRUCache } from 'lru-cache'
-import { presetOf } from '../config/presets/apply.ts'
 import { Fault, causes, quote } from '../errors.ts'
 import { accessTokenIssuers, mayHaveIssued } from './issuer.ts'
 import { jwtType } from './jwks.ts'
@@ -49,9 +48,8 @@ export function createAccessTokens(providers: Providers): AccessTokens {
     { token, audiences, type }: { token: string; audiences: readonly string[]; type: string },
     now: number,
   ): Promise<Remembered | string> {
-    const { configuration, keys } = await provider.discovered()
+    const { configuration, preset, keys } = await provider.discovered()
     const server = configuration.serverMetadata()
-    const preset = presetOf(provider.settings, server.token_endpoint)
     let issuer = server.issuer
     try {
       const { iss, aud } = decodeJwt(token)
@@ -110,8 +108,7 @@ export function createAccessTokens(providers: Providers): AccessTokens {
 function issuersOf(provider: Provider): readonly string[] {
   const found = provider.peek()
   if (found === null) return [provider.settings.issuer]
-  const server = found.configuration.serverMetadata()
-  return accessTokenIssuers(server, presetOf(provider.settings, server.token_endpoint))
+  return accessTokenIssuers(found.configuration.serverMetadata(), found.preset)
 }
 
 /** Returns the reason why a token is refused. Quotes the token's claims only if its signature is valid. */

@@ -13,7 +13,8 @@ import {
   type PrivateKey,
   type ServerMetadata,
 } from 'openid-client'
-import { presetOf } from '../config/presets/apply.ts'
+import { methodOfCredential } from '../config/presets/apply.ts'
+import type { Preset } from '../config/presets/table.ts'
 import { readPrivateKey } from '../config/private-key.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { withSecondAlgorithm, type ClientAuthentication } from './assertion-algorithms.ts'
@@ -32,10 +33,11 @@ const SECRET_LIFETIME_S = 300
 export async function clientAuthentication(
   settings: ProviderSettings,
   server: ServerMetadata,
+  preset: Preset | null,
 ): Promise<ClientAuthentication> {
   const secret = settings.clientSecret ?? ''
-  const secretJwt = presetOf(settings, server.token_endpoint)?.clientSecretJwt
-  const method = resolveMethod(settings, server)
+  const secretJwt = preset?.clientSecretJwt
+  const method = resolveMethod(settings, server, preset)
   if (settings.clientSecret === null && secretJwt !== undefined && method.startsWith('client_secret'))
     return plain(await signedClientSecret(settings, secretJwt.audience))
   switch (method) {
@@ -69,13 +71,11 @@ function unencodedBasic(clientSecret: string): ClientAuth {
   }
 }
 
-function resolveMethod(settings: ProviderSettings, server: ServerMetadata) {
-  const { clientAuthentication: method, clientSecret, privateKey, clientAssertionFile, clientCertificate } = settings
+function resolveMethod(settings: ProviderSettings, server: ServerMetadata, preset: Preset | null) {
+  const { clientAuthentication: method } = settings
   if (method !== 'auto') return method
-  const isForSecret = presetOf(settings, server.token_endpoint)?.clientSecretJwt !== undefined
-  if (clientAssertionFile !== null || (privateKey !== null && !isForSecret)) return 'private_key_jwt'
-  // A request is the same for tls_client_auth and self_signed_tls_client_auth.
-  if (clientSecret === null && clientCertificate !== null) return 'tls_client_auth'
+  const ofCredential = methodOfCredential(settings, preset)
+  if (ofCredential !== null) return ofCredential
   return server.token_endpoint_auth_methods_supported?.includes('client_secret_post')
     ? 'client_secret_post'
     : 'client_secret_basic'

@@ -7,7 +7,7 @@ import {
   type Configuration,
   type ServerMetadata,
 } from 'openid-client'
-import { groupScopes, presetOf } from '../config/presets/apply.ts'
+import { groupScopes } from '../config/presets/apply.ts'
 import type { Preset } from '../config/presets/table.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
@@ -53,10 +53,9 @@ export interface LoginRequest {
  * @see https://www.rfc-editor.org/rfc/rfc9126#section-2
  */
 export async function authorizationUrl(provider: Provider, request: LoginRequest): Promise<URL> {
-  const { configuration, requestObjectKey, warnings } = await provider.discovered()
+  const { configuration, preset, requestObjectKey, warnings } = await provider.discovered()
   const { settings } = provider
   const server = configuration.serverMetadata()
-  const preset = presetOf(settings, server.token_endpoint)
   const { authorizationParameters } = settings
   const parameters = new URLSearchParams({ ...request.parameters, ...authorizationParameters })
   const add = (name: string, value: string | number | undefined): void => {

@@ -10,6 +10,7 @@ import {
   type ServerMetadata,
 } from 'openid-client'
 import { presetOf, responseIssuersOf, userApiOf } from '../config/presets/apply.ts'
+import type { Preset } from '../config/presets/table.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { Fault, causes } from '../errors.ts'
 import { exponentialBackoff } from '../resilience/backoff.ts'
@@ -30,6 +31,8 @@ import { createWarnings, type Warnings } from './warnings.ts'
 
 export interface Discovered extends Pick<Metadata, 'authorizationEndpoints'> {
   readonly configuration: Configuration
+  /** What is known about the provider beyond its metadata. */
+  readonly preset: Preset | null
   readonly keys: SigningKeys
   readonly warnings: Warnings
   readonly proofs: ProviderProofs
@@ -191,10 +194,11 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
     const metadata = await readMetadata(settings, transport.fetch, closing.signal)
     if (known !== null && isDeepStrictEqual(metadata, known.metadata)) return known
     const { server, authorizationEndpoints } = metadata
+    const preset = presetOf(settings, server.token_endpoint)
     calls.learn(server, apiOrigins(settings))
     const oauthFetch = oauthResponses(
       fetch,
-      presetOf(settings)?.errors,
+      preset?.errors,
       () => {
         successes += 1
       },
@@ -205,10 +209,11 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
         warnings.checkBinding(type)
       },
     )
-    const configuration = await configurationOf(settings, server, oauthFetch)
+    const configuration = await configurationOf(settings, server, preset, oauthFetch)
     const signingKey = await requestObjectKey(settings, server)
     return {
       configuration,
+      preset,
       authorizationEndpoints,
       keys,
       warnings,
@@ -320,9 +325,10 @@ const KNOWN_TEMPLATE = new URL('https://login.microsoftonline.com/common/v2.0')
 async function configurationOf(
   settings: ProviderSettings,
   server: ServerMetadata,
+  preset: Preset | null,
   fetch: CustomFetch,
 ): Promise<Configuration> {
-  const { auth, wrap } = await clientAuthentication(settings, server)
+  const { auth, wrap } = await clientAuthentication(settings, server, preset)
   const client = { [clockTolerance]: settings.clockTolerance / 1000 }
   // openid-client accepts an issuer template only in its own discovery of `KNOWN_TEMPLATE`. `customFetch` answers that
   // discovery with the metadata that the gateway has already read.

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import { LOGIN_QUERY } from '../login-query.ts'
-import { isForAllTenants, presetOf, userApiOf } from '../presets/apply.ts'
+import { isForAllTenants, methodOfCredential, presetOf, userApiOf } from '../presets/apply.ts'
 import { readPrivateKey } from '../private-key.ts'
 import type { Finding } from '../problems.ts'
 import type { ProviderSection, ResolvedConfig } from '../schema.ts'
@@ -127,17 +127,17 @@ function findResponseMode(provider: ProviderSection, at: KeyPath, { publicUrl }:
 }
 
 function findCredentials(provider: ProviderSection, at: KeyPath): Finding[] {
-  const { clientAuthentication: method, clientSecret, clientCertificate } = provider
+  const { clientAuthentication: method, clientSecret } = provider
   if (method === 'none' || method === 'tls_client_auth' || method === 'self_signed_tls_client_auth') return []
-  const hasAssertion = provider.privateKey !== null || provider.clientAssertionFile !== null
   if (method === 'private_key_jwt') {
-    if (hasAssertion) return []
+    if (provider.privateKey !== null || provider.clientAssertionFile !== null) return []
     const instead = `set ${formatKeyPath(at)}.privateKey, for example to \${file:/run/secrets/key.pem}`
     return [{ path: [...at, 'clientAuthentication'], message: 'private_key_jwt needs a privateKey', instead }]
   }
   if (clientSecret !== null) return []
-  if (presetOf(provider)?.clientSecretJwt !== undefined) return findSecretJwt(provider, at)
-  if (method === 'auto' && (hasAssertion || clientCertificate !== null)) return []
+  const preset = presetOf(provider)
+  if (preset?.clientSecretJwt !== undefined) return findSecretJwt(provider, at)
+  if (method === 'auto' && methodOfCredential(provider, preset) !== null) return []
   return [
     {
       path: [...at, 'clientSecret'],

@@ -39,7 +39,7 @@ export function withPreset<P extends Written>(provider: P): P {
     scopes: provider.scopes ?? (scopes === undefined ? null : [...scopes, ...groupScopes(provider.groupsFrom)]),
     authorizationParameters: { ...preset?.authorizationParameters, ...provider.authorizationParameters },
     clientAuthentication:
-      provider.clientAuthentication === 'auto' && !usesOtherCredential(provider, preset)
+      provider.clientAuthentication === 'auto' && methodOfCredential(provider, preset) === null
         ? (preset?.clientAuthentication ?? 'auto')
         : provider.clientAuthentication,
     responseMode: provider.responseMode ?? preset?.responseMode ?? 'query',
@@ -48,11 +48,18 @@ export function withPreset<P extends Written>(provider: P): P {
   }
 }
 
-/** Returns whether the operator gave a credential other than a client secret. Such a credential selects its method. */
-function usesOtherCredential(provider: Written, preset: Preset | null): boolean {
-  const { privateKey, clientAssertionFile, clientCertificate, clientSecret } = provider
-  if (clientAssertionFile !== null || (clientCertificate !== null && clientSecret === null)) return true
-  return privateKey !== null && preset?.clientSecretJwt === undefined
+/**
+ * Returns the client authentication that a credential other than a client secret selects, or `null` if the operator gave
+ * no such credential.
+ */
+export function methodOfCredential(
+  { privateKey, clientAssertionFile, clientCertificate, clientSecret }: Written,
+  preset: Preset | null,
+): 'private_key_jwt' | 'tls_client_auth' | null {
+  const isForSecret = preset?.clientSecretJwt !== undefined
+  if (clientAssertionFile !== null || (privateKey !== null && !isForSecret)) return 'private_key_jwt'
+  // A request is the same for tls_client_auth and self_signed_tls_client_auth.
+  return clientSecret === null && clientCertificate !== null ? 'tls_client_auth' : null
 }
 
 /** Returns the written endpoints, and for the others those of the preset and of `groupsFrom`. */
