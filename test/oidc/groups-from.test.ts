@@ -8,7 +8,7 @@ import { moveClock } from '../support/clock.ts'
 import type { Answer } from '../support/exchange.ts'
 import { startGateway, type Running } from '../support/gateway.ts'
 import { beginLogin } from '../support/sign-in.ts'
-import { startScriptedProvider, type ScriptedProvider } from './scripted-provider.ts'
+import { claimsFor, startScriptedProvider, type ScriptedProvider } from './scripted-provider.ts'
 
 type Settings = { readonly [key: string]: unknown }
 
@@ -70,15 +70,7 @@ const callbackOf = async (
   { provider }: Groups,
   { searchParams }: URL,
 ): Promise<{ callback: string; idToken: string }> => {
-  const now = Math.floor(Date.now() / 1000)
-  const idToken = await provider.sign({
-    iss: provider.issuer,
-    sub: 'alice',
-    aud: searchParams.get('client_id') ?? '',
-    nonce: searchParams.get('nonce') ?? '',
-    iat: now,
-    exp: now + 300,
-  })
+  const idToken = await provider.sign(claimsFor(provider.issuer, searchParams))
   const callback = new URL(searchParams.get('redirect_uri') ?? '')
   callback.search = new URLSearchParams({ code: 'c', state: searchParams.get('state') ?? '' }).toString()
   return { callback: callback.href, idToken }

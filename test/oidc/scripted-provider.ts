@@ -53,6 +53,19 @@ type Listening = {
   readonly host?: string
 }
 
+/** The claims of alice's ID token for an authorization request with these parameters. */
+export const claimsFor = (iss: string, parameters: URLSearchParams) => {
+  const now = Math.floor(Date.now() / 1000)
+  return {
+    iss,
+    sub: 'alice',
+    aud: parameters.get('client_id') ?? '',
+    nonce: parameters.get('nonce') ?? '',
+    iat: now,
+    exp: now + 300,
+  }
+}
+
 /** Starts a provider with an issuer of this path; it ends with the test. */
 export const startScriptedProvider = async (
   t: Test,
@@ -106,16 +119,7 @@ export const startScriptedProvider = async (
     new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: key.jwk.kid ?? '' }).sign(key.privateKey)
 
   const callback: ScriptedProvider['callback'] = async ({ searchParams }, claims, members) => {
-    const now = Math.floor(Date.now() / 1000)
-    const idToken = await sign({
-      iss: issuer,
-      sub: 'alice',
-      aud: searchParams.get('client_id') ?? '',
-      nonce: searchParams.get('nonce') ?? '',
-      iat: now,
-      exp: now + 300,
-      ...claims,
-    })
+    const idToken = await sign({ ...claimsFor(issuer, searchParams), ...claims })
     const code = `code-${answers.size}`
     const body = { access_token: 'an-access-token', token_type: 'Bearer', expires_in: 300, id_token: idToken }
     answers.set(code, { ...body, ...members })

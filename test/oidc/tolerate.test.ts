@@ -6,7 +6,7 @@ import { createBrowser, type Browser } from '../support/browser.ts'
 import type { Answer } from '../support/exchange.ts'
 import { startGateway, type Running } from '../support/gateway.ts'
 import { beginLogin } from '../support/sign-in.ts'
-import { startScriptedProvider, type ScriptedProvider } from './scripted-provider.ts'
+import { claimsFor, startScriptedProvider, type ScriptedProvider } from './scripted-provider.ts'
 
 type Started = Running & { readonly provider: ScriptedProvider }
 
@@ -31,15 +31,7 @@ const loginWith = async (
   const browser = createBrowser()
   const authorization = await beginLogin(browser, url, { redirect: '/orders' })
   const { searchParams } = authorization
-  const now = Math.floor(Date.now() / 1000)
-  const right = {
-    iss: provider.issuer,
-    sub: 'alice',
-    aud: searchParams.get('client_id') ?? '',
-    nonce: searchParams.get('nonce') ?? '',
-    iat: now,
-    exp: now + 300,
-  }
+  const right = claimsFor(provider.issuer, searchParams)
   const asked: Asked[] = []
   provider.paths.set('/token', (request, response) => {
     void text(request).then(async (form) => {
