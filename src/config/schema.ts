@@ -4,7 +4,7 @@ import { duration, orOff, rate } from './value-types/amount.ts'
 import { list, map, textual } from './value-types/collection.ts'
 import { bearerSecret, headerName, hostName } from './value-types/http.ts'
 import { basePath } from './value-types/path.ts'
-import { choice, text, workers } from './value-types/scalar.ts'
+import { choice, flag, text, workers } from './value-types/scalar.ts'
 import { group, leaf, listOf, optional, optionalOrWord, switchable } from './schema-nodes.ts'
 import { keyPair } from './sections/key-pair.ts'
 import { limits } from './sections/limits.ts'
@@ -34,6 +34,17 @@ export const schema = group('Configuration of Gatehouse.', {
     default: '0.0.0.0:8080',
     description:
       'The address that the gateway listens on: `host:port` or `unix:/path`. Changing it requires a restart.',
+  }),
+  listenMode: leaf(text({ pattern: /^0?[0-7]{3}$/, expected: 'an octal mode such as "0660"', name: 'mode' }), {
+    default: null,
+    defaultText: 'as the umask says',
+    description: 'The permissions of the unix socket that the gateway listens on, such as `"0660"`.',
+  }),
+  listenH2c: leaf(flag, {
+    default: false,
+    description:
+      'Also accepts HTTP/2 without TLS, from clients that begin with it (prior knowledge). With `tls`, HTTP/2 needs no ' +
+      'setting: clients negotiate it.',
   }),
   publicUrl: leaf(list(publicOrigin, { min: 1, single: true }), {
     default: undefined,

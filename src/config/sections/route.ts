@@ -1,4 +1,4 @@
-import { upstream } from '../value-types/address.ts'
+import { origin, upstream } from '../value-types/address.ts'
 import { duration, orOff, size } from '../value-types/amount.ts'
 import { claimValue, list, map, textual } from '../value-types/collection.ts'
 import {
@@ -108,6 +108,29 @@ export const route = group('Which requests the route applies to, who may send th
     defaultText: 'the top-level `upstream`',
     description: 'The application that receives the requests of the route.',
   }),
+  upstreamHost: leaf(text({ name: 'host' }), {
+    default: 'preserve',
+    description:
+      'The `Host` that the application receives: `preserve` sends the Host of the public URL, `upstream` sends the ' +
+      'host of `upstream`, and any other value is sent as it is.',
+  }),
+  upstreamProtocol: leaf(choice(['http1', 'h2c', 'h2']), {
+    default: 'http1',
+    description:
+      'The protocol that the application speaks: HTTP/1.1, HTTP/2 without TLS (`h2c`), or HTTP/2 with TLS (`h2`). gRPC ' +
+      'needs one of the last two.',
+  }),
+  upstreamParser: leaf(choice(['strict', 'lenient']), {
+    default: 'strict',
+    description:
+      'How responses of the application are parsed. `lenient` also accepts lines that end with a bare LF, chunk sizes ' +
+      'with spaces, and the same Content-Length twice.',
+  }),
+  upstreamConnectionAge: leaf(duration({ timer: true }), {
+    default: '5m',
+    description:
+      'How long a connection to the application is used before a new one replaces it, which looks the host name up again.',
+  }),
   stripPrefix: leaf(pathPrefix, {
     default: null,
     description: 'The prefix of the path that the gateway removes before it forwards the request.',
@@ -118,6 +141,12 @@ export const route = group('Which requests the route applies to, who may send th
       to: leaf(newPrefix, { default: undefined, description: 'The prefix that the gateway puts in its place.' }),
     }),
   ),
+  prefixHeaders: leaf(flag, {
+    default: true,
+    description:
+      'With `stripPrefix` or `rewritePrefix`, tells the application the prefix in `X-Forwarded-Prefix`, and puts the ' +
+      "prefix back into the `Location`, the `Content-Location` and the cookie paths of the application's responses.",
+  }),
   challenge: leaf(choice(['auto', 'redirect', '401']), {
     default: 'auto',
     description:
@@ -126,6 +155,13 @@ export const route = group('Which requests the route applies to, who may send th
   }),
   require: requirement,
   token,
+  authorization: leaf(choice(['token', 'client']), {
+    default: 'token',
+    description:
+      'Whose `Authorization` the application receives on a route with a session: `token` sends the access token of ' +
+      "the session, if any, and `client` passes the client's own header. `client` requires `token.grant: none` or " +
+      'another `token.header`.',
+  }),
   headers,
   bearer: optional(
     group('Lets in clients that send their own JWT access token.', {
@@ -157,6 +193,16 @@ export const route = group('Which requests the route applies to, who may send th
       '`origin` rejects unsafe requests with a session, and WebSocket handshakes, if they come from another ' +
       'origin. `off` lets them through.',
   }),
+  cors: optional(
+    group('Lets pages of other origins call the route with the cookies of the user (CORS).', {
+      origins: leaf(list(origin, { min: 1, single: true }), {
+        default: undefined,
+        description:
+          'The origins that may call. The gateway answers their preflight requests, adds the CORS headers to the ' +
+          'responses, and lets their requests pass `csrf`.',
+      }),
+    }),
+  ),
   timeout: leaf(duration({ min: 1, timer: true }), {
     default: '60s',
     description: 'How long the application may take until the first byte of its response. Streams may last longer.',
@@ -171,6 +217,14 @@ export const route = group('Which requests the route applies to, who may send th
     serverName: leaf(text({ pattern: /^[A-Za-z0-9_.-]+$/, expected: 'a host name', name: 'host name' }), {
       default: null,
       description: 'The name that the certificate of the application must have, if it is not the host of `upstream`.',
+    }),
+    certFile: leaf(file('certificate'), {
+      default: null,
+      description: 'The PEM file with the client certificate that the gateway shows to the application.',
+    }),
+    keyFile: leaf(file('private key'), {
+      default: null,
+      description: 'The PEM file with the private key of the client certificate.',
     }),
     insecureSkipVerify: leaf(flag, {
       default: false,
