@@ -1,0 +1,339 @@
+import { isDeepStrictEqual } from 'node:util'
+import t from 'tap'
+import { startIdp } from '../../../src/demo/idp.ts'
+import { createBrowser } from '../../support/browser.ts'
+import { freePort } from '../../support/free-port.ts'
+import { startGateway } from '../../support/gateway.ts'
+import { startNginx } from '../../support/nginx.ts'
+import { openAndRead } from '../../support/raw-http.ts'
+import { startSockets } from '../../support/sockets.ts'
+import {
+  converse,
+  nameOf,
+  PIECE_DELAY_MS,
+  readMessage,
+  valueOf,
+  type Conversation,
+  type Message,
+} from '../../support/wire.ts'
+import { ANSWERS, REQUESTS, type AnswerCase, type RequestDifference } from './differential-cases.ts'
+
+// The same client sends the same bytes to an application, to the gateway on a public route and with a session, and to
+// nginx. The application answers with the bytes of a case. Through the gateway, each side must read what it reads without
+// the gateway, except for the differences that the case lists. If nginx passes what the gateway changes, the case says so.
+
+const AT_A_TIME = 12
+/** The application and nginx may wait forever where the gateway must refuse. */
+const PATIENCE_MS = 500
+const PROBED = { pieces: ['HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nprobe'] }
+
+const received = new Map<string, Message>()
+const application = await startApplication()
+const idp = await startIdp()
+t.teardown(() => idp.close())
+const direct = subject('direct', application)
+const [publicRoute, session] = await startGateways()
+const gateways = [publicRoute, session] as const
+const nginx = subject('nginx', await startPlainNginx())
+
+interface Subject {
+  readonly name: string
+  readonly url: string
+  /** The fields of every request to the subject. */
+  readonly fields: readonly string[]
+}
+
+function subject(name: string, url: string, fields: readonly string[] = []): Subject {
+  return { name, url, fields }
+}
+
+/** Starts an application that answers with the bytes of the case whose number ends `X-Case`, or with `probe`. */
+async function startApplication(): Promise<string> {
+  return startSockets(t, (socket) => {
+    socket.setNoDelay(true)
+    let text = ''
+    let answeredEarly = false
+
+    function respond(id: string): void {
+      const { pieces } = ANSWERS[Number(/\d+$/.exec(id)?.[0])] ?? PROBED
+      const endsConnection = !/^(?:content-length|transfer-encoding):/im.test(finalHead(pieces.join('')))
+      for (const [i, piece] of pieces.entries()) {
+        const write = (): void => {
+          socket.write(piece, 'latin1')
+          if (endsConnection && i === pieces.length - 1) socket.end()
+        }
+        if (i === 0) write()
+        else setTimeout(write, i * PIECE_DELAY_MS)
+      }
+    }
+
+    socket.on('data', (chunk) => {
+      if (answeredEarly) return
+      text += chunk.toString('latin1')
+      for (let read = readMessage(text, 0, null, false); read !== null; read = readMessage(text, 0, null, false)) {
+        const id = valueOf(read.message.fields, 'x-case') ?? ''
+        received.set(id, read.message)
+        text = text.slice(read.next)
+        respond(id)
+      }
+      const [, early] = /^X-Case: (early-\d+)\r/m.exec(text) ?? []
+      if (early === undefined || !text.includes('\r\n\r\n')) return
+      answeredEarly = true
+      respond(early)
+    })
+  })
+}
+
+function finalHead(answer: string): string {
+  const end = answer.indexOf('\r\n\r\n')
+  return /^HTTP\/1\.1 1\d\d /.test(answer) && end !== -1 ? finalHead(answer.slice(end + 4)) : answer.slice(0, end)
+}
+
+async function startGateways(): Promise<[Subject, Subject]> {
+  const config = { upstream: application, limits: { headers: '64kb' } }
+  const open = await startGateway(t, { idp, config: { ...config, routes: [{ path: '/**', access: 'public' }] } })
+  const closed = await startGateway(t, { idp, config })
+  const browser = createBrowser()
+  await browser.login(`${closed.url}/`, 'alice')
+  const cookies = browser.cookies.header(new URL(closed.url)).split('; ')
+  const own = cookies.filter((pair) => pair.includes('gatehouse')).join('; ')
+  return [subject('public route', open.url), subject('session', closed.url, [`Cookie: ${own}`])]
+}
+
+/** Starts nginx without the settings by which it changes messages. */
+async function startPlainNginx(): Promise<string> {
+  const port = await freePort()
+  const conf = `server {
+    listen 127.0.0.1:${port};
+    underscores_in_headers on;
+    ignore_invalid_headers off;
+    merge_slashes off;
+    client_max_body_size 0;
+    large_client_header_buffers 8 64k;
+    location / {
+      proxy_pass ${application};
+      proxy_http_version 1.1;
+      proxy_set_header Host $http_host;
+      proxy_set_header Connection "";
+      proxy_pass_header Server;
+      proxy_pass_header Date;
+      proxy_request_buffering off;
+      proxy_buffering off;
+      proxy_buffer_size 128k;
+      proxy_buffers 8 128k;
+    }
+  }`
+  await startNginx(t, port, conf)
+  return `http://127.0.0.1:${port}`
+}
+
+async function inBatches<T>(items: readonly T[], act: (item: T, index: number) => Promise<void>): Promise<void> {
+  for (let at = 0; at < items.length; at += AT_A_TIME)
+    await Promise.all(items.slice(at, at + AT_A_TIME).map(async (item, i) => act(item, at + i)))
+}
+
+function headFor({ url, fields }: Subject, id: string, line: string, more: readonly string[] = []): string {
+  const lines = [line, `Host: ${new URL(url).host}`, `X-Case: ${id}`, 'Sec-Fetch-Site: same-origin', ...fields, ...more]
+  return `${lines.join('\r\n')}\r\n\r\n`
+}
+
+async function converseWith(
+  to: Subject,
+  method: string,
+  pieces: readonly string[],
+  timeoutMs?: number,
+): Promise<Conversation> {
+  return converse(to.url, method, pieces, headFor(to, 'probe', 'GET /probe HTTP/1.1'), timeoutMs).catch(() => NOTHING)
+}
+
+const NOTHING: Conversation = { interim: [], answer: null, reusable: false }
+
+/** Fields about a connection: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1 */
+const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding']
+/** Fields that differ between the subjects. */
+const OF_THE_SUBJECT = ['host', 'x-case', 'via', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
+
+function without(fields: readonly string[], names: readonly string[]): string[] {
+  return fields.filter((field) => !names.includes(nameOf(field)))
+}
+
+function withLast(fields: readonly string[], names: readonly string[]): string[] {
+  return [...without(fields, names), ...fields.filter((field) => names.includes(nameOf(field)))]
+}
+
+/** Returns the fields as nginx may pass them, because nginx changes the order and the spelling of some. */
+function inAnyOrder(fields: readonly string[]): string[] {
+  return fields.map((field) => nameOf(field) + field.slice(field.indexOf(':'))).toSorted()
+}
+
+interface Content {
+  readonly status: string
+  readonly fields: readonly string[]
+  readonly body: string
+  readonly trailers: readonly string[]
+}
+
+function contentOf(answer: Message | null, addedByProxy: readonly string[] = []): Content {
+  const { first = '', fields = [], body = '', trailers = [] } = answer ?? {}
+  return {
+    // Some applications leave out the blank in front of an empty reason phrase.
+    status: first.slice('HTTP/1.1 '.length).padEnd(4),
+    fields: without(fields, [...HOP_BY_HOP, ...addedByProxy]),
+    body,
+    trailers,
+  }
+}
+
+/** Returns what the client must read through the gateway. */
+function expectedContent(
+  content: Content,
+  { lacks = [], last = [], trailers }: NonNullable<AnswerCase['gateway']>,
+): Content {
+  return {
+    ...content,
+    fields: withLast(without(content.fields, lacks), last),
+    trailers: trailers ?? content.trailers,
+  }
+}
+
+void t.test('a client reads what the application answers', async (t) => {
+  let passedByNginx = 0
+  await inBatches(ANSWERS, async (one, index) => {
+    const { name, method = 'GET', version = '1.1', request, upload, early, gateway = {} } = one
+    const ask = async (to: Subject, timeoutMs?: number): Promise<Conversation> => {
+      const head = headFor(to, `${early ? 'early' : to.name}-${index}`, `${method} /a HTTP/${version}`, request)
+      return converseWith(to, method, upload === undefined ? [head] : [head, upload], timeoutMs)
+    }
+    const patience = gateway.refused === undefined ? undefined : PATIENCE_MS
+    const [bare, throughNginx] = await Promise.all([ask(direct, patience), ask(nginx, patience)])
+    const content = contentOf(bare.answer)
+    const added = ['date', 'server'].filter((field) => valueOf(content.fields, field) === null)
+    for (const to of gateways) {
+      const { interim, answer, reusable } = await ask(to)
+      const what = `${to.name}: ${name}`
+      t.equal(reusable, gateway.closes !== true, `${what}: the connection`)
+      if (gateway.refused !== undefined) {
+        t.equal(Number(answer?.first.slice(9, 12)), gateway.refused, what)
+        continue
+      }
+      t.not(bare.answer, null, `direct: ${name}`)
+      t.same(contentOf(answer, added), expectedContent(content, gateway), what)
+      t.equal(answer?.framing, gateway.framing ?? bare.answer?.framing, `${what}: the framing`)
+      t.same(
+        interim.map(({ first }) => Number(first.slice(9, 12))),
+        gateway.interim ?? [],
+        `${what}: interim responses`,
+      )
+    }
+    const got = contentOf(throughNginx.answer, added)
+    const nginxPasses =
+      throughNginx.answer !== null &&
+      isDeepStrictEqual({ ...got, fields: inAnyOrder(got.fields) }, { ...content, fields: inAnyOrder(content.fields) })
+    if (nginxPasses) passedByNginx += 1
+    if (nginxPasses && (gateway.refused ?? gateway.lacks ?? gateway.trailers) !== undefined)
+      t.equal(one.nginx, 'passes', `nginx passes the answer: ${name}`)
+  })
+  t.ok(passedByNginx > 0.9 * ANSWERS.length, `nginx passes ${passedByNginx} of ${ANSWERS.length} answers`)
+})
+
+/** Returns what the application must receive through the gateway. */
+function expectedRequest(sent: Message | null, { line, lacks = [], empty }: RequestDifference): Message | null {
+  if (sent === null) return null
+  const fields = without(sent.fields, empty === undefined ? lacks : [...lacks, 'content-length'])
+  return {
+    ...sent,
+    first: line ?? sent.first,
+    fields: empty === 'length' ? [...fields, 'content-length: 0'] : fields,
+    framing: empty ?? sent.framing,
+  }
+}
+
+void t.test('the application reads what a client sends', async (t) => {
+  let passedByNginx = 0
+  await inBatches(REQUESTS, async (one, index) => {
+    const { name, line, fields, body = [] } = one
+    const isOld = line.endsWith('HTTP/1.0')
+    const send = async (to: Subject): Promise<Conversation & { readonly request: Message | null }> => {
+      const id = `${to.name}-r${index}-`
+      const [method = ''] = line.split(' ')
+      const conversation = await converseWith(to, method, [headFor(to, id, line, fields), ...body])
+      const request = received.get(id)
+      if (request === undefined) return { ...conversation, request: null }
+      const own = to === session ? [...OF_THE_SUBJECT, 'authorization'] : OF_THE_SUBJECT
+      // Content-Length belongs to the framing, so its place and spelling are those of each hop.
+      const kept = withLast(without(request.fields, [...HOP_BY_HOP, ...own]), ['content-length'])
+      const normal = kept.map((field) => field.replace(/^content-length/i, 'content-length'))
+      return { ...conversation, request: { ...request, fields: normal } }
+    }
+    const [bare, throughNginx] = await Promise.all([send(direct), send(nginx)])
+    t.not(bare.request, null, `direct: ${name}`)
+    for (const to of gateways) {
+      const difference = to === session ? { ...one.gateway, ...one.session } : (one.gateway ?? {})
+      const { request, answer, reusable } = await send(to)
+      const what = `${to.name}: ${name}`
+      t.equal(Number(answer?.first.slice(9, 12)), difference.refused ?? 200, what)
+      if (difference.refused !== undefined) {
+        t.equal(request, null, `${what}: nothing reaches the application`)
+        continue
+      }
+      t.same(request, expectedRequest(bare.request, difference), what)
+      t.equal(reusable, !isOld, `${what}: the connection`)
+    }
+    const sent = (message: Message | null): object | null =>
+      message === null ? null : { ...message, fields: inAnyOrder(message.fields) }
+    const nginxPasses = isDeepStrictEqual(sent(throughNginx.request), sent(bare.request))
+    if (nginxPasses) passedByNginx += 1
+    if (nginxPasses && (one.gateway?.refused ?? one.gateway?.lacks) !== undefined)
+      t.equal(one.nginx, 'passes', `nginx passes the request: ${name}`)
+  })
+  t.ok(passedByNginx > 0.9 * REQUESTS.length, `nginx passes ${passedByNginx} of ${REQUESTS.length} requests`)
+})
+
+const PIPELINED = 40
+
+void t.test('pipelined requests are answered in their order, each with its own answer', async (t) => {
+  const cases = ANSWERS.map((one, index) => ({ one, index })).filter(
+    ({ one: { version, early, gateway = {} } }) => version === undefined && !early && gateway.refused === undefined,
+  )
+  for (const to of gateways) {
+    for (let at = 0; at < cases.length; at += PIPELINED) {
+      const some = cases.slice(at, at + PIPELINED)
+      const { socket, text } = openAndRead(to.url)
+      const closed = new Promise((resolve) => socket.once('close', resolve))
+      socket.write(
+        some
+          .map(({ one: { method = 'GET', request = [] }, index }, i) => {
+            const last = i === some.length - 1 ? ['Connection: close'] : []
+            return headFor(to, `pipelined-${index}`, `${method} /a HTTP/1.1`, [...request, ...last])
+          })
+          .join(''),
+        'latin1',
+      )
+      await closed
+      let next = 0
+      for (const { one } of some) {
+        const read = readMessage(text(), next, one.method ?? 'GET', true)
+        const bare = finalAnswer(one)
+        const added = ['date'].filter((name) => valueOf(bare.fields, name) === null)
+        t.same(
+          contentOf(read?.message ?? null, added),
+          expectedContent(contentOf(bare), one.gateway ?? {}),
+          `${to.name}, pipelined: ${one.name}`,
+        )
+        next = read?.next ?? next
+      }
+      t.equal(next, text().length)
+    }
+  }
+})
+
+/** Reads the final answer of a case from its bytes. */
+function finalAnswer({ pieces, method = 'GET' }: AnswerCase): Message {
+  const bytes = pieces.join('')
+  for (let at = 0; ;) {
+    const read = readMessage(bytes, at, method, true)
+    if (read === null) throw new Error(`no whole answer: ${JSON.stringify(bytes.slice(0, 200))}`)
+    if (!/^HTTP\/1\.1 1/.test(read.message.first)) return read.message
+    at = read.next
+  }
+}
