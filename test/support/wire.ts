@@ -108,14 +108,14 @@ function readChunks(text: string, from: number): { body: string; trailers: strin
 export const PIECE_DELAY_MS = 2
 
 /**
- * Sends the pieces of a request in packets of their own and reads the answer. Then sends `probe` on the same connection,
- * and checks that an answer with the body `probe` follows.
+ * Sends the pieces of a request in packets of their own and reads the answer. Then sends `probe`, if it is
+ * not `null`, on the same connection, and checks that an answer with the body `probe` follows.
  */
 export async function converse(
   url: string,
   method: string,
   pieces: readonly string[],
-  probe: string,
+  probe: string | null,
   timeoutMs = 10_000,
 ): Promise<Conversation> {
   const socket = open(url).setNoDelay(true)
@@ -159,7 +159,7 @@ export async function converse(
         continue
       }
       const answer = read.message
-      if (ended || answer.framing === 'close') return { interim, answer, reusable: false }
+      if (probe === null || ended || answer.framing === 'close') return { interim, answer, reusable: false }
       socket.write(probe, 'latin1')
       const probed = await next(at, 'GET').catch(() => null)
       return { interim, answer, reusable: probed?.message.body === 'probe' && probed.next === text.length }
