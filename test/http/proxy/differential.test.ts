@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
@@ -54,17 +55,13 @@ async function startApplication(): Promise<string> {
     let text = ''
     let answeredEarly = false
 
-    function respond(id: string): void {
+    async function respond(id: string): Promise<void> {
       const { pieces } = ANSWERS[Number(/\d+$/.exec(id)?.[0])] ?? PROBED
-      const endsConnection = !/^(?:content-length|transfer-encoding):/im.test(finalHead(pieces.join('')))
       for (const [i, piece] of pieces.entries()) {
-        const write = (): void => {
-          socket.write(piece, 'latin1')
-          if (endsConnection && i === pieces.length - 1) socket.end()
-        }
-        if (i === 0) write()
-        else setTimeout(write, i * PIECE_DELAY_MS)
+        if (i > 0) await sleep(PIECE_DELAY_MS)
+        socket.write(piece, 'latin1')
       }
+      if (!/^(?:content-length|transfer-encoding):/im.test(finalHead(pieces.join('')))) socket.end()
     }
 
     socket.on('data', (chunk) => {
@@ -74,12 +71,12 @@ async function startApplication(): Promise<string> {
         const id = valueOf(read.message.fields, 'x-case') ?? ''
         received.set(id, read.message)
         text = text.slice(read.next)
-        respond(id)
+        void respond(id)
       }
       const [, early] = /^X-Case: (early-\d+)\r/m.exec(text) ?? []
       if (early === undefined || !text.includes('\r\n\r\n')) return
       answeredEarly = true
-      respond(early)
+      void respond(early)
     })
   })
 }
