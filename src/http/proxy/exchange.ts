@@ -26,7 +26,7 @@ import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
 import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
 import { limitLastBytes, begin, complete, deliver, isEventStream, type ResponseBody } from './response-body.ts'
-import { clientHeaders, dropLength, statusText } from './response-headers.ts'
+import { clientHeaders, clientTrailers, dropLength, statusText } from './response-headers.ts'
 import { endedUsedConnection } from './undici-parser.ts'
 import { bodyOf, dispatcherOf, upstreamHeaders, upstreamPath } from './upstream-request.ts'
 import type { Upstreams } from './upstreams.ts'
@@ -136,7 +136,9 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
       path: upstreamPath(route, facts.path) + facts.query,
       method: facts.method,
       headers,
-      body: this.#hasBody ? bodyOf(raw, route, config.limits.headerFields) : null,
+      body: this.#hasBody
+        ? bodyOf(raw, route, config.limits.headerFields, () => rules.trailers(raw.rawTrailers, facts, route))
+        : null,
       // Without a body, `#startTimer` enforces the timeout: undici's clock ticks only twice a second, and each garbage
       // collection copies its timers of ended requests.
       headersTimeout: this.#hasBody ? route.timeout : 0,
@@ -191,10 +193,10 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (!this.#isOver) deliver(this, chunk)
   }
 
-  onResponseEnd(): void {
+  onResponseEnd({ rawTrailers }: Dispatcher.DispatchController): void {
     if (this.#isOver) return
+    complete(this, Array.isArray(rawTrailers) ? clientTrailers(rawTrailers) : [])
     this.#finish()
-    complete(this)
   }
 
   onRequestUpgrade(
@@ -243,7 +245,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.#stopTimer()
     const waited = performance.now() - this.#sentAt
     const answer = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
-    const { headers, transferEncoding, location, authenticate, dpopNonce } = answer
+    const { headers, transferEncoding, location, authenticate, dpopNonce, trailer } = answer
     const { proofKey, route } = this.#verdict
     if (proofKey !== null && dpopNonce !== null) nonces.set(this.#services.upstreams.poolFor(route), dpopNonce)
     if (transferEncoding !== null && !isPlainCoding(transferEncoding))
@@ -252,11 +254,18 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (concernsLogin && this.#answerInstead({ status, location, authenticate, dpopNonce }, waited)) return
     if (this.#isUploading()) headers.push('Connection', 'close')
     if (status === 204) dropLength(headers)
+    if (trailer !== null && this.#isChunked(status, transferEncoding)) headers.push('Trailer', trailer)
     this.response.writeHead(status, statusText(status, phrase), headers)
     this.#noteWait(waited, status, true)
     if (isEventStream(answer.contentType)) this.#openStream()
     // The head is written on the next tick, together with a chunk that has arrived with it.
     process.nextTick(begin, this)
+  }
+
+  /** Returns whether Node.js sends this response to the client with a trailer section. */
+  #isChunked(status: number, transferEncoding: string | null): boolean {
+    const { method, httpVersion } = this.#request.raw
+    return transferEncoding !== null && method !== 'HEAD' && status !== 204 && status !== 304 && httpVersion !== '1.0'
   }
 
   /** Answers in place of the upstream, or sends the request again, if the upstream's response requires a login. */

@@ -5,6 +5,7 @@ import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
 import { Http2Upstream } from './http2-upstream.ts'
 import { mendParser } from './undici-parser.ts'
+import { mendWriter } from './undici-writer.ts'
 
 /** The connections to upstreams. Routes with the same upstream and TLS settings share a pool. */
 export interface Pools {
@@ -118,6 +119,7 @@ function open(identity: Identity, settings: Pool.Options): Dispatcher {
     connect: (options, callback) => {
       connect({ ...options, servername: sni }, (...made) => {
         const [error, socket] = made
+        if (error === null) mendWriter(socket)
         callback(...made)
         if (error === null) mendParser(socket, settings.connections !== 1)
       })
