@@ -23,6 +23,7 @@ import type { Cookies } from '../cookies/cookies.ts'
 import { isPlainCoding, hasBody } from '../server/framing.ts'
 import { breakOff } from '../server/response-queue.ts'
 import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
+import type { Http2Options } from './http2-dispatch.ts'
 import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
 import { limitLastBytes, begin, complete, deliver, isEventStream, type ResponseBody } from './response-body.ts'
@@ -46,7 +47,7 @@ export interface ExchangeServices {
 }
 
 type Forward = Extract<Verdict, { type: 'forward' }>
-type Options = Dispatcher.DispatchOptions & { readonly headers: string[] }
+type Options = Http2Options & { readonly headers: string[] }
 
 /** Why the request is a repetition: with a new token, with the upstream's nonce, or with both. Each happens once. */
 interface Repeated {
@@ -132,13 +133,13 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     })
     const headers = upstreamHeaders(rules, this.#verdict, this.#context)
     const dispatcher = dispatcherOf(upstreams, route, session, facts, raw.socket, headers)
+    const trailers = (): string[] => rules.trailers(raw.rawTrailers, facts, route)
     const options: Options = {
       path: upstreamPath(route, facts.path) + facts.query,
       method: facts.method,
       headers,
-      body: this.#hasBody
-        ? bodyOf(raw, route, config.limits.headerFields, () => rules.trailers(raw.rawTrailers, facts, route))
-        : null,
+      body: this.#hasBody ? bodyOf(raw, route, config.limits.headerFields, trailers) : null,
+      trailers,
       // Without a body, `#startTimer` enforces the timeout: undici's clock ticks only twice a second, and each garbage
       // collection copies its timers of ended requests.
       headersTimeout: this.#hasBody ? route.timeout : 0,

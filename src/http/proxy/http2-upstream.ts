@@ -4,7 +4,7 @@ import { connect as connectTls } from 'node:tls'
 import { Dispatcher, errors } from 'undici'
 import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
-import { Http2Request, type Http2Connection } from './http2-request.ts'
+import { Http2Dispatch, type Http2Connection } from './http2-dispatch.ts'
 
 interface Http2Options {
   readonly upstream: CompiledRoute['upstream']
@@ -61,7 +61,7 @@ export class Http2Upstream extends Dispatcher {
   readonly #open = new Set<Connection>()
   /** Connections that finish their requests, but take no new ones. */
   readonly #retired = new Set<Connection>()
-  #waiting: Http2Request[] = []
+  #waiting: Http2Dispatch[] = []
   #connecting = 0
   #knownStreams = ASSUMED_STREAMS
   #checks: NodeJS.Timeout | undefined
@@ -73,13 +73,13 @@ export class Http2Upstream extends Dispatcher {
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    const request = new Http2Request(this, options, this.#isTls() ? 'https' : 'http', handler)
+    const request = new Http2Dispatch(this, options, this.#isTls() ? 'https' : 'http', handler)
     if (this.#isDestroyed) request.fail(new errors.ClientDestroyedError())
     else this.sendAgain(request)
     return true
   }
 
-  sendAgain(request: Http2Request): void {
+  sendAgain(request: Http2Dispatch): void {
     const connection = this.#free()
     if (connection !== null) {
       request.start(connection)

@@ -22,21 +22,7 @@ export function upstreamHeaders(
   { facts, trace }: Context,
 ): string[] {
   const headers = rules.build(facts, route, who, accessToken, proofKey === null ? 'Bearer' : 'DPoP')
-  if (route.upstreamProtocol !== 'http1' && takesTrailers(facts)) headers.push('TE', 'trailers')
   return trace === null ? headers : withTrace(headers, route, trace)
-}
-
-/**
- * Returns whether the client takes trailers. gRPC servers reject requests without `te: trailers`, which a proxy before
- * the gateway may have dropped.
- */
-function takesTrailers({ headers }: Facts): boolean {
-  return isGrpc(headers['content-type']) || /(?:^|,)\s*trailers\s*(?:,|$)/i.test(String(headers.te ?? ''))
-}
-
-/** https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests */
-export function isGrpc(contentType: string | undefined): boolean {
-  return contentType !== undefined && /^application\/grpc(?:[+;]|$)/i.test(contentType)
 }
 
 /**

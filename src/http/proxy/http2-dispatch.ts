@@ -1,8 +1,5 @@
 import { createHash } from 'node:crypto'
-import {
-  STATUS_CODES,
-  type IncomingHttpHeaders as HttpHeaders,
-} from 'node:http'
+import { STATUS_CODES, type IncomingHttpHeaders as HttpHeaders } from 'node:http'
 import {
   constants,
   type ClientHttp2Session,
@@ -38,12 +35,17 @@ export interface Http2Connection {
 
 interface Owner {
   /** Sends the request on another connection. */
-  sendAgain(request: Http2Request): void
+  sendAgain(request: Http2Dispatch): void
   /** Called when a request no longer uses its connection. */
   release(connection: Http2Connection): void
 }
 
 type Handler = Dispatcher.DispatchHandler
+
+export interface Http2Options extends Dispatcher.DispatchOptions {
+  /** Returns the trailer fields when the body has ended: name, value, name, value … */
+  readonly trailers?: () => readonly string[]
+}
 
 /**
  * A request on an HTTP/2 stream. Calls undici's handler interface, with the raw header fields of the stream.
@@ -51,14 +53,14 @@ type Handler = Dispatcher.DispatchHandler
  * Replaces `push` of the stream, which Node.js calls for each chunk and at the end. The usual events do not distinguish
  * the end of a response from a reset with NO_ERROR, and buffer every chunk once more.
  */
-export class Http2Request implements Dispatcher.DispatchController {
+export class Http2Dispatch implements Dispatcher.DispatchController {
   aborted = false
   paused = false
   reason: Error | null = null
   rawHeaders: string[] = []
   rawTrailers: string[] = []
   readonly #owner: Owner
-  readonly #options: Dispatcher.DispatchOptions
+  readonly #options: Http2Options
   readonly #scheme: string
   readonly #handler: Handler
   readonly #body: Readable | null
@@ -77,7 +79,7 @@ export class Http2Request implements Dispatcher.DispatchController {
   #isOver = false
   #timer: NodeJS.Timeout | undefined
 
-  constructor(owner: Owner, options: Dispatcher.DispatchOptions, scheme: string, handler: Handler) {
+  constructor(owner: Owner, options: Http2Options, scheme: string, handler: Handler) {
     this.#owner = owner
     this.#options = options
     this.#scheme = scheme
@@ -98,7 +100,20 @@ export class Http2Request implements Dispatcher.DispatchController {
       const upgrade = this.#options.upgrade === 'websocket'
       if (upgrade && connection.session.remoteSettings.enableConnectProtocol !== true) throw noWebSockets()
       const headers = streamHeaders(this.#options, this.#scheme)
-      const stream = connection.session.request(headers, { endStream: this.#body === null && !upgrade })
+      const { trailers } = this.#options
+      const waitForTrailers =
+        trailers !== undefined && headers['content-length'] === undefined && !isGrpc(headers['content-type'])
+      const stream = connection.session.request(headers, {
+        endStream: this.#body === null && !upgrade,
+        waitForTrailers,
+      })
+      if (waitForTrailers) {
+        stream.on('wantTrailers', () => {
+          this.#call(() => {
+            stream.sendTrailers(headersOf(trailers()))
+          })
+        })
+      }
       if (connection.active === 0) connection.heard = true
       connection.active += 1
       this.#connection = connection
@@ -111,7 +126,7 @@ export class Http2Request implements Dispatcher.DispatchController {
     if (this.#body !== null) this.#send(this.#body, isFirst)
     const { headersTimeout } = this.#options
     if (isFirst && typeof headersTimeout === 'number' && headersTimeout > 0)
-      this.#timer = setTimeout(Http2Request.#onTimer, headersTimeout, this)
+      this.#timer = setTimeout(Http2Dispatch.#onTimer, headersTimeout, this)
   }
 
   /** Ends the request with an error, and resets its stream. */
@@ -198,7 +213,7 @@ export class Http2Request implements Dispatcher.DispatchController {
       if (!stream.closed) {
         this.#responseEnded = true
         // Node.js emits the head and the trailers on the next tick.
-        process.nextTick(Http2Request.#onEnd, this)
+        process.nextTick(Http2Dispatch.#onEnd, this)
       } else stream.destroy()
       return false
     }
@@ -210,7 +225,7 @@ export class Http2Request implements Dispatcher.DispatchController {
     return !this.paused
   }
 
-  static #onEnd(this: void, request: Http2Request): void {
+  static #onEnd(this: void, request: Http2Dispatch): void {
     request.#deliver()
   }
 
@@ -273,7 +288,7 @@ export class Http2Request implements Dispatcher.DispatchController {
    * Gives up if no response has begun in time. A client that still sends its body, and could send more, has not asked
    * its whole question.
    */
-  static #onTimer(this: void, request: Http2Request): void {
+  static #onTimer(this: void, request: Http2Dispatch): void {
     const stream = request.#stream
     const isAsking = request.#body !== null && !request.#bodyEnded && stream?.writableNeedDrain === false
     if (isAsking) request.#timer?.refresh()
@@ -359,26 +374,41 @@ function connectionError({ error, used }: Http2Connection): Error {
 /** Headers that HTTP/2 does not have, because `:authority` or the framing replaces them. */
 const REPLACED = new Set(['host', 'connection', 'upgrade', 'sec-websocket-key'])
 
-/** Returns the header fields of a stream. Repeated fields remain separate, except those that Node.js sends once. */
-function streamHeaders({ headers, method, path, upgrade }: Dispatcher.DispatchOptions, scheme: string): OutgoingHttpHeaders {
-  const list = Array.isArray(headers) ? headers : []
-  const out: OutgoingHttpHeaders = Object.create(null)
+/** Returns the fields of a request. Repeated fields remain separate, except those that Node.js sends once. */
+function streamHeaders(
+  { headers, method, path, upgrade }: Dispatcher.DispatchOptions,
+  scheme: string,
+): OutgoingHttpHeaders {
+  const out = headersOf(Array.isArray(headers) ? headers : [])
   out[':method'] = upgrade === 'websocket' ? 'CONNECT' : method
   out[':scheme'] = scheme
   out[':authority'] = valueOf(headers, 'host')
   out[':path'] = path
   if (upgrade === 'websocket') out[':protocol'] = 'websocket'
+  // gRPC servers require the header, which a proxy before the gateway may have dropped.
+  if (isGrpc(out['content-type'])) out['te'] = 'trailers'
+  return out
+}
+
+function headersOf(list: readonly string[]): OutgoingHttpHeaders {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- an object without a prototype has no type
+  const out = Object.create(null) as OutgoingHttpHeaders
   for (let i = 0; i + 1 < list.length; i += 2) {
-    const name = lowerCase(String(list[i]))
+    const name = lowerCase(list[i] ?? '')
     if (REPLACED.has(name)) continue
-    const value = String(list[i + 1])
+    const value = list[i + 1] ?? ''
     const before = out[name]
-    if (before === undefined) out[name] = value
+    if (before === undefined || name === 'te') out[name] = value
     else if (LISTS.has(name)) out[name] = `${String(before)}, ${value}`
     else if (Array.isArray(before)) before.push(value)
     else out[name] = [String(before), value]
   }
   return out
+}
+
+/** https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests */
+function isGrpc(contentType: unknown): boolean {
+  return typeof contentType === 'string' && /^application\/grpc(?:[+;]|$)/i.test(contentType)
 }
 
 /** Fields that Node.js sends once although their values are lists: https://www.rfc-editor.org/rfc/rfc9110#section-5.3 */
