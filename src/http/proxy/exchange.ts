@@ -23,10 +23,11 @@ import type { Cookies } from '../cookies/cookies.ts'
 import { isPlainCoding, hasBody } from '../server/framing.ts'
 import { breakOff } from '../server/response-queue.ts'
 import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
+import type { Http2Options } from './http2-dispatch.ts'
 import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
 import { limitLastBytes, begin, complete, deliver, isEventStream, type ResponseBody } from './response-body.ts'
-import { clientHeaders, dropLength, statusText } from './response-headers.ts'
+import { clientHeaders, clientTrailers, dropLength, statusText } from './response-headers.ts'
 import { endedUsedConnection } from './undici-parser.ts'
 import { bodyOf, dispatcherOf, upstreamHeaders, upstreamPath } from './upstream-request.ts'
 import type { Upstreams } from './upstreams.ts'
@@ -46,7 +47,7 @@ export interface ExchangeServices {
 }
 
 type Forward = Extract<Verdict, { type: 'forward' }>
-type Options = Dispatcher.DispatchOptions & { readonly headers: string[] }
+type Options = Http2Options & { readonly headers: string[] }
 
 /** Why the request is a repetition: with a new token, with the upstream's nonce, or with both. Each happens once. */
 interface Repeated {
@@ -132,11 +133,13 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     })
     const headers = upstreamHeaders(rules, this.#verdict, this.#context)
     const dispatcher = dispatcherOf(upstreams, route, session, facts, raw.socket, headers)
+    const trailers = (): string[] => rules.trailers(raw.rawTrailers, facts, route)
     const options: Options = {
       path: upstreamPath(route, facts.path) + facts.query,
       method: facts.method,
       headers,
-      body: this.#hasBody ? bodyOf(raw, route, config.limits.headerFields) : null,
+      body: this.#hasBody ? bodyOf(raw, route, config.limits.headerFields, trailers) : null,
+      trailers,
       // Without a body, `#startTimer` enforces the timeout: undici's clock ticks only twice a second, and each garbage
       // collection copies its timers of ended requests.
       headersTimeout: this.#hasBody ? route.timeout : 0,
@@ -191,10 +194,10 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (!this.#isOver) deliver(this, chunk)
   }
 
-  onResponseEnd(): void {
+  onResponseEnd({ rawTrailers }: Dispatcher.DispatchController): void {
     if (this.#isOver) return
+    complete(this, Array.isArray(rawTrailers) ? clientTrailers(rawTrailers) : [])
     this.#finish()
-    complete(this)
   }
 
   onRequestUpgrade(
@@ -243,7 +246,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.#stopTimer()
     const waited = performance.now() - this.#sentAt
     const answer = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
-    const { headers, transferEncoding, location, authenticate, dpopNonce } = answer
+    const { headers, transferEncoding, location, authenticate, dpopNonce, trailer } = answer
     const { proofKey, route } = this.#verdict
     if (proofKey !== null && dpopNonce !== null) nonces.set(this.#services.upstreams.poolFor(route), dpopNonce)
     if (transferEncoding !== null && !isPlainCoding(transferEncoding))
@@ -252,11 +255,18 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (concernsLogin && this.#answerInstead({ status, location, authenticate, dpopNonce }, waited)) return
     if (this.#isUploading()) headers.push('Connection', 'close')
     if (status === 204) dropLength(headers)
+    if (trailer !== null && this.#isChunked(status, transferEncoding)) headers.push('Trailer', trailer)
     this.response.writeHead(status, statusText(status, phrase), headers)
     this.#noteWait(waited, status, true)
     if (isEventStream(answer.contentType)) this.#openStream()
     // The head is written on the next tick, together with a chunk that has arrived with it.
     process.nextTick(begin, this)
+  }
+
+  /** Returns whether Node.js sends this response to the client with a trailer section. */
+  #isChunked(status: number, transferEncoding: string | null): boolean {
+    const { method, httpVersion } = this.#request.raw
+    return transferEncoding !== null && method !== 'HEAD' && status !== 204 && status !== 304 && httpVersion !== '1.0'
   }
 
   /** Answers in place of the upstream, or sends the request again, if the upstream's response requires a login. */

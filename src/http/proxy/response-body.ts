@@ -34,12 +34,31 @@ export function begin(body: ResponseBody): void {
   else write(body, held)
 }
 
-export function complete(body: ResponseBody): void {
+/**
+ * Ends the response. Trailer fields (name, value, name, value …) are sent if the client's protocol and the framing of
+ * the response have a place for them.
+ */
+export function complete(body: ResponseBody, trailers: readonly string[] = []): void {
   const { response, held } = body
+  if (trailers.length > 0) response.addTrailers(byName(trailers))
   body.begun = true
   body.held = null
   if (held === null) response.end()
   else response.end(held)
+}
+
+/** Returns the values by name. Names with different cases are the same name. */
+function byName(fields: readonly string[]): Record<string, string[]> {
+  const spellings = new Map<string, string>()
+  const found = Object.create(null) as Record<string, string[]>
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = fields[i] ?? ''
+    const lower = name.toLowerCase()
+    const spelling = spellings.get(lower) ?? name
+    spellings.set(lower, spelling)
+    ;(found[spelling] ??= []).push(fields[i + 1] ?? '')
+  }
+  return found
 }
 
 function write(body: ResponseBody, chunk: Buffer): void {

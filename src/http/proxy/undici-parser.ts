@@ -34,6 +34,11 @@ export function endedUsedConnection(error: Error): boolean {
   return ofUsed.has(error)
 }
 
+/** Marks an error that ended a connection that had carried a response before. */
+export function markUsedConnection(error: Error): void {
+  ofUsed.add(error)
+}
+
 /**
  * Corrects how undici reads the responses on a connection, and adds the position in the head to undici's errors. The
  * caller must call this function after undici has set up the connection. `shared`: the connection carries the requests
@@ -57,7 +62,7 @@ export function mendParser(socket: Socket, shared: boolean): void {
   let isUsed = false
   // This listener comes first, because undici's own listener may fail a request immediately.
   socket.prependListener('error', (error) => {
-    if (isUsed) ofUsed.add(error)
+    if (isUsed) markUsedConnection(error)
   })
 
   socket.prependListener('error', (error: NodeJS.ErrnoException) => {

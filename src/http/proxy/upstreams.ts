@@ -3,7 +3,9 @@ import { isDeepStrictEqual } from 'node:util'
 import { Pool, buildConnector, type Dispatcher } from 'undici'
 import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
+import { Http2Upstream } from './http2-upstream.ts'
 import { mendParser } from './undici-parser.ts'
+import { mendWriter } from './undici-writer.ts'
 
 /** The connections to upstreams. Routes with the same upstream and TLS settings share a pool. */
 export interface Pools {
@@ -26,6 +28,8 @@ export interface Upstreams {
 interface Identity {
   readonly upstream: CompiledRoute['upstream']
   readonly upstreamTls: CompiledRoute['upstreamTls']
+  readonly upstreamProtocol: CompiledRoute['upstreamProtocol']
+  readonly upstreamConnectionAge: number
   readonly connectTimeout: number
   readonly answerHeaders: number
 }
@@ -39,7 +43,7 @@ export function createPools(): Pools {
     const identity = identityOf(route, answerHeaders)
     const known = pools.find((one) => isDeepStrictEqual(one.identity, identity))
     if (known !== undefined) return known.pool
-    const pool = open(identity, {})
+    const pool = identity.upstreamProtocol === 'http1' ? open(identity, {}) : openHttp2(identity)
     pools.push({ identity, pool })
     return pool
   }
@@ -76,29 +80,46 @@ export function createPools(): Pools {
 /** Keeps the connection open until the client's connection or the application closes it. */
 const ONE_CONNECTION = { connections: 1, keepAliveTimeout: 600_000 }
 
-function identityOf({ upstream, upstreamTls, timeout }: CompiledRoute, answerHeaders: number): Identity {
-  return { upstream, upstreamTls, connectTimeout: Math.min(timeout, MAX_CONNECT_TIMEOUT_MS), answerHeaders }
+function identityOf(
+  { upstream, upstreamTls, upstreamProtocol, upstreamConnectionAge, timeout }: CompiledRoute,
+  answerHeaders: number,
+): Identity {
+  const connectTimeout = Math.min(timeout, MAX_CONNECT_TIMEOUT_MS)
+  return { upstream, upstreamTls, upstreamProtocol, upstreamConnectionAge, connectTimeout, answerHeaders }
 }
 
-function open({ upstream, upstreamTls, connectTimeout, answerHeaders }: Identity, settings: Pool.Options): Dispatcher {
-  const { caFile, serverName, insecureSkipVerify } = upstreamTls
+function openHttp2(identity: Identity): Dispatcher {
+  return new Http2Upstream({ ...identity, servername: serverNameOf(identity).sni })
+}
+
+/**
+ * Returns the name in the upstream's certificate, and the name for SNI, which is empty for an address. By default,
+ * undici uses the client's Host for both, and reconnects when the Host changes.
+ */
+function serverNameOf({ upstream, upstreamTls }: Identity): { readonly name: string; readonly sni: string } {
+  const name = upstreamTls.serverName ?? new URL(upstream.origin).hostname
+  return { name, sni: isIP(withoutBrackets(name)) === 0 ? name : '' }
+}
+
+function open(identity: Identity, settings: Pool.Options): Dispatcher {
+  const { upstream, upstreamTls, connectTimeout, answerHeaders } = identity
+  const { caFile, insecureSkipVerify } = upstreamTls
   const connect = buildConnector({
     timeout: connectTimeout,
     ...(upstream.socketPath === null ? {} : { socketPath: upstream.socketPath }),
     ...(caFile === null ? {} : { ca: caFile.content.toString('utf8') }),
     rejectUnauthorized: !insecureSkipVerify,
   })
-  // By default, undici uses the client's Host for SNI and the certificate check, and reconnects when the Host changes.
-  const name = serverName ?? new URL(upstream.origin).hostname
-  const servername = isIP(withoutBrackets(name)) === 0 ? name : ''
+  const { name, sni } = serverNameOf(identity)
   const pool = new Pool(upstream.origin, {
     ...settings,
     pipelining: 1,
     bodyTimeout: 0,
     maxHeaderSize: answerHeaders,
     connect: (options, callback) => {
-      connect({ ...options, servername }, (...made) => {
+      connect({ ...options, servername: sni }, (...made) => {
         const [error, socket] = made
+        if (error === null) mendWriter(socket)
         callback(...made)
         if (error === null) mendParser(socket, settings.connections !== 1)
       })
