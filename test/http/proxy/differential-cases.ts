@@ -512,12 +512,27 @@ const split: readonly AnswerCase[] = [
   { name: 'chunks byte by byte', pieces: [...WHOLE] },
 ]
 
-/** Trailers, which the gateway drops. */
 const trailers: readonly AnswerCase[] = [
   {
     name: 'trailers',
-    pieces: [chunked(`2${CRLF}ok${CRLF}0${CRLF}X-Sum: \xe9${CRLF}x-sum: 2${CRLF}${CRLF}`, ['Trailer: X-Sum'])],
-    gateway: { trailers: [], lacks: ['trailer'] },
+    pieces: [
+      chunked(`2${CRLF}ok${CRLF}0${CRLF}X-Sum: \xe9${CRLF}X-Sum: 2${CRLF}Server-Timing: a;dur=1${CRLF}${CRLF}`, [
+        'Trailer: X-Sum, Server-Timing',
+      ]),
+    ],
+  },
+  {
+    name: 'trailers that are not announced, in pieces',
+    pieces: [chunked(`2${CRLF}ok${CRLF}`), `0${CRLF}X-Sum:`, ` 1${CRLF}Digest: a=b${CRLF}`, CRLF],
+  },
+  {
+    name: 'fields that may not be trailers',
+    pieces: [
+      chunked(`0${CRLF}Content-Type: a/b${CRLF}Set-Cookie: a=b${CRLF}X-A: 1${CRLF}Location: /${CRLF}${CRLF}`, [
+        'Trailer: Set-Cookie',
+      ]),
+    ],
+    gateway: { lacks: ['trailer'], trailers: ['X-A: 1'] },
   },
 ]
 
@@ -762,5 +777,11 @@ export const REQUESTS: readonly RequestCase[] = [
     line: 'GET / HTTP/1.1',
     fields: ['Authorization: Basic w6k6w6k='],
     session: { lacks: ['authorization'] },
+  },
+  {
+    name: 'trailers',
+    line: 'POST / HTTP/1.1',
+    fields: [...CHUNKS, 'Trailer: X-Sum'],
+    body: [`2${CRLF}ok${CRLF}0${CRLF}X-Sum: \xe9${CRLF}X-Sum: 2${CRLF}${CRLF}`],
   },
 ]
