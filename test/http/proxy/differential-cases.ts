@@ -22,6 +22,8 @@ export interface AnswerCase {
   readonly gateway?: AnswerDifference
   /** nginx passes the answer, and the gateway does not. */
   readonly nginx?: 'passes'
+  /** What the gateway makes of the answer for a client with HTTP/2, if that differs. */
+  readonly http2?: AnswerDifference
 }
 
 export interface AnswerDifference {
@@ -53,6 +55,8 @@ export interface RequestCase {
   readonly session?: RequestDifference
   /** nginx passes the request, and the gateway does not. */
   readonly nginx?: 'passes'
+  /** What the gateway makes of the request from a client with HTTP/2, if that differs. */
+  readonly http2?: RequestDifference | 'cannot be sent'
 }
 
 export interface RequestDifference {

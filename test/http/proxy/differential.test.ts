@@ -1,3 +1,4 @@
+import { connect, type ClientHttp2Session, type OutgoingHttpHeaders } from 'node:http2'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
@@ -86,8 +87,9 @@ function finalHead(answer: string): string {
   return /^HTTP\/1\.1 1\d\d /.test(answer) && end !== -1 ? finalHead(answer.slice(end + 4)) : answer.slice(0, end)
 }
 
-async function startGateways(): Promise<[Subject, Subject]> {
-  const config = { upstream: application, limits: { headers: '64kb' } }
+/** Starts a gateway with a public route, and one with a session. */
+async function startGateways(more: object = {}): Promise<[Subject, Subject]> {
+  const config = { upstream: application, limits: { headers: '64kb' }, ...more }
   const open = await startGateway(t, { idp, config: { ...config, routes: [{ path: '/**', access: 'public' }] } })
   const closed = await startGateway(t, { idp, config })
   const browser = createBrowser()
@@ -336,3 +338,139 @@ function finalAnswer({ pieces, method = 'GET' }: AnswerCase): Message {
     at = read.next
   }
 }
+
+/** Returns the fields that HTTP/2 can have, in an object. */
+function asObject(fields: readonly string[]): OutgoingHttpHeaders {
+  const object = Object.create(null) as Record<string, string[]>
+  for (const field of without(fields, FOR_HTTP_1))
+    (object[nameOf(field)] ??= []).push(field.slice(nameOf(field).length + 2))
+  return object
+}
+
+/** Fields that HTTP/2 has no place for: https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2 */
+const FOR_HTTP_1 = [...HOP_BY_HOP, 'te', 'upgrade']
+
+function asLines(raw: readonly string[]): string[] {
+  return raw.flatMap((name, i) => (i % 2 === 0 ? [`${name}: ${raw[i + 1]}`] : []))
+}
+
+/** Returns the fields in the form of HTTP/2, whose order is kept only within a name. */
+function asHttp2(fields: readonly string[]): string[] {
+  return fields
+    .map((field) => nameOf(field) + field.slice(nameOf(field).length))
+    .toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : Number(nameOf(a) > nameOf(b))))
+}
+
+/** Sends a request that is given in the form of HTTP/1.1, and reads the answer. */
+async function converseInHttp2(
+  connection: ClientHttp2Session,
+  { first, fields, body, trailers }: Message,
+  keepsUploading: boolean,
+): Promise<{ readonly interim: readonly number[]; readonly answer: Content }> {
+  const [method = '', path = ''] = first.split(' ')
+  const hasBody = body !== '' || trailers.length > 0 || keepsUploading
+  const stream = connection.request(
+    {
+      ...asObject(without(fields, ['host'])),
+      ':method': method,
+      ':path': path,
+      ':authority': valueOf(fields, 'host') ?? '',
+    },
+    { endStream: !hasBody, waitForTrailers: trailers.length > 0 },
+  )
+  stream.on('wantTrailers', () => {
+    stream.sendTrailers(asObject(trailers))
+  })
+  if (hasBody) stream.write(body, 'latin1')
+  if (hasBody && !keepsUploading) stream.end()
+  const interim: number[] = []
+  let status = 'none'
+  let [answered, trailed, received]: [string[], string[], string] = [[], [], '']
+  stream.on('headers', ({ ':status': status }) => interim.push(Number(status)))
+  stream.on('response', (headers, _flags, raw: string[]) => {
+    status = String(headers[':status'])
+    answered = asLines(raw).filter((line) => !line.startsWith(':'))
+  })
+  stream.on('trailers', (_headers, _flags, raw: string[]) => {
+    trailed = asLines(raw)
+  })
+  stream.on('data', (chunk: Buffer) => {
+    received += chunk.toString('latin1')
+  })
+  const timer = setTimeout(() => stream.close(), 5_000)
+  await new Promise<void>((resolve) => {
+    stream.on('error', () => undefined)
+    stream.once('close', resolve)
+  })
+  clearTimeout(timer)
+  return { interim, answer: { status, fields: answered, body: received, trailers: trailed } }
+}
+
+void t.test('a client with HTTP/2 reads what the application answers', async (t) => {
+  const [open, closed] = await startGateways({ listenH2c: true })
+  for (const to of [open, closed]) {
+    const connection = connect(to.url, { maxHeaderListPairs: 10_000, settings: { maxHeaderListSize: 1_000_000 } })
+    await inBatches(ANSWERS, async (one, index) => {
+      const { name, method = 'GET', request = [], upload = '', early = false } = one
+      const head = headFor(to, `${early ? 'early' : to.name}-${index}`, `${method} /a HTTP/1.1`, request)
+      const sent = readMessage(head, 0, null, true) ?? readMessage(head, 0, 'HEAD', true)
+      if (sent === null) throw new Error(`no request: ${name}`)
+      const { interim, answer } = await converseInHttp2(connection, { ...sent.message, body: upload }, early)
+      const what = `${to.name} with HTTP/2: ${name}`
+      const { refused, ...difference } = one.http2 ?? one.gateway ?? {}
+      if (refused !== undefined) {
+        t.equal(Number(answer.status), refused, what)
+        return
+      }
+      const bare = finalAnswer(one)
+      const content = expectedContent(contentOf(bare), difference)
+      const added = valueOf(bare.fields, 'date') === null ? ['date'] : []
+      t.same(
+        { ...answer, fields: asHttp2(without(answer.fields, added)), trailers: asHttp2(answer.trailers) },
+        {
+          ...content,
+          status: content.status.slice(0, 3),
+          fields: asHttp2(content.fields),
+          trailers: asHttp2(content.trailers),
+        },
+        what,
+      )
+      t.same(interim, difference.interim ?? [], `${what}: interim responses`)
+      t.notOk(connection.destroyed, `${what}: the connection`)
+    })
+    connection.destroy()
+  }
+})
+
+void t.test('the application reads what a client with HTTP/2 sends', async (t) => {
+  const [open] = await startGateways({ listenH2c: true })
+  const connection = connect(open.url)
+  await inBatches(REQUESTS, async (one, index) => {
+    const { name, line, fields = [], body = [] } = one
+    const difference = one.http2 ?? one.gateway ?? {}
+    if (difference === 'cannot be sent') return
+    const id = `http2-r${index}-`
+    const sent = readMessage(headFor(open, id, line, fields) + body.join(''), 0, null, true)?.message
+    if (sent === undefined) throw new Error(`no request: ${name}`)
+    const { answer } = await converseInHttp2(connection, sent, false)
+    const request = received.get(id)
+    const what = `HTTP/2: ${name}`
+    t.equal(Number(answer.status), difference.refused ?? 200, what)
+    if (difference.refused !== undefined) {
+      t.equal(request, undefined, `${what}: nothing reaches the application`)
+      return
+    }
+    const normal = (message: Message | null): object | null =>
+      message === null
+        ? null
+        : {
+            ...message,
+            fields: asHttp2(without(message.fields, [...FOR_HTTP_1, ...OF_THE_SUBJECT])),
+            trailers: asHttp2(message.trailers),
+          }
+    const expected = expectedRequest(sent, difference)
+    t.same(normal(request ?? null), normal(expected), what)
+    t.notOk(connection.destroyed, `${what}: the connection`)
+  })
+  connection.destroy()
+})
