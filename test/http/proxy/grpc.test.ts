@@ -45,13 +45,15 @@ const service = {
   both: method('Both', true, true),
 }
 
+type AnyCall = Pick<ServerUnaryCall<Buffer, Buffer>, 'getDeadline' | 'metadata'> & NodeJS.EventEmitter
+
 type Observed = { cancelled: string[]; deadlines: (number | undefined)[]; metadata: Metadata[] }
 
 /** Starts a real gRPC server. A message is a command: `fail`, `wait`, `only`, a number of bytes, or an echo. */
 async function startGrpcServer(t: Test, creds = ServerCredentials.createInsecure()): Promise<{ port: number; observed: Observed; server: Server }> {
   const observed: Observed = { cancelled: [], deadlines: [], metadata: [] }
   const server = new Server({ 'grpc.max_receive_message_length': -1 })
-  const note = (name: string, call: ServerUnaryCall<Buffer, Buffer> | ServerReadableStream<Buffer, Buffer> | ServerWritableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>): void => {
+  const note = (name: string, call: AnyCall): void => {
     const deadline = call.getDeadline()
     observed.deadlines.push(typeof deadline === 'number' && Number.isFinite(deadline) ? deadline : undefined)
     observed.metadata.push(call.metadata)
