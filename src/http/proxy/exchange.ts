@@ -29,7 +29,7 @@ import type { Streams } from './open-streams.ts'
 import { limitLastBytes, begin, complete, deliver, isEventStream, type ResponseBody } from './response-body.ts'
 import { clientHeaders, clientTrailers, dropLength, statusText } from './response-headers.ts'
 import { endedUsedConnection } from './undici-parser.ts'
-import { bodyOf, dispatcherOf, upstreamHeaders, upstreamPath } from './upstream-request.ts'
+import { bodyOf, dispatcherOf, uploadOf, upstreamHeaders, upstreamPath } from './upstream-request.ts'
 import type { Upstreams } from './upstreams.ts'
 import { joinWebSocket, switchProtocols } from './websocket.ts'
 
@@ -133,13 +133,14 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     })
     const headers = upstreamHeaders(rules, this.#verdict, this.#context)
     const dispatcher = dispatcherOf(upstreams, route, session, facts, raw.socket, headers)
+    const isHttp1 = route.upstreamProtocol === 'http1'
     const trailers = (): string[] => rules.trailers(raw.rawTrailers, facts, route)
     const options: Options = {
       path: upstreamPath(route, facts.path) + facts.query,
       method: facts.method,
       headers,
-      body: this.#hasBody ? bodyOf(raw, route, config.limits.headerFields, trailers) : null,
-      trailers,
+      body: this.#hasBody && isHttp1 ? bodyOf(raw, route, config.limits.headerFields, trailers) : null,
+      upload: this.#hasBody && !isHttp1 ? uploadOf(raw, route, config.limits.headerFields, trailers) : null,
       // Without a body, `#startTimer` enforces the timeout: undici's clock ticks only twice a second, and each garbage
       // collection copies its timers of ended requests.
       headersTimeout: this.#hasBody ? route.timeout : 0,

@@ -7,7 +7,7 @@ import {
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
 } from 'node:http2'
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import { markUsedConnection } from './undici-parser.ts'
@@ -40,11 +40,27 @@ interface Owner {
   release(connection: Http2Connection): void
 }
 
+const kDispatch = Symbol('the dispatch of a stream')
+
 type Handler = Dispatcher.DispatchHandler
 
+/** The body of a request, read from the client's own stream. */
+export interface Upload {
+  readonly stream: Readable
+  readonly maxBytes: number
+  /** Called when the upstream is ready for the body. */
+  start(): void
+  /** Returns the trailer fields once the body has ended: name, value, name, value … Throws a fault for too many. */
+  trailers(): readonly string[]
+}
+
 export interface Http2Options extends Dispatcher.DispatchOptions {
-  /** Returns the trailer fields when the body has ended: name, value, name, value … */
-  readonly trailers?: () => readonly string[]
+  /** Replaces `body`. The stream stays open if the upstream fails, so that the client gets a response. */
+  readonly upload?: Upload | null
+}
+
+interface UpstreamStream extends ClientHttp2Stream {
+  [kDispatch]?: Http2Dispatch
 }
 
 /**
@@ -63,12 +79,12 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   readonly #options: Http2Options
   readonly #scheme: string
   readonly #handler: Handler
-  readonly #body: Readable | null
+  readonly #upload: Upload | null
   #connection: Http2Connection | null = null
   #stream: ClientHttp2Stream | null = null
   /** The body's chunks that have been sent, or `null` if the request cannot be sent again. */
   #kept: Buffer[] | null = []
-  #keptBytes = 0
+  #bodyBytes = 0
   #bodyEnded = false
   #resendsLeft = MAX_RESENDS
   /** Chunks that arrived before the head was handled or while the client does not read. */
@@ -84,7 +100,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     this.#options = options
     this.#scheme = scheme
     this.#handler = handler
-    this.#body = options.body instanceof Readable ? options.body : null
+    this.#upload = options.upload ?? null
   }
 
   get isOver(): boolean {
@@ -100,17 +116,16 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       const upgrade = this.#options.upgrade === 'websocket'
       if (upgrade && connection.session.remoteSettings.enableConnectProtocol !== true) throw noWebSockets()
       const headers = streamHeaders(this.#options, this.#scheme)
-      const { trailers } = this.#options
-      const waitForTrailers =
-        trailers !== undefined && headers['content-length'] === undefined && !isGrpc(headers['content-type'])
-      const stream = connection.session.request(headers, {
-        endStream: this.#body === null && !upgrade,
+      const upload = this.#upload
+      const waitForTrailers = upload !== null && mayHaveTrailers(headers)
+      const stream: UpstreamStream = connection.session.request(headers, {
+        endStream: upload === null && !upgrade,
         waitForTrailers,
       })
       if (waitForTrailers) {
         stream.on('wantTrailers', () => {
           this.#call(() => {
-            stream.sendTrailers(headersOf(trailers()))
+            stream.sendTrailers(headersOf(upload.trailers()))
           })
         })
       }
@@ -123,7 +138,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       this.fail(isRepeatedField(error) ? repeatedField(error) : asError(error))
       return
     }
-    if (this.#body !== null) this.#send(this.#body, isFirst)
+    if (this.#upload !== null) this.#send(this.#upload, isFirst)
     const { headersTimeout } = this.#options
     if (isFirst && typeof headersTimeout === 'number' && headersTimeout > 0)
       this.#timer = setTimeout(Http2Dispatch.#onTimer, headersTimeout, this)
@@ -154,29 +169,22 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     if (!this.paused && !this.#responseEnded && this.#stream?.destroyed === false) this.#stream._read(0)
   }
 
-  #listen(stream: ClientHttp2Stream, upgrade: boolean): void {
-    stream.on('response', (headers: IncomingHttpHeaders, _flags: number, raw: unknown) => {
-      this.#takeHead(stream, headers, raw, upgrade)
-    })
-    stream.on('headers', (headers: IncomingHttpHeaders, _flags: number, raw: unknown) => {
-      if (!this.#headArrived) this.#takeHead(stream, headers, raw, false)
-    })
-    stream.on('trailers', (_headers: IncomingHttpHeaders, _flags: number, raw: unknown) => {
-      this.rawTrailers = fieldsOf(raw)
-    })
-    stream.on('error', (error) => {
-      this.#onClosed(stream, error)
-    })
-    stream.on('close', () => {
-      this.#onClosed(stream, null)
-    })
-    if (upgrade) return
-    stream.push = (chunk: Buffer | null) => this.#take(stream, chunk)
-    // Starts reading.
+  #listen(stream: UpstreamStream, upgrade: boolean): void {
+    stream[kDispatch] = this
+    stream.on('response', onResponse).on('headers', onInterim).on('trailers', onTrailers)
+    stream.on('error', onError).on('close', onClose)
+    if (!upgrade) this.#read(stream)
+  }
+
+  /** Starts reading. */
+  #read(stream: ClientHttp2Stream): void {
+    stream.push = push
     stream.read(0)
   }
 
-  #takeHead(stream: ClientHttp2Stream, headers: IncomingHttpHeaders, raw: unknown, upgrade: boolean): void {
+  /** Takes the head of the response or of an interim response. */
+  takeHead(stream: ClientHttp2Stream, headers: IncomingHttpHeaders, raw: unknown): void {
+    const upgrade = this.#options.upgrade === 'websocket'
     const connection = this.#connection
     if (this.#isOver || connection === null) return
     const status = Number(headers[':status'] ?? 0)
@@ -195,8 +203,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     }
     if (upgrade && status >= 200) {
       // The response denies the WebSocket, and has a body like any other response.
-      stream.push = (chunk: Buffer | null) => this.#take(stream, chunk)
-      stream.read(0)
+      this.#read(stream)
       stream.end()
     }
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the exchange reads `rawHeaders` only
@@ -205,7 +212,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   }
 
   /** Takes a chunk, or the end of the stream, in place of the stream's own buffer. Returns whether to read on. */
-  #take(stream: ClientHttp2Stream, chunk: Buffer | null): boolean {
+  take(stream: ClientHttp2Stream, chunk: Buffer | null): boolean {
     if (stream !== this.#stream) return false
     if (chunk === null) {
       if (stream.destroyed) return false
@@ -252,36 +259,46 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   }
 
   /** Sends the body, and first its chunks that an earlier stream has lost. */
-  #send(body: Readable, isFirst: boolean): void {
+  #send(upload: Upload, isFirst: boolean): void {
+    const body = upload.stream
     const stream = this.#stream
     if (stream === null) return
     stream.on('drain', () => {
       if (stream === this.#stream) body.resume()
     })
-    if (!isFirst) {
-      for (const chunk of this.#kept ?? []) stream.write(chunk)
-      if (this.#bodyEnded) stream.end()
-      else if (!stream.writableNeedDrain) body.resume()
+    if (isFirst) {
+      body.on('data', this.#onChunk).on('end', this.#onBodyEnd).on('error', this.#onBodyError)
+      upload.start()
       return
     }
-    body.on('data', (chunk: Buffer) => {
-      this.#timer?.refresh()
-      if (this.#kept !== null) {
-        this.#keptBytes += chunk.length
-        this.#kept = this.#keptBytes > MAX_KEPT_BYTES ? null : [...this.#kept, chunk]
-      }
-      const current = this.#stream
-      if (current === null || current.destroyed) body.pause()
-      else if (!current.write(chunk)) body.pause()
-    })
-    body.on('end', () => {
-      this.#bodyEnded = true
-      this.#timer?.refresh()
-      if (this.#stream?.destroyed === false) this.#stream.end()
-    })
-    body.on('error', (error) => {
-      this.fail(error)
-    })
+    for (const chunk of this.#kept ?? []) stream.write(chunk)
+    if (this.#bodyEnded) stream.end()
+    else if (!stream.writableNeedDrain) body.resume()
+  }
+
+  readonly #onChunk = (chunk: Buffer): void => {
+    const upload = this.#upload
+    if (upload === null) return
+    this.#timer?.refresh()
+    this.#bodyBytes += chunk.length
+    if (this.#bodyBytes > upload.maxBytes) {
+      this.fail(new Fault('payload_too_large'))
+      return
+    }
+    if (this.#bodyBytes > MAX_KEPT_BYTES) this.#kept = null
+    this.#kept?.push(chunk)
+    const stream = this.#stream
+    if (stream === null || stream.destroyed || !stream.write(chunk)) upload.stream.pause()
+  }
+
+  readonly #onBodyEnd = (): void => {
+    this.#bodyEnded = true
+    this.#timer?.refresh()
+    if (this.#stream?.destroyed === false) this.#stream.end()
+  }
+
+  readonly #onBodyError = (error: Error): void => {
+    this.fail(error)
   }
 
   /**
@@ -290,12 +307,13 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
    */
   static #onTimer(this: void, request: Http2Dispatch): void {
     const stream = request.#stream
-    const isAsking = request.#body !== null && !request.#bodyEnded && stream?.writableNeedDrain === false
+    const isAsking = request.#upload !== null && !request.#bodyEnded && stream?.writableNeedDrain === false
     if (isAsking) request.#timer?.refresh()
     else request.fail(new errors.HeadersTimeoutError())
   }
 
-  #onClosed(stream: ClientHttp2Stream, error: Error | null): void {
+  /** Called when a stream has been closed, with an error or without. */
+  closed(stream: ClientHttp2Stream, error: Error | null): void {
     if (stream !== this.#stream || this.#isOver || this.#responseEnded) return
     const connection = this.#connection
     if (connection === null) return
@@ -315,7 +333,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   }
 
   #mayResend(): boolean {
-    return this.#resendsLeft > 0 && !this.#headArrived && (this.#body === null || this.#kept !== null)
+    return this.#resendsLeft > 0 && !this.#headArrived && (this.#upload === null || this.#kept !== null)
   }
 
   #settleError(stream: ClientHttp2Stream, error: Error | null, connection: Http2Connection): void {
@@ -350,9 +368,13 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     clearTimeout(this.#timer)
     this.#kept = null
     const stream = this.#stream
-    if (this.#body !== null && !this.#bodyEnded) this.#body.destroy()
+    const body = this.#upload?.stream
+    if (body !== undefined) {
+      body.off('data', this.#onChunk).off('end', this.#onBodyEnd).off('error', this.#onBodyError)
+      if (!this.#bodyEnded) body.pause()
+    }
     // Without the reset, the upstream would wait for the rest of the body, or send the rest of its response.
-    if (stream !== null && !stream.closed && !(this.#responseEnded && (this.#body === null || this.#bodyEnded)))
+    if (stream !== null && !stream.closed && !(this.#responseEnded && (body === undefined || this.#bodyEnded)))
       stream.close(NGHTTP2_CANCEL)
     this.#release()
   }
@@ -363,6 +385,30 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     this.#connection = null
     if (connection !== null) this.#owner.release(connection)
   }
+}
+
+function onResponse(this: UpstreamStream, headers: IncomingHttpHeaders, _flags: number, raw?: unknown): void {
+  this[kDispatch]?.takeHead(this, headers, raw)
+}
+
+function onInterim(this: UpstreamStream, headers: IncomingHttpHeaders, _flags: number, raw?: unknown): void {
+  if (Number(headers[':status']) < 200) this[kDispatch]?.takeHead(this, headers, raw)
+}
+
+function onTrailers(this: UpstreamStream, _headers: IncomingHttpHeaders, _flags: number, raw?: unknown): void {
+  if (this[kDispatch] !== undefined) this[kDispatch].rawTrailers = fieldsOf(raw)
+}
+
+function onError(this: UpstreamStream, error: Error): void {
+  this[kDispatch]?.closed(this, error)
+}
+
+function onClose(this: UpstreamStream): void {
+  this[kDispatch]?.closed(this, null)
+}
+
+function push(this: UpstreamStream, chunk: Buffer | null): boolean {
+  return this[kDispatch]?.take(this, chunk) ?? false
 }
 
 function connectionError({ error, used }: Http2Connection): Error {
@@ -404,6 +450,11 @@ function headersOf(list: readonly string[]): OutgoingHttpHeaders {
     else out[name] = [String(before), value]
   }
   return out
+}
+
+/** Returns whether trailers may follow the body. Waiting for them takes one more frame, and gRPC requests have none. */
+function mayHaveTrailers(headers: OutgoingHttpHeaders): boolean {
+  return headers['content-length'] === undefined && !isGrpc(headers['content-type'])
 }
 
 /** https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests */

@@ -1,14 +1,16 @@
 import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2'
 import { connect as connectTcp, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 import { Dispatcher, errors } from 'undici'
 import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
 import { Http2Dispatch, type Http2Connection } from './http2-dispatch.ts'
 
-interface Http2Options {
+export type TlsSettings = Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized'>
+
+interface UpstreamOptions {
   readonly upstream: CompiledRoute['upstream']
-  readonly upstreamTls: CompiledRoute['upstreamTls']
+  readonly tls: TlsSettings
   /** The name for SNI and the certificate check, or an empty string if the upstream is an address. */
   readonly servername: string
   readonly connectTimeout: number
@@ -57,7 +59,7 @@ const PING_CHECKS = 61
  * arrived. Requests that the upstream has not processed (GOAWAY, REFUSED_STREAM) are sent again.
  */
 export class Http2Upstream extends Dispatcher {
-  readonly #options: Http2Options
+  readonly #options: UpstreamOptions
   readonly #open = new Set<Connection>()
   /** Connections that finish their requests, but take no new ones. */
   readonly #retired = new Set<Connection>()
@@ -67,7 +69,7 @@ export class Http2Upstream extends Dispatcher {
   #checks: NodeJS.Timeout | undefined
   #isDestroyed = false
 
-  constructor(options: Http2Options) {
+  constructor(options: UpstreamOptions) {
     super()
     this.#options = options
   }
@@ -185,20 +187,12 @@ export class Http2Upstream extends Dispatcher {
   }
 
   #openSocket(): Socket {
-    const { upstream, upstreamTls, servername } = this.#options
+    const { upstream, tls, servername } = this.#options
     const { hostname, port } = new URL(upstream.origin)
     const host = withoutBrackets(hostname)
     if (upstream.socketPath !== null) return connectTcp({ path: upstream.socketPath })
     if (!this.#isTls()) return connectTcp({ host, port: Number(port) || 80 })
-    const { caFile, insecureSkipVerify } = upstreamTls
-    return connectTls({
-      host,
-      port: Number(port) || 443,
-      ALPNProtocols: ['h2'],
-      servername,
-      ...(caFile === null ? {} : { ca: caFile.content.toString('utf8') }),
-      rejectUnauthorized: !insecureSkipVerify,
-    })
+    return connectTls({ ...tls, host, port: Number(port) || 443, servername, ALPNProtocols: ['h2'] })
   }
 
   #openSession(socket: Socket): ClientHttp2Session {

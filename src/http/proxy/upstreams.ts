@@ -3,11 +3,12 @@ import { isDeepStrictEqual } from 'node:util'
 import { Pool, buildConnector, type Dispatcher } from 'undici'
 import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
-import { Http2Upstream } from './http2-upstream.ts'
+import { Http2Upstream, type TlsSettings } from './http2-upstream.ts'
+import { makeLenient } from './lenient-parser.ts'
 import { mendParser } from './undici-parser.ts'
 import { mendWriter } from './undici-writer.ts'
 
-/** The connections to upstreams. Routes with the same upstream and TLS settings share a pool. */
+/** The connections to upstreams. Routes with the same upstream and the same settings of connections share a pool. */
 export interface Pools {
   /**
    * Returns the pools for these routes, and reuses open ones. `answerHeaders` limits the response headers, in bytes.
@@ -25,11 +26,10 @@ export interface Upstreams {
   readonly all: ReadonlySet<Dispatcher>
 }
 
-interface Identity {
-  readonly upstream: CompiledRoute['upstream']
-  readonly upstreamTls: CompiledRoute['upstreamTls']
-  readonly upstreamProtocol: CompiledRoute['upstreamProtocol']
-  readonly upstreamConnectionAge: number
+interface Identity extends Pick<
+  CompiledRoute,
+  'upstream' | 'upstreamTls' | 'upstreamProtocol' | 'upstreamParser' | 'upstreamConnectionAge'
+> {
   readonly connectTimeout: number
   readonly answerHeaders: number
 }
@@ -80,16 +80,31 @@ export function createPools(): Pools {
 /** Keeps the connection open until the client's connection or the application closes it. */
 const ONE_CONNECTION = { connections: 1, keepAliveTimeout: 600_000 }
 
-function identityOf(
-  { upstream, upstreamTls, upstreamProtocol, upstreamConnectionAge, timeout }: CompiledRoute,
-  answerHeaders: number,
-): Identity {
+function identityOf(route: CompiledRoute, answerHeaders: number): Identity {
+  const { upstream, upstreamTls, upstreamProtocol, upstreamParser, upstreamConnectionAge, timeout } = route
   const connectTimeout = Math.min(timeout, MAX_CONNECT_TIMEOUT_MS)
-  return { upstream, upstreamTls, upstreamProtocol, upstreamConnectionAge, connectTimeout, answerHeaders }
+  return {
+    upstream,
+    upstreamTls,
+    upstreamProtocol,
+    upstreamParser,
+    upstreamConnectionAge,
+    connectTimeout,
+    answerHeaders,
+  }
 }
 
 function openHttp2(identity: Identity): Dispatcher {
-  return new Http2Upstream({ ...identity, servername: serverNameOf(identity).sni })
+  return new Http2Upstream({ ...identity, tls: tlsOf(identity), servername: serverNameOf(identity).sni })
+}
+
+function tlsOf({ upstreamTls }: Identity): TlsSettings {
+  const { caFile, certFile, keyFile, insecureSkipVerify } = upstreamTls
+  return {
+    ...(caFile === null ? {} : { ca: caFile.content.toString('utf8') }),
+    ...(certFile === null || keyFile === null ? {} : { cert: certFile.content, key: keyFile.content }),
+    rejectUnauthorized: !insecureSkipVerify,
+  }
 }
 
 /**
@@ -102,13 +117,14 @@ function serverNameOf({ upstream, upstreamTls }: Identity): { readonly name: str
 }
 
 function open(identity: Identity, settings: Pool.Options): Dispatcher {
-  const { upstream, upstreamTls, connectTimeout, answerHeaders } = identity
-  const { caFile, insecureSkipVerify } = upstreamTls
+  const { upstream, upstreamParser, upstreamConnectionAge, connectTimeout, answerHeaders } = identity
+  const shared = settings.connections !== 1
+  // A login that authenticates a connection lasts as long as the connection.
+  const maxAge = shared ? upstreamConnectionAge : Infinity
   const connect = buildConnector({
     timeout: connectTimeout,
     ...(upstream.socketPath === null ? {} : { socketPath: upstream.socketPath }),
-    ...(caFile === null ? {} : { ca: caFile.content.toString('utf8') }),
-    rejectUnauthorized: !insecureSkipVerify,
+    ...tlsOf(identity),
   })
   const { name, sni } = serverNameOf(identity)
   const pool = new Pool(upstream.origin, {
@@ -121,7 +137,9 @@ function open(identity: Identity, settings: Pool.Options): Dispatcher {
         const [error, socket] = made
         if (error === null) mendWriter(socket)
         callback(...made)
-        if (error === null) mendParser(socket, settings.connections !== 1)
+        if (error !== null) return
+        if (upstreamParser === 'lenient') makeLenient(socket)
+        mendParser(socket, { shared, maxAge })
       })
     },
   })
