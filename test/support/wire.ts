@@ -154,7 +154,7 @@ export async function converse(
       const read = await next(at, method)
       if (read === null) return { interim, answer: null, reusable: false }
       at = read.next
-      if (/^HTTP\/1\.1 1/.test(read.message.first)) {
+      if (read.message.first.startsWith('HTTP/1.1 1')) {
         interim.push(read.message)
         continue
       }

@@ -306,7 +306,7 @@ function isList(headers: OutgoingHttpHeaders | readonly string[] | undefined): h
 /** Returns fields by their names in lower case. The values of a repeated field keep their order. */
 function headOf(fields: readonly string[]): OutgoingHttpHeaders {
   // A field may be called `constructor`.
-  const head = Object.create(null) as OutgoingHttpHeaders
+  const head: OutgoingHttpHeaders = Object.create(null)
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = (fields[i] ?? '').toLowerCase()
     const value = withoutBlanksBehind(fields[i + 1] ?? '')

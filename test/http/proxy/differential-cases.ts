@@ -444,7 +444,14 @@ const bodies: readonly AnswerCase[] = [
   },
   {
     name: 'one byte a chunk',
-    pieces: [chunked(`${[...'odd chunks'].map((c) => `1${CRLF}${c}${CRLF}`).join('')}0${CRLF}${CRLF}`)],
+    pieces: [
+      chunked(
+        `${'odd chunks'
+          .split('')
+          .map((c) => `1${CRLF}${c}${CRLF}`)
+          .join('')}0${CRLF}${CRLF}`,
+      ),
+    ],
   },
   { name: 'a size with zeros', pieces: [chunked(`0000000002${CRLF}ok${CRLF}000${CRLF}${CRLF}`)] },
   { name: 'a size in upper case', pieces: [chunked(`1A${CRLF}${'x'.repeat(26)}${CRLF}0${CRLF}${CRLF}`)] },
@@ -529,7 +536,7 @@ const split: readonly AnswerCase[] = [
     name: `a length cut at byte ${i + 1}`,
     pieces,
   })),
-  { name: 'chunks byte by byte', pieces: [...WHOLE] },
+  { name: 'chunks byte by byte', pieces: WHOLE.split('') },
 ]
 
 const trailers: readonly AnswerCase[] = [
@@ -752,7 +759,13 @@ export const REQUESTS: readonly RequestCase[] = [
     name: 'one byte a chunk',
     line: 'POST / HTTP/1.1',
     fields: CHUNKS,
-    body: [[...'odd chunks'].map((c) => `1${CRLF}${c}${CRLF}`).join(''), `0${CRLF}${CRLF}`],
+    body: [
+      'odd chunks'
+        .split('')
+        .map((c) => `1${CRLF}${c}${CRLF}`)
+        .join(''),
+      `0${CRLF}${CRLF}`,
+    ],
   },
   {
     name: 'chunk sizes with zeros and in upper case',
@@ -770,7 +783,7 @@ export const REQUESTS: readonly RequestCase[] = [
     name: 'a chunk byte by byte',
     line: 'POST / HTTP/1.1',
     fields: CHUNKS,
-    body: [...`2;a=b${CRLF}ok${CRLF}0${CRLF}${CRLF}`],
+    body: `2;a=b${CRLF}ok${CRLF}0${CRLF}${CRLF}`.split(''),
   },
   {
     name: 'Expect: 100-continue',
