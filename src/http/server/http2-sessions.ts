@@ -61,7 +61,11 @@ export function createHttp2Sessions(
   refusals: Refusals,
 ): Http2Sessions {
   const sessions = new Map<ServerHttp2Session, Activity>()
-  const open = new Set<Http2Response>()
+  /**
+   * The responses of the open streams. An array, because V8 replaces the table of a busy Set from time to time, and
+   * each table that has reached the old space keeps its entries and the next table alive until a full collection.
+   */
+  const open: Http2Response[] = []
   const received = new WeakMap<Http2Response, number>()
   let { headers: maxHeaders, keepAlive } = limits
   let draining = false
@@ -90,9 +94,13 @@ export function createHttp2Sessions(
       activity.streams += 1
       const request = new Http2Request(stream, socket, headers, rawHeaders, (flags & NGHTTP2_FLAG_END_STREAM) !== 0)
       const response = new Http2Response(request)
-      open.add(response)
+      response.slot = open.push(response) - 1
       response.on('close', () => {
-        open.delete(response)
+        const last = open.pop()
+        if (last !== undefined && last !== response) {
+          open[response.slot] = last
+          last.slot = response.slot
+        }
         activity.streams -= 1
         activity.idleSince = performance.now()
       })

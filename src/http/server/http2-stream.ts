@@ -96,6 +96,8 @@ export class Http2Response extends EventEmitter {
   writableEnded = false
   /** The bytes of the body that were written. */
   written = 0
+  /** The index among the open streams of the listener. */
+  slot = -1
   readonly #stream: ServerHttp2Stream
   readonly #headers: OutgoingHttpHeaders = {}
   #head: OutgoingHttpHeaders | null = null
@@ -114,8 +116,7 @@ export class Http2Response extends EventEmitter {
     stream.on('drain', () => {
       this.emit('drain')
     })
-    // `close` follows each error.
-    stream.on('error', () => {})
+    stream.on('error', ignore)
   }
 
   get headersSent(): boolean {
@@ -281,8 +282,13 @@ export class Http2Response extends EventEmitter {
     if (this.writableFinished) this.emit('finish')
     this.destroyed = true
     this.emit('close')
+    // A closed stream survives the fast collections of V8, so it must not keep the request and the response alive.
+    for (const event of this.#stream.eventNames()) if (event !== 'error') this.#stream.removeAllListeners(event)
   }
 }
+
+/** `close` follows each error of a stream. */
+function ignore(): void {}
 
 function isList(headers: OutgoingHttpHeaders | readonly string[] | undefined): headers is readonly string[] {
   return Array.isArray(headers)
