@@ -32,7 +32,8 @@ export class Http2Request extends IncomingMessage {
     this.httpVersionMajor = 2
     this.httpVersionMinor = 0
     this.method = String(headers[':method'])
-    this.url = String(headers[':path'])
+    // CONNECT has no path.
+    this.url = String(headers[':path'] ?? '')
     this.rawHeaders = http1Headers(rawHeaders)
     this.headers = http1HeadersByName(headers)
     if (isBodyless) {
