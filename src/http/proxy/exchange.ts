@@ -23,7 +23,7 @@ import type { Cookies } from '../cookies/cookies.ts'
 import { isPlainCoding, hasBody } from '../server/framing.ts'
 import { breakOff } from '../server/response-queue.ts'
 import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
-import type { Http2Options } from './http2-dispatch.ts'
+import { isGrpc, type Http2Options } from './http2-dispatch.ts'
 import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
 import { limitLastBytes, begin, complete, deliver, isEventStream, type ResponseBody } from './response-body.ts'
@@ -67,6 +67,11 @@ const MAX_RETRIES = 3
 /** The error codes of a connection that the upstream closed while a request was being sent. */
 const STALE = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
 const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT', 'ETIMEDOUT'])
+
+/** The statuses UNAUTHENTICATED and UNAVAILABLE, and how long calls have to end when the gateway stops. */
+const SESSION_ENDED = ['grpc-status', '16', 'grpc-message', 'the session has ended']
+const GOING_AWAY = ['grpc-status', '14', 'grpc-message', 'the gateway is stopping']
+const LAST_CALLS_MS = 5_000
 
 /**
  * A request to an upstream and the response to the client, both streamed with backpressure.
@@ -150,6 +155,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (!this.#hasBody && this.#upgrade === null && SAFE_METHODS.has(facts.method)) this.#retriesLeft = MAX_RETRIES
     this.#dispatcher = dispatcher
     this.#options = options
+    if (isGrpc(facts.headers['content-type'])) this.#openCall()
     this.#dispatch(dispatcher, options)
   }
 
@@ -259,7 +265,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (trailer !== null && this.#isChunked(status, transferEncoding)) headers.push('Trailer', trailer)
     this.response.writeHead(status, statusText(status, phrase), headers)
     this.#noteWait(waited, status, true)
-    if (isEventStream(answer.contentType)) this.#openStream()
+    if (isEventStream(answer.contentType)) this.#openEventStream()
     // The head is written on the next tick, together with a chunk that has arrived with it.
     process.nextTick(begin, this)
   }
@@ -388,7 +394,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     context.trace?.endUpstreamSpan(status)
   }
 
-  #openStream(): void {
+  #openEventStream(): void {
     this.#forgetStream = this.#services.streams.add(this.#verdict.session, {
       kind: 'event-stream',
       close: () => {
@@ -397,6 +403,30 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
         limitLastBytes(this.response)
       },
     })
+  }
+
+  /** A gRPC call counts as a stream from its beginning, because a server may send the head with its first message. */
+  #openCall(): void {
+    this.#forgetStream = this.#services.streams.add(this.#verdict.session, {
+      kind: 'grpc',
+      close: (reason) => {
+        if (reason === 'session-ended') this.#endCall(SESSION_ENDED)
+        else setTimeout(Exchange.#onLastCalls, LAST_CALLS_MS, this).unref()
+      },
+    })
+  }
+
+  static #onLastCalls(this: void, exchange: Exchange): void {
+    exchange.#endCall(GOING_AWAY)
+  }
+
+  /** Ends a gRPC call with a status of its own: https://grpc.io/docs/guides/status-codes/ */
+  #endCall(status: readonly string[]): void {
+    if (this.#isOver) return
+    this.#stop('the call was ended')
+    if (this.response.headersSent) complete(this, status)
+    else this.response.writeHead(200, ['Content-Type', 'application/grpc', ...status]).end()
+    limitLastBytes(this.response)
   }
 
   /**

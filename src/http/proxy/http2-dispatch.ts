@@ -60,7 +60,7 @@ export interface Http2Options extends Dispatcher.DispatchOptions {
 }
 
 interface UpstreamStream extends ClientHttp2Stream {
-  [kDispatch]?: Http2Dispatch
+  [kDispatch]?: Http2Dispatch | undefined
 }
 
 /**
@@ -81,7 +81,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   readonly #handler: Handler
   readonly #upload: Upload | null
   #connection: Http2Connection | null = null
-  #stream: ClientHttp2Stream | null = null
+  #stream: UpstreamStream | null = null
   /** The body's chunks that have been sent, or `null` if the request cannot be sent again. */
   #kept: Buffer[] | null = []
   #bodyBytes = 0
@@ -122,13 +122,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
         endStream: upload === null && !upgrade,
         waitForTrailers,
       })
-      if (waitForTrailers) {
-        stream.on('wantTrailers', () => {
-          this.#call(() => {
-            stream.sendTrailers(headersOf(upload.trailers()))
-          })
-        })
-      }
+      if (waitForTrailers) stream.on('wantTrailers', onWantTrailers)
       if (connection.active === 0) connection.heard = true
       connection.active += 1
       this.#connection = connection
@@ -215,13 +209,9 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   take(stream: ClientHttp2Stream, chunk: Buffer | null): boolean {
     if (stream !== this.#stream) return false
     if (chunk === null) {
-      if (stream.destroyed) return false
-      // A stream that is closed before END_STREAM has been reset.
-      if (!stream.closed) {
-        this.#responseEnded = true
-        // Node.js emits the head and the trailers on the next tick.
-        process.nextTick(Http2Dispatch.#onEnd, this)
-      } else stream.destroy()
+      this.#responseEnded = true
+      // Node.js emits the head and the trailers on the next tick.
+      process.nextTick(Http2Dispatch.#onEnd, this)
       return false
     }
     const connection = this.#connection
@@ -263,9 +253,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     const body = upload.stream
     const stream = this.#stream
     if (stream === null) return
-    stream.on('drain', () => {
-      if (stream === this.#stream) body.resume()
-    })
+    stream.on('drain', onDrain)
     if (isFirst) {
       body.on('data', this.#onChunk).on('end', this.#onBodyEnd).on('error', this.#onBodyError)
       upload.start()
@@ -274,6 +262,16 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     for (const chunk of this.#kept ?? []) stream.write(chunk)
     if (this.#bodyEnded) stream.end()
     else if (!stream.writableNeedDrain) body.resume()
+  }
+
+  resumeUpload(): void {
+    this.#upload?.stream.resume()
+  }
+
+  sendTrailers(stream: ClientHttp2Stream): void {
+    this.#call(() => {
+      stream.sendTrailers(headersOf(this.#upload?.trailers() ?? []))
+    })
   }
 
   readonly #onChunk = (chunk: Buffer): void => {
@@ -381,6 +379,8 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
 
   #release(): void {
     const connection = this.#connection
+    // A closed stream survives the fast collections of V8, so it must not keep the exchange alive.
+    if (this.#stream !== null) this.#stream[kDispatch] = undefined
     this.#stream = null
     this.#connection = null
     if (connection !== null) this.#owner.release(connection)
@@ -407,8 +407,26 @@ function onClose(this: UpstreamStream): void {
   this[kDispatch]?.closed(this, null)
 }
 
+function onWantTrailers(this: UpstreamStream): void {
+  this[kDispatch]?.sendTrailers(this)
+}
+
+function onDrain(this: UpstreamStream): void {
+  this[kDispatch]?.resumeUpload()
+}
+
 function push(this: UpstreamStream, chunk: Buffer | null): boolean {
+  // A stream that is closed before END_STREAM has been reset.
+  if (chunk === null && this.closed) {
+    process.nextTick(destroy, this)
+    return false
+  }
   return this[kDispatch]?.take(this, chunk) ?? false
+}
+
+/** A stream whose `push` is replaced never ends by itself. Node.js still uses the stream after it has called `push`. */
+function destroy(stream: ClientHttp2Stream): void {
+  stream.destroy()
 }
 
 function connectionError({ error, used }: Http2Connection): Error {
@@ -457,8 +475,11 @@ function mayHaveTrailers(headers: OutgoingHttpHeaders): boolean {
   return headers['content-length'] === undefined && !isGrpc(headers['content-type'])
 }
 
-/** https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests */
-function isGrpc(contentType: unknown): boolean {
+/**
+ * Returns whether a content type is gRPC's. gRPC-web has a type of its own.
+ * @see https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
+ */
+export function isGrpc(contentType: unknown): boolean {
   return typeof contentType === 'string' && /^application\/grpc(?:[+;]|$)/i.test(contentType)
 }
 

@@ -5,6 +5,7 @@ import { performance } from 'node:perf_hooks'
 import { TLSSocket } from 'node:tls'
 import type { Config } from '../../config/schema.ts'
 import { Fault } from '../../errors.ts'
+import { peerOf } from '../facts.ts'
 import { waitForContinue, waitsToBeAsked } from './expect-continue.ts'
 import { Http2Request, Http2Response } from './http2-stream.ts'
 import { watchIdleReaders } from './idle-readers.ts'
@@ -87,9 +88,14 @@ export function createHttp2Sessions(
       session.destroy()
       return
     }
+    // Node.js keeps the address after the first read, so the log has it even after a disconnect.
+    peerOf(socket)
     const activity: Activity = { streams: 0, idleSince: performance.now() }
     sessions.set(session, activity)
     session.setLocalWindowSize(CONNECTION_WINDOW)
+    session.on('error', (error) => {
+      refusals.onConnectionError(error, socket)
+    })
     session.on('close', () => {
       sessions.delete(session)
     })
@@ -110,9 +116,6 @@ export function createHttp2Sessions(
       serve(request, response)
     })
     if (draining) shutDown(session)
-  })
-  server.on('sessionError', (error, session) => {
-    refusals.onConnectionError(error, session.socket)
   })
 
   function serve(request: Http2Request, response: Http2Response): void {
@@ -198,6 +201,7 @@ function settingsFor({ headers }: Config['limits']): Settings {
 }
 
 function shutDown(session: ServerHttp2Session): void {
+  if (session.destroyed) return
   session.goaway(NGHTTP2_NO_ERROR, MAX_STREAM_ID)
   setTimeout(() => {
     if (!session.destroyed) session.close()

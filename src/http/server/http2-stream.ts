@@ -35,7 +35,8 @@ export class Http2Request extends IncomingMessage {
     this.httpVersionMajor = 2
     this.httpVersionMinor = 0
     this.method = String(headers[':method'])
-    this.url = String(headers[':path'])
+    // CONNECT has no path.
+    this.url = String(headers[':path'] ?? '')
     this.rawHeaders = http1Headers(rawHeaders)
     this.headers = http1HeadersByName(headers)
     if (isBodyless) {
@@ -105,6 +106,7 @@ export class Http2Response extends EventEmitter {
   readonly #headers: OutgoingHttpHeaders = {}
   #head: OutgoingHttpHeaders | null = null
   #isHeadSent = false
+  #endsWithTrailers = false
   #trailers: OutgoingHttpHeaders | null = null
 
   constructor(request: Http2Request) {
@@ -266,9 +268,12 @@ export class Http2Response extends EventEmitter {
     const head = this.#head ?? {}
     // Without a length, trailers may follow. Waiting for them takes one more frame.
     const mayHaveTrailers = !isLast && (this.#trailers !== null || (!this.writableEnded && !('content-length' in head)))
+    this.#endsWithTrailers = mayHaveTrailers
     if (mayHaveTrailers) {
       this.#stream.on('wantTrailers', () => {
         this.#stream.sendTrailers(this.#trailers ?? {})
+        // Node.js hands the trailers to nghttp2 in the next phase of the event loop, and sends them in the one after it.
+        if (!this.req.complete) setImmediate(setImmediate, this.#stopUpload)
       })
     }
     this.#stream.respond(head, { endStream: isLast, waitForTrailers: mayHaveTrailers })
@@ -279,11 +284,14 @@ export class Http2Response extends EventEmitter {
    * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.1-13
    */
   #endUpload(): void {
-    const stop = (): void => {
-      this.#stream.close(NGHTTP2_NO_ERROR)
-    }
-    if (this.#stream.writableFinished) stop()
-    else this.#stream.once('finish', stop)
+    // A reset before the trailers would discard them.
+    if (this.#endsWithTrailers) return
+    if (this.#stream.writableFinished) this.#stopUpload()
+    else this.#stream.once('finish', this.#stopUpload)
+  }
+
+  readonly #stopUpload = (): void => {
+    this.#stream.close(NGHTTP2_NO_ERROR)
   }
 
   #onClose(): void {

@@ -1,174 +1,243 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  Client,
-  credentials,
-  makeGenericClientConstructor,
-  Metadata,
-  Server,
-  ServerCredentials,
-  status,
-  type ServerDuplexStream,
-  type ServerReadableStream,
-  type ServerUnaryCall,
-  type ServerWritableStream,
-  type sendUnaryData,
-  type ServiceDefinition,
-  type ServiceError,
-  type StatusObject,
-} from '@grpc/grpc-js'
+import { once } from 'node:events'
+import { createServer } from 'node:http2'
+import { join } from 'node:path'
+import { Metadata, ServerCredentials, status } from '@grpc/grpc-js'
 import t, { type Test } from 'tap'
+import { boundPort } from '../../../src/demo/bound-port.ts'
 import { startIdp } from '../../../src/demo/idp.ts'
+import { createAuthority } from '../../support/certificates.ts'
 import { eventually } from '../../support/eventually.ts'
+import { freePort } from '../../support/free-port.ts'
 import { startGateway, type Running } from '../../support/gateway.ts'
+import { ended, grpcClient, startGrpcServer, trailers, type GrpcClient, type GrpcServer } from '../../support/grpc.ts'
+import { loggedIn, type LoggedIn } from '../../support/logged-in.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()
 t.teardown(() => idp.close())
 
-function method(path: string, requestStream: boolean, responseStream: boolean): ServiceDefinition[string] {
-  const same = (bytes: Buffer): Buffer => bytes
-  return {
-    path: `/test.Echo/${path}`,
-    requestStream,
-    responseStream,
-    requestSerialize: same,
-    requestDeserialize: same,
-    responseSerialize: same,
-    responseDeserialize: same,
-  }
+type Started = Running & { readonly application: GrpcServer; readonly client: GrpcClient }
+
+const configFor = ({ port }: GrpcServer, route: object): { [key: string]: unknown } => ({
+  listenH2c: true,
+  upstream: `http://127.0.0.1:${port}`,
+  routes: [{ path: '/**', upstreamProtocol: 'h2c', ...route }],
+})
+
+/** A gateway without a login between a gRPC client and a gRPC server. */
+const start = async (t: Test, route: object = {}): Promise<Started> => {
+  const application = await startGrpcServer(t)
+  const running = await startGateway(t, { idp, config: configFor(application, { access: 'public', ...route }) })
+  return { ...running, application, client: grpcClient(t, running.url) }
 }
 
-const service = {
-  unary: method('Unary', false, false),
-  down: method('Down', false, true),
-  up: method('Up', true, false),
-  both: method('Both', true, true),
+/** A gateway with alice logged in. `metadata` has her session. */
+const startWithLogin = async (t: Test, route: object = {}): Promise<Started & LoggedIn & { metadata: Metadata }> => {
+  const application = await startGrpcServer(t)
+  const running = await loggedIn(t, { idp, config: configFor(application, route) })
+  const metadata = new Metadata()
+  metadata.set('cookie', running.browser.cookies.header(new URL(running.url)))
+  return { ...running, application, client: grpcClient(t, running.url), metadata }
 }
 
-type AnyCall = Pick<ServerUnaryCall<Buffer, Buffer>, 'getDeadline' | 'metadata'> & NodeJS.EventEmitter
+/** For the tests that need no configuration of their own. */
+const shared = await start(t)
 
-type Observed = { cancelled: string[]; deadlines: (number | undefined)[]; metadata: Metadata[] }
-
-/** Starts a real gRPC server. A message is a command: `fail`, `wait`, `only`, a number of bytes, or an echo. */
-async function startGrpcServer(t: Test, creds = ServerCredentials.createInsecure()): Promise<{ port: number; observed: Observed; server: Server }> {
-  const observed: Observed = { cancelled: [], deadlines: [], metadata: [] }
-  const server = new Server({ 'grpc.max_receive_message_length': -1 })
-  const note = (name: string, call: AnyCall): void => {
-    const deadline = call.getDeadline()
-    observed.deadlines.push(typeof deadline === 'number' && Number.isFinite(deadline) ? deadline : undefined)
-    observed.metadata.push(call.metadata)
-    call.on('cancelled', () => {
-      observed.cancelled.push(name)
-    })
-  }
-  const trailer = (): Metadata => {
-    const metadata = new Metadata()
-    metadata.set('plain', 'value')
-    metadata.set('some-bin', Buffer.from([0, 1, 255]))
-    return metadata
-  }
-  server.addService(service, {
-    unary(call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) {
-      note('unary', call)
-      const text = call.request.toString()
-      if (text === 'fail') callback({ code: status.FAILED_PRECONDITION, details: 'nöt yet', metadata: trailer() })
-      else if (text === 'wait') return
-      else callback(null, call.request, trailer())
-    },
-    down(call: ServerWritableStream<Buffer, Buffer>) {
-      note('down', call)
-      const count = Number(call.request.toString())
-      for (let i = 0; i < count; i += 1) call.write(Buffer.from(`message ${i}`))
-      if (count > 0) call.end(trailer())
-      else call.write(Buffer.from('open'))
-    },
-    up(call: ServerReadableStream<Buffer, Buffer>, callback: sendUnaryData<Buffer>) {
-      note('up', call)
-      let size = 0
-      call.on('data', (message: Buffer) => {
-        size += message.length
-      })
-      call.on('end', () => {
-        callback(null, Buffer.from(String(size)))
-      })
-    },
-    both(call: ServerDuplexStream<Buffer, Buffer>) {
-      note('both', call)
-      call.on('data', (message: Buffer) => {
-        call.write(Buffer.concat([Buffer.from('echo '), message]))
-      })
-      call.on('end', () => {
-        call.end(trailer())
-      })
-      call.on('error', () => {})
-    },
-  })
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', creds, (error, bound) => {
-      if (error === null) resolve(bound)
-      else reject(error)
-    })
-  })
-  t.teardown(() => {
-    server.forceShutdown()
-  })
-  return { port, observed, server }
-}
-
-function clientFor(t: Test, url: string, creds = credentials.createInsecure()): InstanceType<ReturnType<typeof makeGenericClientConstructor>> {
-  const Echo = makeGenericClientConstructor(service, 'Echo')
-  const client = new Echo(new URL(url).host, creds, { 'grpc.max_receive_message_length': -1 })
-  t.teardown(() => {
-    client.close()
-  })
-  return client
-}
-
-async function startBoth(t: Test, route: object = {}): Promise<Running & { observed: Observed; server: Server; client: Client }> {
-  const { port, observed, server } = await startGrpcServer(t)
-  const running = await startGateway(t, {
-    idp,
-    config: { listenH2c: true, upstream: `http://127.0.0.1:${port}`, routes: [{ path: '/**', access: 'public', upstreamProtocol: 'h2c', ...route }] },
-  })
-  return { ...running, observed, server, client: clientFor(t, running.url) }
-}
-
-function unary(client: Client, text: string, options: { deadline?: number; metadata?: Metadata } = {}): Promise<{ error: ServiceError | null; value: Buffer | undefined; status: StatusObject }> {
-  return new Promise((resolve) => {
-    let answered: { error: ServiceError | null; value: Buffer | undefined } = { error: null, value: undefined }
-    const call = client.makeUnaryRequest('/test.Echo/Unary', (b: Buffer) => b, (b: Buffer) => b, Buffer.from(text), options.metadata ?? new Metadata(), options.deadline === undefined ? {} : { deadline: Date.now() + options.deadline }, (error, value) => {
-      answered = { error, value }
-    })
-    call.on('status', (status) => {
-      setImmediate(() => {
-        resolve({ ...answered, status })
-      })
-    })
-  })
-}
-
-void t.test('a unary call passes with its message, its metadata and its trailers', async (t) => {
-  const { client, observed } = await startBoth(t)
+void t.test('a unary call passes with its metadata, its message, its status and its trailers', async (t) => {
+  const { client, application } = shared
   const metadata = new Metadata()
   metadata.set('x-plain', 'a value')
   metadata.set('x-data-bin', Buffer.from([0, 200, 255]))
-  const { error, value, status: ended } = await unary(client, 'hello', { metadata })
-  t.equal(error, null)
+  const { value, status: end } = await client.unary('hello', { metadata })
   t.equal(value?.toString(), 'hello')
-  t.same(observed.metadata[0]?.get('x-plain'), ['a value'])
-  t.same(observed.metadata[0]?.get('x-data-bin'), [Buffer.from([0, 200, 255])])
-  t.same(ended.metadata.get('plain'), ['value'])
-  t.same(ended.metadata.get('some-bin'), [Buffer.from([0, 1, 255])])
+  t.match(end, { code: status.OK })
+  t.same(end.metadata.getMap(), trailers().getMap())
+  t.same(application.metadata[0]?.get('x-plain'), ['a value'])
+  t.same(application.metadata[0]?.get('x-data-bin'), [Buffer.from([0, 200, 255])])
 })
-void t.test('an error', async (t) => {
-  const { client, observed } = await startBoth(t)
-  const { error, status: ended } = await unary(client, 'fail')
-  t.match(error, { code: status.FAILED_PRECONDITION, details: 'nöt yet' })
-  t.same(ended.metadata.get('plain'), ['value'])
-  const start = Date.now()
-  const late = await unary(client, 'wait', { deadline: 200 })
-  t.equal(late.error?.code, status.DEADLINE_EXCEEDED)
-  await eventually(() => observed.cancelled.includes('unary'))
-  t.ok(observed.deadlines[1] !== undefined && observed.deadlines[1] - start < 2000)
-  await sleep(0)
+
+void t.test('an error before any message keeps its status, its message and its trailers', async (t) => {
+  const { client } = shared
+  const { value, status: end } = await client.unary('fail')
+  t.equal(value, undefined)
+  t.match(end, { code: status.FAILED_PRECONDITION, details: 'not yet: né' })
+  t.match(end.metadata.getMap(), trailers().getMap())
+})
+
+void t.test('messages stream in each direction, and in both at the same time', async (t) => {
+  const { client } = shared
+  const down = await ended(client.download('50'))
+  t.same(
+    down.messages,
+    Array.from({ length: 50 }, (_, i) => `message ${i}`),
+  )
+  t.same(down.status.metadata.getMap(), trailers().getMap())
+
+  const { call, value } = client.upload()
+  for (let i = 0; i < 50; i += 1) call.write(Buffer.alloc(100))
+  call.end()
+  t.equal(String(await value), '5000')
+
+  const chat = client.chat()
+  const end = ended(chat)
+  for (const word of ['one', 'two', 'three']) {
+    chat.write(Buffer.from(word))
+    const [message]: unknown[] = await once(chat, 'data')
+    t.equal(String(message), `echo ${word}`, 'the answer arrives while the request is open')
+  }
+  chat.end()
+  t.match(await end, { status: { code: status.OK }, messages: ['echo one', 'echo two', 'echo three'] })
+})
+
+void t.test('large messages pass in both directions', async (t) => {
+  const { client } = shared
+  const message = Buffer.alloc(3_000_000, 'x')
+  const { value } = await client.unary(message)
+  t.ok(value?.equals(message))
+  const chat = client.chat()
+  const end = ended(chat)
+  for (let i = 0; i < 4; i += 1) chat.write(message)
+  chat.end()
+  const { messages } = await end
+  t.same(
+    messages.map(({ length }) => length),
+    Array.from({ length: 4 }, () => 5 + message.length),
+  )
+})
+
+void t.test('a deadline and a cancellation reach the server', async (t) => {
+  const { client, application } = shared
+  const late = await client.unary('wait', { deadline: new Date(Date.now() + 150) })
+  t.equal(late.status.code, status.DEADLINE_EXCEEDED)
+  await eventually(() => application.cancelled.includes('/test.Echo/Unary'))
+  const stream = client.download('open')
+  const end = ended(stream)
+  await once(stream, 'data')
+  stream.cancel()
+  t.equal((await end).status.code, status.CANCELLED)
+  await eventually(() => application.cancelled.includes('/test.Echo/Download'))
+})
+
+void t.test('`timeout` does not cut a call whose client still has messages to send', async (t) => {
+  const { client } = await start(t, { timeout: '300ms' })
+  const { call, value } = client.upload()
+  for (let i = 0; i < 4; i += 1) {
+    call.write(Buffer.alloc(10))
+    await new Promise((resolve) => setTimeout(resolve, 200))
+  }
+  call.end()
+  t.equal(String(await value), '40')
+  const { status: end } = await client.unary('wait')
+  t.match(end, { code: status.UNAVAILABLE, details: /504/ })
+})
+
+void t.test('over TLS on both sides, with the negotiated protocol', async (t) => {
+  const authority = createAuthority()
+  const pem = authority.issue(['localhost', '127.0.0.1'])
+  const files = t.testdir({ 'ca.pem': authority.ca, 'cert.pem': pem.cert, 'key.pem': pem.key })
+  const pair = { private_key: Buffer.from(pem.key), cert_chain: Buffer.from(pem.cert) }
+  const { port } = await startGrpcServer(t, { creds: ServerCredentials.createSsl(null, [pair]) })
+  const own = await freePort()
+  const url = `https://localhost:${own}`
+  await startGateway(t, {
+    idp,
+    port: own,
+    publicUrl: url,
+    config: {
+      tls: { certFile: join(files, 'cert.pem'), keyFile: join(files, 'key.pem') },
+      upstream: `https://127.0.0.1:${port}`,
+      routes: [
+        { path: '/**', access: 'public', upstreamProtocol: 'h2', upstreamTls: { caFile: join(files, 'ca.pem') } },
+      ],
+    },
+  })
+  const client = grpcClient(t, url, authority.ca)
+  t.match(await client.unary('hello'), { value: Buffer.from('hello'), status: { code: status.OK } })
+})
+
+void t.test('the gateway’s refusals are statuses that gRPC clients derive from HTTP', async (t) => {
+  const { client, metadata, application } = await startWithLogin(t, { require: { claims: { sub: ['nobody'] } } })
+  t.match((await client.unary('hello')).status, { code: status.UNAUTHENTICATED, details: /401/ })
+  t.match((await client.unary('hello', { metadata })).status, { code: status.PERMISSION_DENIED, details: /403/ })
+  t.same(application.called, [])
+  const unreachable = await startGateway(t, {
+    idp,
+    config: {
+      listenH2c: true,
+      upstream: `http://127.0.0.1:${await freePort()}`,
+      routes: [{ path: '/**', access: 'public', upstreamProtocol: 'h2c' }],
+    },
+  })
+  t.match((await grpcClient(t, unreachable.url).unary('hello')).status, { code: status.UNAVAILABLE, details: /502/ })
+})
+
+void t.test('the server gets the access token of the session', async (t) => {
+  const { client, metadata, application } = await startWithLogin(t)
+  t.equal((await client.unary('hello', { metadata })).status.code, status.OK)
+  t.match(application.metadata[0]?.get('authorization'), [/^Bearer ./])
+  t.notMatch(application.metadata[0]?.get('cookie'), [/gatehouse/])
+})
+
+void t.test('a logout ends calls with UNAUTHENTICATED, before and after their first message', async (t) => {
+  const { client, metadata, application, browser, url } = await startWithLogin(t)
+  const open = client.download('open', { metadata })
+  const opened = ended(open)
+  await once(open, 'data')
+  const chat = client.chat({ metadata })
+  const chatted = ended(chat)
+  chat.write(Buffer.from('one'))
+  await once(chat, 'data')
+  const waiting = client.unary('wait', { metadata })
+  await eventually(() => application.called.includes('/test.Echo/Unary'))
+  await browser.post(`${url}/oauth2/logout/local`, undefined, { kind: 'script' })
+  const end = { code: status.UNAUTHENTICATED, details: 'the session has ended' }
+  t.match((await opened).status, end)
+  t.match((await chatted).status, end)
+  t.match((await waiting).status, end)
+  await eventually(() => application.cancelled.length === 3)
+})
+
+void t.test('a call that the server refuses is sent again on another connection', async (t) => {
+  let calls = 0
+  const server = createServer()
+  server.on('stream', (stream) => {
+    calls += 1
+    stream.on('error', () => {})
+    if (calls === 1) {
+      stream.close(7)
+      return
+    }
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
+    stream.on('wantTrailers', () => {
+      stream.sendTrailers({ 'grpc-status': '0' })
+    })
+    stream.pipe(stream)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.close()
+  })
+  const { url } = await startGateway(t, {
+    idp,
+    config: {
+      listenH2c: true,
+      upstream: `http://127.0.0.1:${boundPort(server)}`,
+      routes: [{ path: '/**', access: 'public', upstreamProtocol: 'h2c' }],
+    },
+  })
+  t.match(await grpcClient(t, url).unary('hello'), { value: Buffer.from('hello'), status: { code: status.OK } })
+  t.equal(calls, 2)
+})
+
+void t.test('calls go on after the server has restarted', async (t) => {
+  const { client, application } = await start(t)
+  t.equal((await client.unary('one')).status.code, status.OK)
+  const open = client.download('open')
+  const opened = ended(open)
+  await once(open, 'data')
+  application.server.forceShutdown()
+  t.equal((await opened).status.code, status.INTERNAL)
+  await startGrpcServer(t, { port: application.port })
+  await eventually(async () => (await client.unary('two')).status.code === status.OK)
 })
