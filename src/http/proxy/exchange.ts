@@ -25,7 +25,15 @@ import { breakOff } from '../server/response-queue.ts'
 import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
 import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
-import { limitLastBytes, begin, complete, deliver, isEventStream, type ResponseBody } from './response-body.ts'
+import {
+  limitLastBytes,
+  begin,
+  complete,
+  deliver,
+  isEventStream,
+  sendEarlyHints,
+  type ResponseBody,
+} from './response-body.ts'
 import { clientHeaders, clientTrailers, dropLength, statusText } from './response-headers.ts'
 import { endedUsedConnection } from './undici-parser.ts'
 import { bodyOf, dispatcherOf, upstreamHeaders, upstreamPath } from './upstream-request.ts'
@@ -185,8 +193,20 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
 
   /** Also called for interim responses: https://www.rfc-editor.org/rfc/rfc9110#section-15.2 */
   onResponseStart(controller: Dispatcher.DispatchController, status: number, _headers: unknown, phrase = ''): void {
-    if (status >= 200) this.#takeHead(controller, status, phrase)
-    else if (this.#timer === undefined) this.#startTimer()
+    if (status >= 200) {
+      this.#takeHead(controller, status, phrase)
+      return
+    }
+    if (this.#timer === undefined) this.#startTimer()
+    if (status === 103) this.#passHints(controller)
+  }
+
+  /** Passes 103 Early Hints to a navigation. Scripts have no use for hints, and some of their clients fail on them. */
+  #passHints(controller: Dispatcher.DispatchController): void {
+    if (this.#clientHasLeft() || kindOf(this.#request, this.#services.config) !== 'navigation') return
+    const { headers } = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
+    dropLength(headers)
+    sendEarlyHints(this.response, headers)
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -249,7 +269,11 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { proofKey, route } = this.#verdict
     if (proofKey !== null && dpopNonce !== null) nonces.set(this.#services.upstreams.poolFor(route), dpopNonce)
     if (transferEncoding !== null && !isPlainCoding(transferEncoding))
-      throw unusable(new Error(`the response has a transfer coding other than chunked: ${printable(transferEncoding)}`))
+      throw unusable(
+        new Error(
+          `the header Transfer-Encoding has a transfer coding other than chunked: ${printable(transferEncoding)}`,
+        ),
+      )
     const concernsLogin = location !== null || authenticate.length > 0
     if (concernsLogin && this.#answerInstead({ status, location, authenticate, dpopNonce }, waited)) return
     if (this.#isUploading()) headers.push('Connection', 'close')

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { ServerHttp2Stream } from 'node:http2'
 import type { Dispatcher } from 'undici'
 
 export interface ResponseBody {
@@ -45,6 +46,29 @@ export function complete(body: ResponseBody, trailers: readonly string[] = []): 
   body.held = null
   if (held === null) response.end()
   else response.end(held)
+}
+
+/**
+ * Sends an interim response to a client that can use the hints at once: to an HTTP/1.0 client, to one that does not
+ * read, and behind a response that has not ended, the function sends nothing.
+ *
+ * The function writes to the socket because `writeEarlyHints` of Node.js rejects some valid `Link` headers:
+ * https://github.com/nodejs/node/pull/46464
+ * @see https://www.rfc-editor.org/rfc/rfc8297#section-2
+ */
+export function sendEarlyHints(
+  response: ServerResponse & { readonly stream?: ServerHttp2Stream },
+  headers: readonly string[],
+): void {
+  const { socket, req, stream } = response
+  if (stream !== undefined) {
+    if (!stream.closed) stream.additionalHeaders({ ':status': 103, ...byName(headers) })
+    return
+  }
+  if (socket === null || req.httpVersion === '1.0' || socket.writableNeedDrain) return
+  let head = 'HTTP/1.1 103 Early Hints\r\n'
+  for (let i = 0; i + 1 < headers.length; i += 2) head += `${headers[i] ?? ''}: ${headers[i + 1] ?? ''}\r\n`
+  socket.write(`${head}\r\n`, 'latin1')
 }
 
 /** Returns the values by name. Names with different cases are the same name. */
