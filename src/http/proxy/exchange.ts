@@ -278,7 +278,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (concernsLogin && this.#answerInstead({ status, location, authenticate, dpopNonce }, waited)) return
     if (this.#isUploading()) headers.push('Connection', 'close')
     if (status === 204) dropLength(headers)
-    if (trailer !== null && this.#isChunked(status, transferEncoding)) headers.push('Trailer', trailer)
+    if (trailer !== null && this.#hasTrailerSection(status, headers)) headers.push('Trailer', trailer)
     this.response.writeHead(status, statusText(status, phrase), headers)
     this.#noteWait(waited, status, true)
     if (isEventStream(answer.contentType)) this.#openStream()
@@ -286,10 +286,11 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     process.nextTick(begin, this)
   }
 
-  /** Returns whether Node.js sends this response to the client with a trailer section. */
-  #isChunked(status: number, transferEncoding: string | null): boolean {
+  /** Returns whether this response can have trailer fields on its way to the client. Node.js checks it for HTTP/1.1. */
+  #hasTrailerSection(status: number, headers: readonly string[]): boolean {
     const { method, httpVersion } = this.#request.raw
-    return transferEncoding !== null && method !== 'HEAD' && status !== 204 && status !== 304 && httpVersion !== '1.0'
+    if (method === 'HEAD' || status === 204 || status === 304 || httpVersion === '1.0') return false
+    return !headers.some((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
   }
 
   /** Answers in place of the upstream, or sends the request again, if the upstream's response requires a login. */

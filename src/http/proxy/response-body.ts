@@ -41,11 +41,21 @@ export function begin(body: ResponseBody): void {
  */
 export function complete(body: ResponseBody, trailers: readonly string[] = []): void {
   const { response, held } = body
-  if (trailers.length > 0) response.addTrailers(byName(trailers))
+  if (trailers.length > 0) addTrailers(response, trailers)
   body.begun = true
   body.held = null
   if (held === null) response.end()
   else response.end(held)
+}
+
+/** The response of HTTP/2 has a stream. */
+type Response = ServerResponse & { readonly stream?: ServerHttp2Stream }
+
+function addTrailers(response: Response, fields: readonly string[]): void {
+  const pairs: [string, string][] = []
+  for (let i = 0; i + 1 < fields.length; i += 2) pairs.push([fields[i] ?? '', fields[i + 1] ?? ''])
+  // Only the response of HTTP/1.1 takes pairs, which keep their order and the case of their names.
+  response.addTrailers(response.stream === undefined ? pairs : byName(fields))
 }
 
 /**
@@ -56,13 +66,11 @@ export function complete(body: ResponseBody, trailers: readonly string[] = []): 
  * https://github.com/nodejs/node/pull/46464
  * @see https://www.rfc-editor.org/rfc/rfc8297#section-2
  */
-export function sendEarlyHints(
-  response: ServerResponse & { readonly stream?: ServerHttp2Stream },
-  headers: readonly string[],
-): void {
+export function sendEarlyHints(response: Response, headers: readonly string[]): void {
   const { socket, req, stream } = response
+  if (response.headersSent) return
   if (stream !== undefined) {
-    if (!stream.closed) stream.additionalHeaders({ ':status': 103, ...byName(headers) })
+    if (!stream.closed && !stream.destroyed) stream.additionalHeaders({ ':status': 103, ...byName(headers) })
     return
   }
   if (socket === null || req.httpVersion === '1.0' || socket.writableNeedDrain) return
@@ -73,16 +81,15 @@ export function sendEarlyHints(
 
 /** Returns the values by name. Names with different cases are the same name. */
 function byName(fields: readonly string[]): Record<string, string[]> {
-  const spellings = new Map<string, string>()
-  const found = Object.create(null) as Record<string, string[]>
+  const found = new Map<string, [name: string, values: string[]]>()
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? ''
-    const lower = name.toLowerCase()
-    const spelling = spellings.get(lower) ?? name
-    spellings.set(lower, spelling)
-    ;(found[spelling] ??= []).push(fields[i + 1] ?? '')
+    const value = fields[i + 1] ?? ''
+    const same = found.get(name.toLowerCase())
+    if (same === undefined) found.set(name.toLowerCase(), [name, [value]])
+    else same[1].push(value)
   }
-  return found
+  return Object.fromEntries(found.values())
 }
 
 function write(body: ResponseBody, chunk: Buffer): void {
