@@ -119,6 +119,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     log,
     config.limits,
     refusals,
+    config.listenH2c,
   )
   const forwardAuth =
     config.forwardAuth === null

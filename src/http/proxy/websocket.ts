@@ -5,7 +5,7 @@ import type { Config } from '../../config/schema.ts'
 import type { Verdict } from '../../gate/verdict.ts'
 import type { Sessions } from '../../session/sessions.ts'
 import { contextOf } from '../context.ts'
-import { watchIdleReaders } from '../server/idle-readers.ts'
+import { takenBySystem, watchIdleReaders } from '../server/idle-readers.ts'
 import type { Upgrade } from '../server/upgrade.ts'
 import type { Streams } from './open-streams.ts'
 import { statusText } from './response-headers.ts'
@@ -72,7 +72,7 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
     if (upstream.write(chunk)) return
     client.pause()
     // While the client is paused, its disconnect is not noticed. The timer cuts an upstream that reads nothing.
-    watching ??= watchIdleReaders([upstream], idleRead, cut)
+    watching ??= watchIdleReaders([upstream], idleRead, cut, takenBySystem)
   })
   upstream.on('drain', () => {
     clearInterval(watching)

@@ -14,8 +14,8 @@ interface Waiting extends IncomingMessage {
  * before the gate has decided.
  */
 export function routeExpectations(server: Server): void {
-  server.on('checkContinue', (request: Waiting, response) => {
-    request[kWaiting] = response
+  server.on('checkContinue', (request, response) => {
+    waitForContinue(request, response)
     // Node.js closes the connection after a response without 100 Continue, even if the body has arrived. No issue
     // reports this. Node.js sets the flag before this event: https://nodejs.org/api/http.html#event-checkcontinue
     Object.defineProperty(response, '_expect_continue', { get: () => !request.complete })
@@ -25,6 +25,11 @@ export function routeExpectations(server: Server): void {
   server.on('checkExpectation', (request, response) => {
     server.emit('request', request, response)
   })
+}
+
+/** Marks a request whose client sends its body only after `100 Continue`. */
+export function waitForContinue(request: Waiting, response: ServerResponse): void {
+  request[kWaiting] = response
 }
 
 /** Returns whether the client sends its body only after `100 Continue`. */

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { Fault } from '../../errors.ts'
+import { Http2Request } from './http2-stream.ts'
 import { upgradeOf } from './upgrade.ts'
 
 /**
@@ -44,6 +45,8 @@ export function tooManyFields(what: 'header' | 'trailer', most: number): Fault {
  * Returns whether a request announces a body.
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-6.3
  */
-export function hasBody({ headers }: IncomingMessage): boolean {
+export function hasBody(request: IncomingMessage): boolean {
+  if (request instanceof Http2Request) return request.hasBody
+  const { headers } = request
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }

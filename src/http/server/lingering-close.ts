@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
+import { Http2Request } from './http2-stream.ts'
 
 /** How long a client may pause while it sends the rest of its body after the response. */
 const LINGER_MS = 5_000
@@ -27,6 +28,8 @@ export function dropRest(request: IncomingMessage): void {
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.6
  */
 export function lingeringClose(request: IncomingMessage): void {
+  // An HTTP/2 stream ends without its connection.
+  if (request instanceof Http2Request) return
   const { socket } = request
   socket.destroySoon = () => {
     if (request.complete) {

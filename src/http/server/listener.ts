@@ -20,7 +20,8 @@ import type { Log } from '../../telemetry/log.ts'
 import { acceptLast } from './accept-queue.ts'
 import { routeExpectations, waitsToBeAsked } from './expect-continue.ts'
 import { isLastOnConnection, hasBody } from './framing.ts'
-import { watchIdleReaders } from './idle-readers.ts'
+import { createHttp2Sessions, divertHttp2 } from './http2-sessions.ts'
+import { takenBySystem, watchIdleReaders } from './idle-readers.ts'
 import type { ClientError, Refusals } from './parser-errors.ts'
 import { limitPipelining } from './pipelining.ts'
 import { answerUnderWay, latestAnswer } from './response-queue.ts'
@@ -56,13 +57,18 @@ const CLOSE_EVENTS_MS = 1_000
 /** The shortest time between two log lines about too many connections. */
 const COMPLAIN_MS = 10_000
 
-/** Creates a listener. `route` answers every request, including those for WebSockets. */
+/**
+ * Creates a listener. `route` answers every request, including those for WebSockets. With TLS, clients may negotiate
+ * HTTP/2. `h2c`: without TLS, clients may begin with HTTP/2.
+ * @see https://www.rfc-editor.org/rfc/rfc9113#section-3
+ */
 export function createListener(
   tls: Config['tls'],
   route: RequestListener,
   log: Log,
   limits: Config['limits'],
   refusals: Refusals,
+  h2c = false,
 ): Listener {
   const options: ServerOptions = {
     // The gateway refuses a request without Host itself, so that the response has a body.
@@ -78,7 +84,12 @@ export function createListener(
   const server: Server =
     tls === null
       ? createHttpServer(options)
-      : createHttpsServer({ ...options, ...pairOf(tls), handshakeTimeout: HANDSHAKE_TIMEOUT_MS })
+      : createHttpsServer({
+          ...options,
+          ...pairOf(tls),
+          ALPNProtocols: ['h2', 'http/1.1'],
+          handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+        })
   // Node.js silently drops fields above its limit. The gateway's own limit refuses the request.
   server.maxHeadersCount = 0
   const sockets = new Set<Socket>()
@@ -87,7 +98,7 @@ export function createListener(
   /** The servers on other addresses of the same host name. */
   const others: NetServer[] = []
   const routeInOrder = limitPipelining(route, () => idleRead)
-  let { idleRead } = limits
+  let { idleRead, headersTimeout } = limits
   let watchingReaders: NodeJS.Timeout | undefined
   let accepted = 0
   let draining = false
@@ -95,6 +106,11 @@ export function createListener(
   const lastAnswers = new WeakMap<Socket, ServerResponse>()
   let askedAt = 0
   let closing: Promise<void> | null = null
+
+  const countedRoute: RequestListener = (request, response) => {
+    if (draining) askedAt = performance.now()
+    route(request, response)
+  }
 
   const serve: RequestListener = (request, response) => {
     if (draining) {
@@ -119,6 +135,18 @@ export function createListener(
       speaking.delete(socket)
     })
   })
+  const http2 = tls !== null || h2c ? createHttp2Sessions(countedRoute, limits, refusals) : null
+  if (http2 !== null) {
+    divertHttp2(
+      server,
+      tls !== null,
+      () => headersTimeout,
+      (socket) => {
+        speaking.delete(socket)
+        http2.accept(socket)
+      },
+    )
+  }
   server.on('request', serve)
   server.on('clientError', (error: ClientError, socket: Socket) => {
     const asked = speaking.get(socket)
@@ -146,18 +174,18 @@ export function createListener(
   limit(limits)
 
   function limit(next: Config['limits']): void {
-    const { headers, keepAlive, headersTimeout, connections } = next
-    idleRead = next.idleRead
+    const { headers, keepAlive, connections } = next
+    ;({ idleRead, headersTimeout } = next)
     Object.assign(server, { maxHeaderSize: headers, keepAliveTimeout: keepAlive, headersTimeout })
     clearInterval(watchingReaders)
-    watchingReaders = watchIdleReaders(sockets, idleRead, (socket) => {
-      socket.destroy()
-    })
+    watchingReaders = watchIdleReaders(sockets, idleRead, destroy, takenBySystem)
+    http2?.limit(next)
     for (const one of [server, ...others]) one.maxConnections = connections ?? MAX_CONNECTIONS
   }
 
   function endAfterAnswer(): void {
     draining = true
+    http2?.drain()
     for (const socket of speaking.keys()) {
       const answer = latestAnswer(socket)
       if (answer !== null) endBehind(socket, answer)
@@ -199,6 +227,7 @@ export function createListener(
       over.abort()
       clearInterval(watching)
       clearInterval(watchingReaders)
+      http2?.stop()
     })
     const moment = async (): Promise<unknown> => withDeadline(done, CHECK_IDLE_MS, () => undefined)
     const begun = performance.now()
@@ -248,6 +277,10 @@ export function createListener(
       for (const socket of sockets) socket.destroy()
     },
   }
+}
+
+function destroy(socket: Socket): void {
+  socket.destroy()
 }
 
 function pairOf({ certFile, keyFile }: NonNullable<Config['tls']>): { cert: Buffer; key: Buffer } {

@@ -12,6 +12,7 @@ import type { Metrics } from '../../telemetry/metrics.ts'
 import { contentOf, answerFor } from '../answers/send.ts'
 import { peerOf } from '../facts.ts'
 import { idOf, newRequestId } from '../fastify.ts'
+import type { Http2Response } from './http2-stream.ts'
 import { answerUnderWay, passDrain, inTurn, latestAnswer } from './response-queue.ts'
 
 export interface ClientError extends Error {
@@ -28,6 +29,13 @@ export interface Refusals {
    * access line reports the refusal.
    */
   onClientError(error: ClientError, socket: Socket, request: IncomingMessage | null): void
+  /**
+   * Refuses a request of an HTTP/2 stream. Resets the stream if the response has begun. The access line of a request
+   * that was routed reports the refusal.
+   */
+  refuseStream(fault: Fault, response: Http2Response, wasRouted: boolean): void
+  /** Records that a client has violated HTTP/2, for which Node.js closes the connection. */
+  onConnectionError(error: Error, connection: Pick<Socket, 'remoteAddress'>): void
   /**
    * Refuses an upgrade or CONNECT, for which Node.js has released the connection. The earlier responses are finished,
    * then the connection ends.
@@ -56,7 +64,7 @@ const MAX_LINES_A_SECOND = 100
 const LONGEST_PATH = 1_000
 const MOST_LINES = 200
 
-const HEAD_TOO_LARGE =
+export const HEAD_TOO_LARGE =
   'The address and the headers of this request are too large. Mostly that is too many cookies: delete the cookies of ' +
   'this site in your browser, then try again.'
 
@@ -82,9 +90,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
   }
 
   function answer(fault: Fault, socket: Socket, request: IncomingMessage | null, head: Head): void {
-    const { code, status } = fault
     const id = request === null ? newRequestId() : idOf(request)
-    const client = peerOf(socket) || '-'
     const answered = mayAnswer(socket, request)
     if (answered) {
       setTimeout(() => {
@@ -92,31 +98,56 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
       }, LINGER_MS).unref()
       socket.end(rawAnswer(fault, head.kind, id))
     } else socket.destroy()
+    record(fault, id, peerOf(socket), request, head, answered)
+  }
 
+  /** Logs and counts a refusal. The access line of a request that the gate has seen reports it. */
+  function record(
+    { code, status, cause: origin }: Fault,
+    id: string,
+    peer: string,
+    request: IncomingMessage | null,
+    { method, path, kind }: Head,
+    answered: boolean,
+  ): void {
+    const client = peer || '-'
     const logged = mayLog()
-    const cause = causes(fault.cause)
+    const cause = causes(origin)
     if (logged) log[faults[code].level]({ event: code, id, client, cause }, code)
     const outcome: Rejected = { status, verdict: code, aborted: !answered, cause }
     if (request !== null) {
       refused.set(request, outcome)
       return
     }
-    const { method, path, kind } = head
     metrics.countRequest('-', kind, code)
     if (logged) writeLine({ id, method, path, route: '-', ms: 0, client, traceId: null, ...outcome })
   }
 
-  function rawAnswer(fault: Fault, kind: RequestKind, id: string): string {
+  function contentFor(
+    fault: Fault,
+    kind: RequestKind,
+    id: string,
+  ): { headers: Readonly<Record<string, string>>; body: string } {
     const settings = config()
     const { headers, body } = contentOf(answerFor(fault), kind, id, fallbackOrigin(settings), settings)
     const { 'content-type': type = '', 'cache-control': _same, ...others } = headers
+    return {
+      headers: {
+        'Content-Type': type,
+        'Content-Length': String(Buffer.byteLength(body)),
+        'Gatehouse': fault.code,
+        'Cache-Control': 'no-store',
+        ...others,
+      },
+      body,
+    }
+  }
+
+  function rawAnswer(fault: Fault, kind: RequestKind, id: string): string {
+    const { headers, body } = contentFor(fault, kind, id)
     return [
       `HTTP/1.1 ${fault.status} ${STATUS_CODES[fault.status] ?? ''}`,
-      `Content-Type: ${type}`,
-      `Content-Length: ${Buffer.byteLength(body)}`,
-      `Gatehouse: ${fault.code}`,
-      'Cache-Control: no-store',
-      ...Object.entries(others).map(([name, value]) => `${name}: ${value}`),
+      ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
       'Connection: close',
       '',
       body,
@@ -163,6 +194,21 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
         )
       }
       socket.destroy()
+    },
+    refuseStream(fault, response, wasRouted) {
+      const { req: request } = response
+      const id = idOf(request)
+      const head = headOf(request)
+      const answered = !response.headersSent
+      if (answered) {
+        const { headers, body } = contentFor(fault, head.kind, id)
+        response.writeHead(fault.status, headers).end(request.method === 'HEAD' ? null : body)
+      } else response.destroy()
+      record(fault, id, peerOf(request.socket), wasRouted ? request : null, head, answered)
+    },
+    onConnectionError(error, connection) {
+      const head: Head = { method: '-', path: '-', kind: 'script' }
+      record(new Fault('bad_request', { cause: error }), newRequestId(), peerOf(connection), null, head, false)
     },
     refuse(fault, socket, request) {
       lookAfter(socket)

@@ -1,0 +1,280 @@
+import type { RequestListener, Server, ServerResponse } from 'node:http'
+import { constants, createServer, type ServerHttp2Session, type Settings } from 'node:http2'
+import type { Socket } from 'node:net'
+import { performance } from 'node:perf_hooks'
+import { TLSSocket } from 'node:tls'
+import type { Config } from '../../config/schema.ts'
+import { Fault } from '../../errors.ts'
+import { peerOf } from '../facts.ts'
+import { waitForContinue, waitsToBeAsked } from './expect-continue.ts'
+import { Http2Request, Http2Response } from './http2-stream.ts'
+import { watchIdleReaders } from './idle-readers.ts'
+import { HEAD_TOO_LARGE, type Refusals } from './parser-errors.ts'
+
+/** The HTTP/2 connections of a listener. */
+export interface Http2Sessions {
+  /** Serves a connection whose client speaks HTTP/2. The client's first bytes may be in the socket's buffer. */
+  accept(connection: Socket): void
+  /** Sets the limits of new connections. `keepAlive` and `idleRead` also apply to open connections. */
+  limit(limits: Config['limits']): void
+  /** Asks the clients to reconnect elsewhere. The open streams are finished. */
+  drain(): void
+  stop(): void
+}
+
+const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR } = constants
+
+/** The number of requests that a connection may have open, as in nginx. */
+const MAX_STREAMS = 128
+/** How much of a body a client may send before the gateway has read it, in bytes per stream and per connection. */
+const STREAM_WINDOW = 256 * 1024
+const CONNECTION_WINDOW = 1024 * 1024
+/** The memory of a connection, in MB, above which Node.js refuses new streams: the responses that wait in it. */
+const MAX_SESSION_MEMORY_MB = 32
+/**
+ * How much larger than `limits.headers` a header section may be to get a response. Node.js resets the stream of a larger
+ * one.
+ */
+const HEADERS_FACTOR = 8
+const MAX_HEADER_FIELDS = 4096
+/** What a field adds to the size of a header section: https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2 */
+const FIELD_OVERHEAD = 32
+const CHECK_IDLE_MS = 5_000
+const CHECK_UPLOADS_MS = 30_000
+/**
+ * The highest stream id. A GOAWAY with it announces that the connection will close, while the requests that are on
+ * their way are still served: https://www.rfc-editor.org/rfc/rfc9113#section-6.8
+ */
+const MAX_STREAM_ID = 2 ** 31 - 1
+/** How long requests that were sent before the client received the announcement may take to arrive. */
+const LAST_REQUESTS_MS = 1_000
+
+interface Activity {
+  streams: number
+  /** When the last stream ended, in ms of `performance.now()`. */
+  idleSince: number
+}
+
+/** Creates the HTTP/2 side of a listener. `route` answers every request. */
+export function createHttp2Sessions(
+  route: RequestListener,
+  limits: Config['limits'],
+  refusals: Refusals,
+): Http2Sessions {
+  const sessions = new Map<ServerHttp2Session, Activity>()
+  /**
+   * The responses of the open streams. An array, because V8 replaces the table of a busy Set from time to time, and
+   * each table that has reached the old space keeps its entries and the next table alive until a full collection.
+   */
+  const open: Http2Response[] = []
+  const received = new WeakMap<Http2Response, number>()
+  let { headers: maxHeaders, keepAlive } = limits
+  let draining = false
+  let readers: NodeJS.Timeout | undefined
+  let connection: Socket | null = null
+
+  const server = createServer({
+    maxHeaderListPairs: MAX_HEADER_FIELDS,
+    maxSessionMemory: MAX_SESSION_MEMORY_MB,
+    settings: settingsFor(limits),
+  })
+
+  server.on('session', (session) => {
+    const socket = connection
+    if (socket === null) {
+      session.destroy()
+      return
+    }
+    // Node.js keeps the address after the first read, so the log has it even after a disconnect.
+    peerOf(socket)
+    const activity: Activity = { streams: 0, idleSince: performance.now() }
+    sessions.set(session, activity)
+    session.setLocalWindowSize(CONNECTION_WINDOW)
+    session.on('error', (error) => {
+      refusals.onConnectionError(error, socket)
+    })
+    session.on('close', () => {
+      sessions.delete(session)
+    })
+    session.on('stream', (stream, headers, flags, rawHeaders: string[]) => {
+      activity.streams += 1
+      const request = new Http2Request(stream, socket, headers, rawHeaders, (flags & NGHTTP2_FLAG_END_STREAM) !== 0)
+      const response = new Http2Response(request)
+      response.slot = open.push(response) - 1
+      response.on('close', () => {
+        const last = open.pop()
+        if (last !== undefined && last !== response) {
+          open[response.slot] = last
+          last.slot = response.slot
+        }
+        activity.streams -= 1
+        activity.idleSince = performance.now()
+      })
+      serve(request, response)
+    })
+    if (draining) shutDown(session)
+  })
+
+  function serve(request: Http2Request, response: Http2Response): void {
+    if (request.method === 'CONNECT') {
+      refusals.refuseStream(new Fault('method_not_allowed', { cause: new Error('CONNECT') }), response, false)
+      return
+    }
+    if (sizeOf(request.rawHeaders) > maxHeaders) {
+      const cause = new Error('the head is larger than limits.headers')
+      refusals.refuseStream(new Fault('bad_request', { status: 431, detail: HEAD_TOO_LARGE, cause }), response, false)
+      return
+    }
+    if (/^100-continue$/i.test(request.headers.expect ?? '')) waitForContinue(request, asHttp1(response))
+    route(request, asHttp1(response))
+  }
+
+  function limit(next: Config['limits']): void {
+    ;({ headers: maxHeaders, keepAlive } = next)
+    server.updateSettings(settingsFor(next))
+    clearInterval(readers)
+    readers = watchIdleReaders(
+      open,
+      next.idleRead,
+      (response) => {
+        response.req.stream.close(NGHTTP2_CANCEL)
+      },
+      // Node.js does not tell how much of a chunk has been sent, so progress is noticed by whole chunks.
+      (response) => (response.writableLength === 0 ? null : response.written - response.writableLength),
+    )
+  }
+
+  function closeIdle(): void {
+    const now = performance.now()
+    for (const [session, { streams, idleSince }] of sessions)
+      if (streams === 0 && now - idleSince >= keepAlive) session.close()
+  }
+
+  function giveUpOnSilentUploads(): void {
+    for (const response of open) {
+      const { req: request } = response
+      if (request.complete || waitsToBeAsked(request)) continue
+      const isSilent = received.get(response) === request.received && request.readableLength === 0
+      received.set(response, request.received)
+      if (!isSilent) continue
+      const cause = new Error('the body does not come any more')
+      const detail = 'What you sent took too long to arrive.'
+      refusals.refuseStream(new Fault('bad_request', { status: 408, detail, cause }), response, true)
+    }
+  }
+
+  const timers = [
+    setInterval(closeIdle, CHECK_IDLE_MS).unref(),
+    setInterval(giveUpOnSilentUploads, CHECK_UPLOADS_MS).unref(),
+  ]
+  limit(limits)
+
+  return {
+    accept(socket) {
+      // Node.js emits `session` before this call returns.
+      connection = socket
+      server.emit('connection', socket)
+      connection = null
+    },
+    limit,
+    drain() {
+      if (draining) return
+      draining = true
+      for (const session of sessions.keys()) shutDown(session)
+    },
+    stop() {
+      for (const timer of timers) clearInterval(timer)
+      clearInterval(readers)
+    },
+  }
+}
+
+function settingsFor({ headers }: Config['limits']): Settings {
+  return {
+    maxConcurrentStreams: MAX_STREAMS,
+    initialWindowSize: STREAM_WINDOW,
+    maxHeaderListSize: headers * HEADERS_FACTOR + MAX_HEADER_FIELDS * FIELD_OVERHEAD,
+  }
+}
+
+function shutDown(session: ServerHttp2Session): void {
+  if (session.destroyed) return
+  session.goaway(NGHTTP2_NO_ERROR, MAX_STREAM_ID)
+  setTimeout(() => {
+    if (!session.destroyed) session.close()
+  }, LAST_REQUESTS_MS).unref()
+}
+
+/** Returns the size of a head as HTTP/1.1 would send it, in bytes. */
+function sizeOf(fields: readonly string[]): number {
+  let size = 0
+  for (const part of fields) size += part.length + 2
+  return size
+}
+
+/** Fastify's types know one kind of response. `Http2Response` has the members that Fastify and the gateway use. */
+function asHttp1(response: Http2Response): ServerResponse {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  return response as unknown as ServerResponse
+}
+
+/** The first bytes of an HTTP/2 connection: https://www.rfc-editor.org/rfc/rfc9113#section-3.4 */
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+
+/**
+ * Gives the connections on which the client speaks HTTP/2 to `accept`, and the others to the server itself. `isTls`: the
+ * protocol was negotiated; otherwise the first bytes tell. `patience` returns how long the client may take to send
+ * them, in ms.
+ *
+ * Node.js documents that `connection` may be emitted for a server with any socket. That its servers read connections in
+ * a listener of the same event is not documented: https://nodejs.org/api/http.html#event-connection
+ */
+export function divertHttp2(
+  server: Server,
+  isTls: boolean,
+  patience: () => number,
+  accept: (socket: Socket) => void,
+): void {
+  const event = isTls ? 'secureConnection' : 'connection'
+  const http1 = server.listeners(event)
+  server.removeAllListeners(event)
+  const acceptHttp1 = (socket: Socket): void => {
+    for (const listener of http1) listener.call(server, socket)
+    // `readPreface` has paused the socket.
+    socket.resume()
+  }
+  server.on(event, (socket: Socket) => {
+    if (socket instanceof TLSSocket) (socket.alpnProtocol === 'h2' ? accept : acceptHttp1)(socket)
+    else {
+      readPreface(socket, patience(), (isHttp2) => {
+        ;(isHttp2 ? accept : acceptHttp1)(socket)
+      })
+    }
+  })
+}
+
+/** Tells whether a connection begins with the preface of HTTP/2. The bytes that were read stay in the socket's buffer. */
+function readPreface(socket: Socket, patienceMs: number, tell: (isHttp2: boolean) => void): void {
+  const late = setTimeout(() => {
+    socket.destroy()
+  }, patienceMs).unref()
+  const failed = (): void => {
+    socket.destroy()
+  }
+  let read = Buffer.alloc(0)
+  const onData = (chunk: Buffer): void => {
+    read = Buffer.concat([read, chunk])
+    const seen = Math.min(read.length, PREFACE.length)
+    const isPreface = read.compare(PREFACE, 0, seen, 0, seen) === 0
+    if (isPreface && seen < PREFACE.length) return
+    socket.off('data', onData).off('end', failed).off('error', failed)
+    clearTimeout(late)
+    socket.pause()
+    socket.unshift(read)
+    tell(isPreface)
+  }
+  socket.on('data', onData).on('end', failed).on('error', failed)
+  socket.once('close', () => {
+    clearTimeout(late)
+  })
+}

@@ -1,0 +1,343 @@
+import { EventEmitter } from 'node:events'
+import { IncomingMessage, type IncomingHttpHeaders, type OutgoingHttpHeader, type OutgoingHttpHeaders } from 'node:http'
+import { constants, type ServerHttp2Stream } from 'node:http2'
+import type { Socket } from 'node:net'
+import { Fault } from '../../errors.ts'
+import { HOP_BY_HOP } from '../../header-names.ts'
+
+const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
+
+/**
+ * The request of an HTTP/2 stream, in the form of an HTTP/1.1 request. `:authority` becomes Host, and the cookies are
+ * one header again.
+ * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1
+ */
+export class Http2Request extends IncomingMessage {
+  readonly stream: ServerHttp2Stream
+  /** The bytes of the body that have arrived. */
+  received = 0
+  #isReading = false
+
+  /** `isBodyless`: the header section ends the stream. */
+  constructor(
+    stream: ServerHttp2Stream,
+    connection: Socket,
+    headers: IncomingHttpHeaders,
+    rawHeaders: readonly string[],
+    isBodyless: boolean,
+  ) {
+    super(connection)
+    this.stream = stream
+    this.httpVersion = '2.0'
+    this.httpVersionMajor = 2
+    this.httpVersionMinor = 0
+    this.method = String(headers[':method'])
+    // CONNECT has no path.
+    this.url = String(headers[':path'] ?? '')
+    this.rawHeaders = http1Headers(rawHeaders)
+    this.headers = http1HeadersByName(headers)
+    if (isBodyless) {
+      this.complete = true
+      this.push(null)
+      return
+    }
+    stream.on('trailers', (_headers: unknown, _flags: unknown, rawTrailers: string[]) => {
+      this.rawTrailers = rawTrailers
+    })
+  }
+
+  /** Returns whether the client sends a body, which may be empty. */
+  get hasBody(): boolean {
+    return !this.stream.endAfterHeaders
+  }
+
+  override _read(): void {
+    if (this.complete) return
+    const { stream } = this
+    if (this.#isReading) {
+      stream.resume()
+      return
+    }
+    this.#isReading = true
+    stream.on('data', (chunk: Buffer) => {
+      this.received += chunk.length
+      if (!this.push(chunk)) stream.pause()
+    })
+    stream.on('end', () => {
+      if (this.aborted) return
+      this.complete = true
+      this.push(null)
+    })
+  }
+
+  /** Resets the stream if the body has not arrived. The connection stays open for the other streams. */
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    if (!this.complete) {
+      this.aborted = true
+      this.emit('aborted')
+      this.stream.close(NGHTTP2_CANCEL)
+    }
+    // Like a request of HTTP/1.1, reports the error only to listeners.
+    process.nextTick(callback, this.listenerCount('error') === 0 ? null : error)
+  }
+}
+
+/**
+ * The response on an HTTP/2 stream, with the members of an HTTP/1.1 response that the gateway and Fastify use. The head
+ * is sent together with the first bytes of the body, so that a response without a body is one frame.
+ * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.1
+ */
+export class Http2Response extends EventEmitter {
+  readonly req: Http2Request
+  readonly socket: Socket
+  statusCode = 200
+  /** Without effect: the connection stays open for other streams. */
+  shouldKeepAlive = true
+  destroyed = false
+  writableEnded = false
+  /** The bytes of the body that were written. */
+  written = 0
+  /** The index among the open streams of the listener. */
+  slot = -1
+  readonly #stream: ServerHttp2Stream
+  readonly #headers: OutgoingHttpHeaders = {}
+  #head: OutgoingHttpHeaders | null = null
+  #isHeadSent = false
+  #trailers: OutgoingHttpHeaders | null = null
+
+  constructor(request: Http2Request) {
+    super()
+    const { stream } = request
+    this.req = request
+    this.socket = request.socket
+    this.#stream = stream
+    stream.on('close', () => {
+      this.#onClose()
+    })
+    stream.on('drain', () => {
+      this.emit('drain')
+    })
+    stream.on('error', ignore)
+  }
+
+  get headersSent(): boolean {
+    return this.#head !== null
+  }
+
+  get writableFinished(): boolean {
+    const { writableFinished, closed, rstCode } = this.#stream
+    // A client may disconnect after the last frame, before Node.js has noticed that the frame was sent.
+    return writableFinished || (this.writableEnded && closed && rstCode === NGHTTP2_NO_ERROR)
+  }
+
+  get writableLength(): number {
+    return this.#stream.writableLength
+  }
+
+  get writableNeedDrain(): boolean {
+    return this.#stream.writableNeedDrain
+  }
+
+  setHeader(name: string, value: OutgoingHttpHeader): this {
+    this.#headers[name.toLowerCase()] = value
+    return this
+  }
+
+  getHeader(name: string): OutgoingHttpHeader | undefined {
+    return this.#headers[name.toLowerCase()]
+  }
+
+  getHeaders(): OutgoingHttpHeaders {
+    return { ...this.#headers }
+  }
+
+  hasHeader(name: string): boolean {
+    return name.toLowerCase() in this.#headers
+  }
+
+  removeHeader(name: string): void {
+    // eslint-disable-next-line @typescript-eslint/no-dynamic-delete
+    delete this.#headers[name.toLowerCase()]
+  }
+
+  /**
+   * Sets the head. HTTP/2 has no status text, and no headers that concern a connection; both are left out. Throws a
+   * fault if two values of a header that must be unique differ, because Node.js does not send them.
+   * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2
+   */
+  writeHead(
+    status: number,
+    text?: string | OutgoingHttpHeaders | readonly string[],
+    more?: OutgoingHttpHeaders | readonly string[],
+  ): this {
+    const given = typeof text === 'string' || text === undefined ? more : text
+    const head = isList(given) ? headOf(given) : {}
+    const others = isList(given) ? this.#headers : { ...this.#headers, ...given }
+    for (const [name, value] of Object.entries(others)) head[name.toLowerCase()] ??= value
+    for (const name of HOP_BY_HOP) if (name in head) head[name] = undefined
+    head[':status'] = status
+    this.statusCode = status
+    this.#head = head
+    if (isList(given) && hasRepeated(head)) this.#sendRepeated(head)
+    return this
+  }
+
+  /** Sends an interim response, if the response has not begun. */
+  writeInterim(status: number, headers: readonly string[]): void {
+    if (this.#isHeadSent || this.#stream.closed) return
+    this.#stream.additionalHeaders({ ...headOf(headers), ':status': status })
+  }
+
+  writeContinue(): void {
+    this.writeInterim(100, [])
+  }
+
+  /** Sets the trailer fields. The names are in lower case. */
+  addTrailers(trailers: OutgoingHttpHeaders): void {
+    this.#trailers = { ...this.#trailers, ...trailers }
+  }
+
+  /** Returns `false` if the caller must wait for `drain`. */
+  write(chunk: Buffer | string, encoding: BufferEncoding = 'utf8'): boolean {
+    if (this.#stream.closed) return false
+    this.#sendHead(false)
+    if (chunk.length === 0) return true
+    this.written += chunk.length
+    return this.#stream.write(chunk, encoding)
+  }
+
+  end(chunk?: Buffer | string | null, encoding?: BufferEncoding | null): this {
+    if (this.writableEnded) return this
+    this.writableEnded = true
+    if (this.#stream.closed) return this
+    const hasChunk = chunk !== undefined && chunk !== null && chunk.length > 0
+    this.#sendHead(!hasChunk && this.#trailers === null)
+    if (hasChunk) {
+      this.written += chunk.length
+      this.#stream.end(chunk, encoding ?? 'utf8')
+    } else this.#stream.end()
+    if (!this.req.complete) this.#endUpload()
+    return this
+  }
+
+  /** Resets the stream. The connection stays open for the other streams. */
+  destroy(): this {
+    if (!this.destroyed) {
+      this.destroyed = true
+      this.#stream.close(NGHTTP2_INTERNAL_ERROR)
+    }
+    return this
+  }
+
+  /**
+   * Sends a head with repeated fields at once, because Node.js may refuse it. Sends a field that may occur only once, if
+   * all its values are the same.
+   */
+  #sendRepeated(head: OutgoingHttpHeaders): void {
+    try {
+      this.#sendHead(false)
+    } catch {
+      for (const [name, value] of Object.entries(head)) {
+        if (Array.isArray(value) && value.every((one) => one === value[0])) head[name] = value[0]
+      }
+      this.#isHeadSent = false
+      try {
+        this.#sendHead(false)
+      } catch (cause) {
+        this.#isHeadSent = false
+        this.#head = null
+        throw new Fault('upstream_unreachable', { cause })
+      }
+    }
+  }
+
+  #sendHead(isLast: boolean): void {
+    if (this.#isHeadSent) return
+    if (this.#head === null) this.writeHead(this.statusCode)
+    this.#isHeadSent = true
+    const head = this.#head ?? {}
+    // Without a length, trailers may follow. Waiting for them takes one more frame.
+    const mayHaveTrailers = !isLast && (this.#trailers !== null || (!this.writableEnded && !('content-length' in head)))
+    if (mayHaveTrailers) {
+      this.#stream.on('wantTrailers', () => {
+        this.#stream.sendTrailers(this.#trailers ?? {})
+      })
+    }
+    this.#stream.respond(head, { endStream: isLast, waitForTrailers: mayHaveTrailers })
+  }
+
+  /**
+   * Tells the client to stop its upload once the response is complete.
+   * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.1-13
+   */
+  #endUpload(): void {
+    const stop = (): void => {
+      this.#stream.close(NGHTTP2_NO_ERROR)
+    }
+    if (this.#stream.writableFinished) stop()
+    else this.#stream.once('finish', stop)
+  }
+
+  #onClose(): void {
+    if (!this.req.complete) this.req.destroy(new Error('the stream was closed'))
+    if (this.writableFinished) this.emit('finish')
+    this.destroyed = true
+    this.emit('close')
+    // A closed stream survives the fast collections of V8, so it must not keep the request and the response alive.
+    for (const event of this.#stream.eventNames()) if (event !== 'error') this.#stream.removeAllListeners(event)
+  }
+}
+
+/** `close` follows each error of a stream. */
+function ignore(): void {}
+
+function isList(headers: OutgoingHttpHeaders | readonly string[] | undefined): headers is readonly string[] {
+  return Array.isArray(headers)
+}
+
+/** Returns fields by their names in lower case. The values of a repeated field keep their order. */
+function headOf(fields: readonly string[]): OutgoingHttpHeaders {
+  const head: OutgoingHttpHeaders = {}
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = (fields[i] ?? '').toLowerCase()
+    const value = fields[i + 1] ?? ''
+    const before = head[name]
+    if (before === undefined) head[name] = value
+    else if (Array.isArray(before)) before.push(value)
+    else head[name] = [String(before), value]
+  }
+  return head
+}
+
+function hasRepeated(head: OutgoingHttpHeaders): boolean {
+  for (const name in head) if (name !== 'set-cookie' && Array.isArray(head[name])) return true
+  return false
+}
+
+/** Returns the fields of a request with Host first, one Cookie, and no pseudo-header fields. */
+function http1Headers(fields: readonly string[]): string[] {
+  const out = ['host', '']
+  let authority: string | null = null
+  let cookieAt = -1
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = fields[i] ?? ''
+    const value = fields[i + 1] ?? ''
+    if (name.startsWith(':')) {
+      if (name === ':authority') authority = value
+    } else if (name === 'cookie' && cookieAt !== -1) out[cookieAt] += `; ${value}`
+    else if (name !== 'host' || value !== authority) {
+      if (name === 'cookie') cookieAt = out.length + 1
+      out.push(name, value)
+    }
+  }
+  if (authority === null) return out.slice(2)
+  out[1] = authority
+  return out
+}
+
+function http1HeadersByName(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+  const authority = headers[':authority']
+  if (typeof authority === 'string') headers.host ??= authority
+  for (const name of [':method', ':path', ':scheme', ':authority']) headers[name] = undefined
+  return headers
+}
