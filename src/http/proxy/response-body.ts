@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
-import type { ServerHttp2Stream } from 'node:http2'
 import type { Dispatcher } from 'undici'
+import { Http2Response } from '../server/http2-stream.ts'
 
 export interface ResponseBody {
   readonly response: ServerResponse
@@ -41,21 +41,11 @@ export function begin(body: ResponseBody): void {
  */
 export function complete(body: ResponseBody, trailers: readonly string[] = []): void {
   const { response, held } = body
-  if (trailers.length > 0) addTrailers(response, trailers)
+  if (trailers.length > 0) response.addTrailers(pairsOf(trailers))
   body.begun = true
   body.held = null
   if (held === null) response.end()
   else response.end(held)
-}
-
-/** The response of HTTP/2 has a stream. */
-type Response = ServerResponse & { readonly stream?: ServerHttp2Stream }
-
-function addTrailers(response: Response, fields: readonly string[]): void {
-  const pairs: [string, string][] = []
-  for (let i = 0; i + 1 < fields.length; i += 2) pairs.push([fields[i] ?? '', fields[i + 1] ?? ''])
-  // Only the response of HTTP/1.1 takes pairs, which keep their order and the case of their names.
-  response.addTrailers(response.stream === undefined ? pairs : byName(fields))
 }
 
 /**
@@ -66,30 +56,26 @@ function addTrailers(response: Response, fields: readonly string[]): void {
  * https://github.com/nodejs/node/pull/46464
  * @see https://www.rfc-editor.org/rfc/rfc8297#section-2
  */
-export function sendEarlyHints(response: Response, headers: readonly string[]): void {
-  const { socket, req, stream } = response
-  if (response.headersSent) return
-  if (stream !== undefined) {
-    if (!stream.closed && !stream.destroyed) stream.additionalHeaders({ ':status': 103, ...byName(headers) })
+export function sendEarlyHints(response: ServerResponse, headers: readonly string[]): void {
+  const { socket, headersSent, req } = response
+  const sender: unknown = response
+  if (sender instanceof Http2Response) {
+    try {
+      sender.writeInterim(103, headers)
+    } catch {
+      // Node.js sends no repeated fields that may occur only once. The response does not depend on the hints.
+    }
     return
   }
-  if (socket === null || req.httpVersion === '1.0' || socket.writableNeedDrain) return
-  let head = 'HTTP/1.1 103 Early Hints\r\n'
-  for (let i = 0; i + 1 < headers.length; i += 2) head += `${headers[i] ?? ''}: ${headers[i + 1] ?? ''}\r\n`
-  socket.write(`${head}\r\n`, 'latin1')
+  if (socket === null || headersSent || req.httpVersion === '1.0' || socket.writableNeedDrain) return
+  const lines = pairsOf(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.write(`HTTP/1.1 103 Early Hints\r\n${lines.join('')}\r\n`, 'latin1')
 }
 
-/** Returns the values by name. Names with different cases are the same name. */
-function byName(fields: readonly string[]): Record<string, string[]> {
-  const found = new Map<string, [name: string, values: string[]]>()
-  for (let i = 0; i + 1 < fields.length; i += 2) {
-    const name = fields[i] ?? ''
-    const value = fields[i + 1] ?? ''
-    const same = found.get(name.toLowerCase())
-    if (same === undefined) found.set(name.toLowerCase(), [name, [value]])
-    else same[1].push(value)
-  }
-  return Object.fromEntries(found.values())
+function pairsOf(fields: readonly string[]): [name: string, value: string][] {
+  const pairs: [string, string][] = []
+  for (let i = 0; i + 1 < fields.length; i += 2) pairs.push([fields[i] ?? '', fields[i + 1] ?? ''])
+  return pairs
 }
 
 function write(body: ResponseBody, chunk: Buffer): void {

@@ -1,5 +1,7 @@
 import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2'
+import { text as textOf } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
 import { createBrowser } from '../../support/browser.ts'
@@ -136,4 +138,33 @@ void t.test('hints without a final response end with a 502 for the client', asyn
   const { url } = await startGateway(t, { idp, config: { upstream, routes: publicRoutes } })
   const text = (await sendRaw(url, ask(NAVIGATION))).toString('latin1')
   t.ok(text.startsWith(`${HINTS}HTTP/1.1 502 Bad Gateway\r\n`), text)
+})
+
+void t.test('early hints reach a navigation over HTTP/2, and no other request', async (t) => {
+  const odd = 'HTTP/1.1 103 Early Hints\r\nContent-Type: a/b\r\nContent-Type: c/d\r\n\r\n'
+  const upstream = await startSockets(t, (socket) => {
+    socket.on('data', () => socket.write(HINTS + odd + HINTS + FINAL, 'latin1'))
+  })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: publicRoutes, listenH2c: true } })
+  const session = connectHttp2(url)
+  t.teardown(() => {
+    session.destroy()
+  })
+  for (const [accept, count] of [
+    ['text/html', 2],
+    ['*/*', 0],
+  ] as const) {
+    const stream = session.request({ ':path': '/', accept })
+    const hints: IncomingHttpHeaders[] = []
+    stream.on('headers', (headers) => hints.push(headers))
+    let status: number | undefined
+    stream.on('response', (headers) => (status = headers[':status']))
+    t.equal(await textOf(stream), 'ok')
+    t.equal(status, 200)
+    t.equal(hints.length, count, accept)
+    for (const { ':status': interim, link } of hints) {
+      t.equal(interim, 103)
+      t.match(link, /^<\/a\.css>; rel=preload; as=style, <\/\xe9\.js>; rel="preload"; title="a b", .*crossorigin$/)
+    }
+  }
 })

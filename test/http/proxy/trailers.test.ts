@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
+import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2'
 import { createServer as createTlsServer } from 'node:https'
 import { join } from 'node:path'
 import { buffer, text } from 'node:stream/consumers'
@@ -256,4 +257,27 @@ void t.test('pipelined responses keep their trailer fields', async (t) => {
     answers.map(({ trailers }) => trailers),
     [['X-Path: /0'], ['X-Path: /1'], ['X-Path: /2']],
   )
+})
+
+void t.test('trailer fields pass between a client of HTTP/2 and an application of HTTP/1.1', async (t) => {
+  const { url: upstream } = await startApplication(t, echo)
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: publicRoutes, listenH2c: true } })
+  const session = connectHttp2(url)
+  t.teardown(() => {
+    session.destroy()
+  })
+  for (const body of ['', 'hello']) {
+    const headers = { ':method': 'POST', 'te': 'trailers', 'trailer': 'x-sum, x-team' }
+    const stream = session.request(headers, { waitForTrailers: true })
+    stream.on('wantTrailers', () => {
+      stream.sendTrailers({ 'x-sum': 'caf\xe9', 'x-team': 'mallory', 'custom-bin': 'AA==' })
+    })
+    stream.end(body)
+    const got: { response?: IncomingHttpHeaders; trailers?: IncomingHttpHeaders } = {}
+    stream.on('response', (received) => (got.response = received))
+    stream.on('trailers', (received) => (got.trailers = received))
+    t.equal(await text(stream), String(body.length))
+    t.match(got.response, { ':status': 200, 'trailer': 'grpc-status, x-sum' })
+    t.match(got.trailers, { 'x-sum': 'caf\xe9', 'custom-bin': 'AA==', 'grpc-status': '0', 'x-team': undefined })
+  }
 })
