@@ -33,8 +33,8 @@ export async function serveHere(initial: Config, log: Log): Promise<ProcessGatew
   const tracing = await startTracing(process.env, log)
   const gateway = await buildApp(config, log, tracing)
   try {
-    await explainListenErrors('listen', initial.listen, async () => gateway.listener.listen(initial.listen))
-    const { forwardAuth } = initial
+    const { listen: publicAddress, listenMode, forwardAuth } = initial
+    await explainListenErrors('listen', publicAddress, async () => gateway.listener.listen(publicAddress, listenMode))
     if (forwardAuth !== null) {
       const { listen } = forwardAuth
       await explainListenErrors('forwardAuth.listen', listen, async () => gateway.forwardAuth?.listen(listen))

@@ -5,6 +5,7 @@ import type { StoreLocation } from './value-types/store.ts'
 /** Keys whose values are read only at the start, or on which all sessions depend. */
 const restartRequired: readonly (readonly [key: string, read: (config: Config) => unknown])[] = [
   ['listen', ({ listen }) => listen],
+  ['listenMode', ({ listenMode }) => listenMode],
   ['tls', ({ tls }) => tls === null],
   ['forwardAuth', ({ forwardAuth }) => forwardAuth],
   ['admin', ({ admin }) => admin?.listen ?? null],
