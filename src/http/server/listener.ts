@@ -1,6 +1,5 @@
 import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
-import { chmodSync } from 'node:fs'
 import {
   createServer as createHttpServer,
   type RequestListener,
@@ -259,15 +258,10 @@ function pairOf({ certFile, keyFile }: NonNullable<Config['tls']>): { cert: Buff
 }
 
 async function bind(server: NetServer, where: Listen, mode: number | null = null): Promise<void> {
-  const narrowed = mode !== null && 'path' in where
-  if (narrowed) {
-    const umask = process.umask(umaskOf(mode))
-    server.listen({ ...where })
-    process.umask(umask)
-  } else server.listen({ ...where })
+  const umask = mode === null ? null : process.umask(umaskOf(mode))
+  server.listen({ ...where })
+  if (umask !== null) process.umask(umask)
   await once(server, 'listening')
-  // The default ACL of a directory overrides the umask.
-  if (narrowed) chmodSync(where.path, mode)
 }
 
 /**
