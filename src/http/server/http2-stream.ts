@@ -182,7 +182,7 @@ export class Http2Response extends EventEmitter {
     const head = isList(given) ? headOf(given) : {}
     const others = isList(given) ? this.#headers : { ...this.#headers, ...given }
     for (const [name, value] of Object.entries(others)) head[name.toLowerCase()] ??= value
-    for (const name of HOP_BY_HOP) if (name in head) head[name] = undefined
+    for (const name of HOP_BY_HOP) if (name !== 'trailer' && name in head) head[name] = undefined
     // Node.js ends the stream behind the head of a 205: https://www.rfc-editor.org/rfc/rfc9110#section-15.3.6
     if (status === RESET_CONTENT && Number(head['content-length'] ?? 0) > 0) head['content-length'] = undefined
     head[':status'] = status
@@ -202,9 +202,8 @@ export class Http2Response extends EventEmitter {
     this.writeInterim(100, [])
   }
 
-  /** Sets the trailer fields. The names are in lower case. */
-  addTrailers(trailers: OutgoingHttpHeaders): void {
-    this.#trailers = { ...this.#trailers, ...trailers }
+  addTrailers(trailers: readonly (readonly [name: string, value: string])[]): void {
+    this.#trailers = headOf(trailers.flat())
   }
 
   /** Returns `false` if the caller must wait for `drain`. */
@@ -313,7 +312,7 @@ function isList(headers: OutgoingHttpHeaders | readonly string[] | undefined): h
 
 /** Returns fields by their names in lower case. The values of a repeated field keep their order. */
 function headOf(fields: readonly string[]): OutgoingHttpHeaders {
-  // A field may be called `constructor`.
+  // Without a prototype, names such as `constructor` have no value before.
   const head: OutgoingHttpHeaders = Object.create(null)
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = (fields[i] ?? '').toLowerCase()
