@@ -547,7 +547,6 @@ const trailers: readonly AnswerCase[] = [
         'Trailer: X-Sum, Server-Timing',
       ]),
     ],
-    http2: { lacks: ['trailer'] },
   },
   {
     name: 'trailers that are not announced, in pieces',
