@@ -35,8 +35,9 @@ export class GatewayRequest extends IncomingMessage {
 
   set upgrade(asked: unknown) {
     this[kAsked] = asked
-    // Node.js sets this property right after it has set `url`.
-    this.url = takeRawTarget(this.socket, this.url ?? '')
+    // Node.js sets this property right after it has set `url`, and in the constructor, when there is no URL yet.
+    const { url = '' } = this
+    if (url !== '') this.url = takeRawTarget(this.socket, url)
   }
 }
 
