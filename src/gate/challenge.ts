@@ -240,8 +240,16 @@ export function loginUrlFor(
   if (stepUp !== undefined && stepUp.maxAge !== null) parameters.set('max_age', String(stepUp.maxAge))
   if (stepUp?.scope !== undefined) parameters.set('scope', stepUp.scope)
   if (stepUp?.claims !== undefined) parameters.set('claims', stepUp.claims)
-  const query = parameters.toString()
+  const query = legible(parameters.toString())
   return `${loginOrigin}${basePath}/login${query === '' ? '' : `?${query}`}`
+}
+
+/** The lengths of URLs that all proxies and servers accept. */
+const SHORT = 2048
+
+/** Decodes the characters of a long query that a query may contain, because some proxies limit a URL to 8 kB. */
+function legible(query: string): string {
+  return query.length <= SHORT ? query : query.replaceAll(/%(?:2[1489CF]|3[ABDF]|40|7E)/g, decodeURIComponent)
 }
 
 function pageOf({ headers, origin }: Facts): string | null {

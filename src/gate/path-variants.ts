@@ -15,7 +15,7 @@ const NUL = /%(?:25)?00/
 const OVERLONG =
   /[\u00c0\u00c1][\u0080-\u00bf]|\u00e0[\u0080-\u009f][\u0080-\u00bf]|\u00f0[\u0080-\u008f][\u0080-\u00bf]{2}|\u00f8[\u0080-\u0087][\u0080-\u00bf]{3}|\u00fc[\u0080-\u0083][\u0080-\u00bf]{4}/
 const ENCODED_RUN = /(?:%[0-9a-f]{2})+/gi
-const RAW_RUN = /[\u0080-\u00ff]+/g
+const NOT_ASCII = /[^\u0000-\u007f]/
 
 /** Only an attacker sends a path with more variants, or with variants of more characters in total. */
 const MAX_VARIANTS = 512
@@ -43,8 +43,8 @@ export function pathProblem(path: string): string | null {
   if (MALFORMED.test(path)) return 'the path has a malformed percent-encoding'
   if (NUL.test(path)) return 'the path has a NUL'
   // Lenient decoders read an overlong form as the short one, and some applications decode twice.
-  const bytes = decodeRuns(path, toLatin1)
-  return OVERLONG.test(bytes) || OVERLONG.test(decodeRuns(bytes, toLatin1))
+  const bytes = toBytes(path)
+  return OVERLONG.test(bytes) || OVERLONG.test(toBytes(bytes))
     ? 'the path has an overlong UTF-8 encoding'
     : null
 }
@@ -82,9 +82,11 @@ export function pathVariants(
     characters += at.length
     if (seen.size > MAX_VARIANTS || characters > MAX_CHARACTERS) return null
     if (decoded < 2 && at.includes('%')) {
-      for (const read of decodings(at)) add({ path: read, decoded: decoded + 1 })
-      if (/%(?:2f|5c)/i.test(at))
-        for (const read of decodings(at.replace(/%(?=2f|5c)/gi, '%25'))) add({ path: read, decoded: decoded + 1 })
+      const withSlashes = /%(?:2f|5c)/i.test(at) ? decodings(at.replace(/%(?=2f|5c)/gi, '%25')) : []
+      for (const read of [...decodings(at), ...withSlashes]) {
+        characters += read.length
+        add({ path: read, decoded: decoded + 1 })
+      }
     }
     if (at.includes('\\')) add({ path: at.replaceAll('\\', '/'), decoded })
     if (at.includes('//')) add({ path: at.replace(/\/{2,}/g, '/'), decoded })
@@ -171,8 +173,9 @@ function decodeCarelessly(bytes: Buffer): string {
   return Buffer.from(text, 'latin1').toString()
 }
 
-function decodeRuns(path: string, read: (bytes: Buffer) => string): string {
-  return path.replace(ENCODED_RUN, (run) => read(Buffer.from(run.replaceAll('%', ''), 'hex')))
+/** Percent-decodes a path to one character for each byte. */
+function toBytes(path: string): string {
+  return path.replace(/%[0-9a-f]{2}/gi, (encoded) => String.fromCharCode(Number.parseInt(encoded.slice(1), 16)))
 }
 
 /** Returns the readings of a percent-encoded path. Malformed encodings stay as they are. */
@@ -180,14 +183,16 @@ function decodings(path: string): string[] {
   try {
     return [decodeURIComponent(path)]
   } catch {
-    return CHARSETS.map((read) => decodeRuns(path, read))
+    // An ASCII path is decoded as a whole, because decoding each of many runs would take milliseconds.
+    if (!NOT_ASCII.test(path)) return CHARSETS.map((read) => read(Buffer.from(toBytes(path), 'latin1')))
+    return CHARSETS.map((read) => path.replace(ENCODED_RUN, (run) => read(Buffer.from(toBytes(run), 'latin1'))))
   }
 }
 
 /** Returns the readings of the raw bytes of a path. */
 function rawReadings(path: string): string[] {
-  const charsets = isUtf8(Buffer.from(path, 'latin1')) ? CHARSETS.slice(0, 1) : CHARSETS
-  return charsets.map((read) => path.replace(RAW_RUN, (run) => read(Buffer.from(run, 'latin1'))))
+  const bytes = Buffer.from(path, 'latin1')
+  return (isUtf8(bytes) ? CHARSETS.slice(0, 1) : CHARSETS).map((read) => read(bytes))
 }
 
 /** @see https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4 */

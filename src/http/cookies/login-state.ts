@@ -14,8 +14,13 @@ export interface LoginState {
   readonly browser: string
   /** The origin of the login, and of its redirect URI. */
   readonly origin: string
-  /** The return URL: path, query and fragment on that origin, or a URL of another public origin. */
+  /**
+   * The return URL: path, query and fragment on that origin, or a URL of another public origin. With `longTarget`, the
+   * sealed state has only the start page of that origin.
+   */
   readonly target: string
+  /** Whether cookies have the return URL, because `state` would be too long for some providers and proxies. */
+  readonly longTarget?: true
   /** The fingerprint of a rejected return URL, by which a loop of such logins is detected. */
   readonly rejectedTarget?: string
   /** The start of the login, in ms since the epoch. */

@@ -162,7 +162,7 @@ void t.test('a head with raw bytes has the same limits as any other', async (t) 
   t.equal((await ask(url, 'GET', `/public/${'\u00e9'.repeat(17_000)}`)).status, 431)
   const slow = openAndRead(url)
   slow.socket.write('GET /public/\u00e9 HTTP/1.1\r\nHost: a\r\n', 'latin1')
-  await eventually(() => slow.text().startsWith('HTTP/1.1 408'), { timeout: 10_000 })
+  await eventually(() => slow.text().startsWith('HTTP/1.1 408'), { timeoutMs: 10_000 })
   t.same(targets, [])
 })
 
