@@ -20,7 +20,7 @@ interface Piece {
   readonly slot: number
   /** Shows to which state the piece belongs. */
   readonly mark: string
-  /** The start of the login, in s since the epoch. */
+  /** The start of the login, in ms since the epoch. */
   readonly at: number
   readonly index: number
   readonly count: number
@@ -29,7 +29,7 @@ interface Piece {
 
 /** Limits the length of a cookie, with its name and attributes, to less than 4,096 bytes. */
 const PIECE_LENGTH = 3100
-const PIECE = /^([\w-]{10})\.(\d{1,11})\.(\d)\.(\d)\.([\w-]+)$/
+const PIECE = /^([\w-]{10})\.(\d{1,15})\.(\d)\.(\d)\.([\w-]+)$/
 const PURPOSE = 'return URL'
 
 /**
@@ -73,7 +73,7 @@ export function createLongTargets(
         .slice(0, parts.length)
       const replaced = new Set(present.filter(({ slot }) => slots.includes(slot)).map(({ mark }) => mark))
       const left = present.filter(({ slot, mark }) => replaced.has(mark) && !slots.includes(slot))
-      const prefix = `${markOf(stateId)}.${Math.floor(now / 1000)}`
+      const prefix = `${markOf(stateId)}.${now}`
       return [
         ...slots.map(
           (slot, i) => `${names[slot]}=${prefix}.${i}.${parts.length}.${parts[i] ?? ''}; ${attributes}; Max-Age=${lifeSeconds}`,

@@ -31,7 +31,7 @@ const MAX_TARGET_IN_STATE = 1024
  * Rejects like `authorizationUrl`.
  */
 export async function beginLogin(
-  { cookies, loginStates, config }: Services,
+  { cookies, loginStates, config, log }: Services,
   { facts, now }: Context,
   parameters: LoginParameters,
 ): Promise<{ url: URL; setCookies: string[] }> {
@@ -60,6 +60,11 @@ export async function beginLogin(
   const id = newStateId()
   const isLong = target.length > MAX_TARGET_IN_STATE
   const kept = isLong ? cookies.targets.keep(facts.headers.cookie, id, now, target) : null
+  if (isLong && kept === null)
+    log.info(
+      { event: 'return_url_too_long', length: target.length, headers: config.limits.headers },
+      'limits.headers has no room for the cookies of a return URL, so the login leads to the start page',
+    )
   const acrs = acrValues === undefined || acrValues === '' ? null : acrValues.split(' ')
   const state = loginStates.seal({
     id,
