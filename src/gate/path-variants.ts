@@ -15,7 +15,7 @@ const NUL = /%(?:25)?00/
 const OVERLONG =
   /[\u00c0\u00c1][\u0080-\u00bf]|\u00e0[\u0080-\u009f][\u0080-\u00bf]|\u00f0[\u0080-\u008f][\u0080-\u00bf]{2}|\u00f8[\u0080-\u0087][\u0080-\u00bf]{3}|\u00fc[\u0080-\u0083][\u0080-\u00bf]{4}/
 const ENCODED_RUN = /(?:%[0-9a-f]{2})+/gi
-const NOT_ASCII = /[^\u0000-\u007f]/
+const NOT_ASCII = /[\u0080-\uffff]/
 
 /** Only an attacker sends a path with more variants, or with variants of more characters in total. */
 const MAX_VARIANTS = 512
@@ -44,9 +44,7 @@ export function pathProblem(path: string): string | null {
   if (NUL.test(path)) return 'the path has a NUL'
   // Lenient decoders read an overlong form as the short one, and some applications decode twice.
   const bytes = toBytes(path)
-  return OVERLONG.test(bytes) || OVERLONG.test(toBytes(bytes))
-    ? 'the path has an overlong UTF-8 encoding'
-    : null
+  return OVERLONG.test(bytes) || OVERLONG.test(toBytes(bytes)) ? 'the path has an overlong UTF-8 encoding' : null
 }
 
 interface Variant {

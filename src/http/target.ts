@@ -27,7 +27,7 @@ export function rewriteTarget(request: RequestWithTarget, origins: Pick<PublicOr
   return (canDecode(target.path) ? target.path : target.path.replace(NOT_ASCII, '~')) + target.query
 }
 
-const NOT_ASCII = /[^\u0000-\u007f]|%[89a-f][0-9a-f]/gi
+const NOT_ASCII = /[\u0080-\u00ff]|%[89a-f][0-9a-f]/gi
 
 function canDecode(path: string): boolean {
   if (isPlain(path)) return true

@@ -43,6 +43,13 @@ export function keysOf(config: Config): Buffer[] {
   )
 }
 
+/** Returns the key that seals: the first one. */
+export function firstOf(keys: readonly KeyObject[]): KeyObject {
+  const [first] = keys
+  if (first === undefined) throw new Error('there is no session key')
+  return first
+}
+
 /** Seals a text or bytes with AES-256-GCM. `open` and `openBytes` need the same `associated` data. */
 export function seal(key: KeyObject, associated: string, content: string | Buffer): Buffer {
   const iv = randomBytes(IV_BYTES)

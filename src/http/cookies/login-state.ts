@@ -1,6 +1,6 @@
-import { createHash, createHmac, randomBytes, type KeyObject } from 'node:crypto'
+import { createHash, createHmac, randomBytes } from 'node:crypto'
 import type { LoginRequest } from '../../oidc/login.ts'
-import { deriveKey, open, seal } from '../../session/envelope.ts'
+import { deriveKey, firstOf, open, seal } from '../../session/envelope.ts'
 import type { Session } from '../../session/session.ts'
 import { CLOCK_SKEW_MS } from '../../token/clock.ts'
 import { LOGIN_SECONDS } from './cookies.ts'
@@ -108,10 +108,4 @@ export function createSealedState<T>(rawKeys: readonly Buffer[], purpose: string
       return state
     },
   }
-}
-
-function firstOf(keys: readonly KeyObject[]): KeyObject {
-  const [first] = keys
-  if (first === undefined) throw new Error('there is no session key')
-  return first
 }

@@ -1,7 +1,6 @@
-import { randomInt, type KeyObject } from 'node:crypto'
+import { createHash, randomInt } from 'node:crypto'
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
-import { deriveKey, openBytes, seal } from '../../session/envelope.ts'
-import { fingerprint } from './login-state.ts'
+import { deriveKey, firstOf, openBytes, seal } from '../../session/envelope.ts'
 
 /** Keeps the long return URLs of logins in the browser, because `state` is part of URLs at the provider. */
 export interface LongTargets {
@@ -76,7 +75,8 @@ export function createLongTargets(
       const prefix = `${markOf(stateId)}.${now}`
       return [
         ...slots.map(
-          (slot, i) => `${names[slot]}=${prefix}.${i}.${parts.length}.${parts[i] ?? ''}; ${attributes}; Max-Age=${lifeSeconds}`,
+          (slot, i) =>
+            `${names[slot]}=${prefix}.${i}.${parts.length}.${parts[i] ?? ''}; ${attributes}; Max-Age=${lifeSeconds}`,
         ),
         ...left.map(({ slot }) => remove(slot)),
       ]
@@ -98,11 +98,5 @@ export function createLongTargets(
 }
 
 function markOf(stateId: string): string {
-  return fingerprint(`${PURPOSE} ${stateId}`).slice(0, 10)
-}
-
-function firstOf(keys: readonly KeyObject[]): KeyObject {
-  const [first] = keys
-  if (first === undefined) throw new Error('there is no session key')
-  return first
+  return createHash('sha256').update(`${PURPOSE} ${stateId}`).digest('base64url').slice(0, 10)
 }

@@ -122,7 +122,12 @@ async function finishLogin(
 }
 
 /** Removes the cookies of the return URL. Before the callback has an outcome, the browser may repeat it. */
-function forgetLongTarget({ cookies }: Services, request: FastifyRequest, reply: FastifyReply, { id }: LoginState): void {
+function forgetLongTarget(
+  { cookies }: Services,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { id }: LoginState,
+): void {
   const { cookie } = request.headers
   if (cookies.targets.find(cookie, id) === null)
     request.log.info(

@@ -15,14 +15,23 @@ const MOST_BYTES = 8000
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&()*+,;=:@/?[]|{}^`'"
 
 /** Cuts a target to a length, without half a percent-encoding at its end. */
-const cut = (text: string, length: number): string => text.slice(0, length).replace(/%.?$/, (end) => 'x'.repeat(end.length))
+const cut = (text: string, length: number): string =>
+  text.slice(0, length).replace(/%.?$/, (end) => 'x'.repeat(end.length))
 
 const random = (length: number): string =>
-  `/app?${Array.from(randomBytes(length), (byte) => LETTERS[byte % LETTERS.length]).join('').replaceAll("'", 'x')}`.slice(0, length)
+  `/app?${Array.from(randomBytes(length), (byte) => LETTERS[byte % LETTERS.length])
+    .join('')
+    .replaceAll("'", 'x')}`.slice(0, length)
 const encoded = (length: number): string =>
-  cut(`/app?q=${[...randomBytes(length)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join('')}`, length)
+  cut(
+    `/app?q=${[...randomBytes(length)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join('')}`,
+    length,
+  )
 const rison = (length: number): string =>
-  cut(`/app/discover?_g=(filters:!(),time:(from:now-15m,to:now))&_a=(columns:!(${"a,'b c',".replaceAll(' ', '%20').replaceAll("'", '%27').repeat(length)}`, length)
+  cut(
+    `/app/discover?_g=(filters:!(),time:(from:now-15m,to:now))&_a=(columns:!(${"a,'b c',".replaceAll(' ', '%20').replaceAll("'", '%27').repeat(length)}`,
+    length,
+  )
 
 const setCookies = ({ headers }: Answer): readonly string[] => headers['set-cookie'] ?? []
 
@@ -74,7 +83,10 @@ void t.test('a link of up to 8 kB survives the login', async (t) => {
     const redirect = random(length)
     const login = `${url}/oauth2/login?${new URLSearchParams({ redirect }).toString()}`
     await finish(t, browser, measure(t, await browser.get(login, plainPage)), '/')
-    t.match(events('return_url_too_long').slice(-2), [{ length, limit: 8192 }, { length, limit: 8192 }])
+    t.match(events('return_url_too_long').slice(-2), [
+      { length, limit: 8192 },
+      { length, limit: 8192 },
+    ])
   }
 })
 

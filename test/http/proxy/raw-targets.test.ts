@@ -51,7 +51,7 @@ void t.test('bytes that are not ASCII or not UTF-8 reach the application unchang
   for (const target of sent) t.equal((await ask(url, 'GET', target)).status, 200, JSON.stringify(target))
   t.same(targets, sent)
   t.match(log.join(''), /"path":"\/public\/caf%C3%A9"/, 'the log has no raw bytes')
-  t.notMatch(log.join(''), /[^\u0000-\u007f]/)
+  t.notMatch(log.join(''), /[\u0080-\uffff]/)
 })
 
 void t.test('a path is refused if one reading of its bytes selects another route', async (t) => {
@@ -168,10 +168,18 @@ void t.test('a head with raw bytes has the same limits as any other', async (t) 
 
 void t.test('a WebSocket and an absolute target may have raw bytes', async (t) => {
   const { url, targets } = await start(t)
-  const upgrade = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', `Sec-WebSocket-Key: ${'a'.repeat(22)}==`]
+  const upgrade = [
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    `Sec-WebSocket-Key: ${'a'.repeat(22)}==`,
+  ]
   const { host } = new URL(url)
   const client = openAndRead(url)
-  client.socket.write(['GET /public/\u00e9?\u00e8 HTTP/1.1', `Host: ${host}`, ...upgrade, '', ''].join('\r\n'), 'latin1')
+  client.socket.write(
+    ['GET /public/\u00e9?\u00e8 HTTP/1.1', `Host: ${host}`, ...upgrade, '', ''].join('\r\n'),
+    'latin1',
+  )
   await eventually(() => client.text().startsWith('HTTP/1.1 200'))
   client.socket.destroy()
   t.equal((await ask(url, 'GET', `${url}/public/\u00e9`)).status, 200)
@@ -198,12 +206,18 @@ void t.test('forward-auth and explain read raw bytes in the same way', async (t)
   const asked = async (target: string): Promise<number> =>
     (await ask(verdicts, 'GET', '/auth', ['X-Original-Method: GET', `X-Original-URL: ${url}${target}`])).status
   const explained = async (target: string): Promise<string> => {
-    const lines = await explainRequest(config, { method: 'GET', url: target, headers: [], claims: null, now: Date.now() })
+    const lines = await explainRequest(config, {
+      method: 'GET',
+      url: target,
+      headers: [],
+      claims: null,
+      now: Date.now(),
+    })
     return lines.map(([name, text]) => `${name}: ${text}`).join('\n')
   }
   for (const target of ['/public/caf\u00e9', '/public/caf\u00c3\u00a9', '/public/%E9'])
     t.equal(await asked(target), 200, target)
-  for (const target of ['/public/\u00c0\u00af', '/caf\u00e9/menu']) t.equal(await asked(target) >= 400, true, target)
+  for (const target of ['/public/\u00c0\u00af', '/caf\u00e9/menu']) t.equal((await asked(target)) >= 400, true, target)
   t.match(await explained('/public/café'), /upstream: GET .*\/public\/café$/m)
   t.match(await explained('/public/%E9'), /upstream: GET .*\/public\/%E9$/m)
   t.match(await explained('/caf%E9/menu'), /400 ambiguous_path/)
