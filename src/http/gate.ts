@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { challenge } from '../gate/challenge.ts'
 import type { Gate } from '../gate/pipeline.ts'
 import type { Verdict } from '../gate/verdict.ts'
-import { logDenial } from './answers/denial-log.ts'
+import { logDenial, logLongTarget } from './answers/denial-log.ts'
 import { keepForm, mayKeepForm } from './answers/kept-form.ts'
 import { contextOf } from './context.ts'
 import { clearTwoSessions } from './cookies/cookies.ts'
@@ -62,6 +62,7 @@ async function deny(
   context.kind = kind
   logDenial(request, denial, route?.label)
   const answer = challenge(denial, kind, context.facts, route, config)
+  if (answer.location !== undefined) logLongTarget(request, context.facts.path.length + context.facts.query.length)
   const two = answer.location === undefined ? null : clearTwoSessions(cookies, context.facts, reply)
   if (two !== null) {
     answers.deny(request, reply, two)

@@ -178,7 +178,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const proof = createProof(proofKey, {
       method: facts.method,
       // The application receives the Host and the scheme of the public URL.
-      url: facts.origin + upstreamPath(route, facts.path),
+      url: facts.origin + printable(upstreamPath(route, facts.path)),
       accessToken,
       nonce: nonces.get(this.#services.upstreams.poolFor(route)),
     })
