@@ -223,22 +223,25 @@ function judge(measured: readonly Measured[], memory: number): PromiseResult[] {
     measured.find((one) => one.title.startsWith(title))?.perSecond ?? []
   const ratio = (title: string, base: string): number =>
     median(perSecond(title).map((value, i) => value / (perSecond(base)[i] ?? Number.NaN)))
-  const rule = (text: string, value: number, kept: boolean): PromiseResult => ({ text, measured: value, kept })
   const [one, four, grpc] = [
     ratio('HTTP/2, 1 ', 'HTTP/1.1'),
     ratio('HTTP/2, 4 ', 'HTTP/1.1'),
     ratio('gRPC through Gatehouse', 'gRPC through nginx'),
   ]
   return [
-    rule('with HTTP/2 over one connection, at least 0.8 times the requests per second of HTTP/1.1', one, one >= 0.8),
-    rule(
-      'with HTTP/2 over four connections, at least 0.8 times the requests per second of HTTP/1.1',
-      four,
-      four >= 0.8,
-    ),
-    rule('with gRPC, at least 0.5 times the requests per second of nginx', grpc, grpc >= 0.5),
-    rule('less than 60 kB of memory per idle HTTP/2 connection', memory / 1000, memory < MAX_BYTES_PER_CONNECTION),
+    atLeast(0.8, one, 'with HTTP/2 over one connection, at least 0.8 times the requests per second of HTTP/1.1'),
+    atLeast(0.8, four, 'with HTTP/2 over four connections, at least 0.8 times the requests per second of HTTP/1.1'),
+    atLeast(0.5, grpc, 'with gRPC, at least 0.5 times the requests per second of nginx'),
+    {
+      text: 'less than 60 kB of memory per idle HTTP/2 connection',
+      measured: memory / 1000,
+      kept: memory < MAX_BYTES_PER_CONNECTION,
+    },
   ]
+}
+
+function atLeast(least: number, measured: number, text: string): PromiseResult {
+  return { text, measured, kept: measured >= least }
 }
 
 interface Results {

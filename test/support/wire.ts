@@ -58,6 +58,22 @@ export function readMessage(text: string, at: number, method: string | null, end
   return ended ? of(text.slice(head.next), 'close', text.length) : null
 }
 
+/** Reads the final response at an offset of complete bytes, and the interim responses before it. */
+export function readResponse(
+  text: string,
+  from: number,
+  method: string,
+): { readonly interim: readonly Message[]; readonly answer: Message; readonly next: number } {
+  const interim: Message[] = []
+  for (let at = from; ;) {
+    const read = readMessage(text, at, method, true)
+    if (read === null) throw new Error(`no complete response: ${JSON.stringify(text.slice(at, at + 200))}`)
+    if (!read.message.first.startsWith('HTTP/1.1 1')) return { interim, answer: read.message, next: read.next }
+    interim.push(read.message)
+    at = read.next
+  }
+}
+
 /** Returns the value of the first field with this name, which is in lower case, or `null`. */
 export function valueOf(fields: readonly string[], name: string): string | null {
   const field = fields.find((line) => nameOf(line) === name)

@@ -22,17 +22,21 @@ export interface AnswerCase {
   readonly gateway?: AnswerDifference
   /** nginx passes the answer, and the gateway does not. */
   readonly nginx?: 'passes'
+  /** What the gateway changes with `upstreamParser: lenient`, if it passes the answer only then. */
+  readonly lenient?: AnswerDifference
   /** What the gateway makes of the answer for a client with HTTP/2, if that differs. */
   readonly http2?: AnswerDifference
 }
 
 export interface AnswerDifference {
-  /** The gateway answers with this status itself. */
-  readonly refused?: number
+  /** The gateway answers with this status itself, or breaks off the body. */
+  readonly refused?: number | 'in the body'
   /** Fields that the gateway removes, in lower case. */
   readonly lacks?: readonly string[]
   /** Fields that the gateway moves to the end, in lower case. */
   readonly last?: readonly string[]
+  /** Fields of which the gateway passes only the first, in lower case. */
+  readonly once?: readonly string[]
   /** The interim answers that pass, by status; none by default. */
   readonly interim?: readonly number[]
   /** Whether the gateway closes the client's connection after the answer. */
@@ -376,6 +380,15 @@ const interim: readonly AnswerCase[] = [
     pieces: [102, 103, 199].map((n) => `HTTP/1.1 ${n} x${CRLF}${CRLF}`).concat(ok([])),
   },
   { name: 'fifty of 102 before it', pieces: [`HTTP/1.1 102 x${CRLF}${CRLF}`.repeat(50), ok([])] },
+  {
+    name: 'a 103 for a navigation',
+    request: ['Sec-Fetch-Mode: navigate', 'Sec-Fetch-Dest: document', 'Accept: text/html'],
+    pieces: [
+      head('HTTP/1.1 103 Early Hints', ['Link: </\xe9>; rel=preload', 'Link: </b>; rel=preload']),
+      ok(['Link: </a>']),
+    ],
+    gateway: { interim: [103] },
+  },
   { name: 'a 103 for a script', pieces: [head('HTTP/1.1 103 Early', ['Link: </a>; rel=preload']), ok(['Link: </a>'])] },
 ]
 
@@ -563,6 +576,30 @@ const trailers: readonly AnswerCase[] = [
   },
 ]
 
+/** Answers that pass with `upstreamParser: lenient`, and are refused otherwise. */
+const LENIENT = { gateway: { refused: 502 }, nginx: 'passes', lenient: {} } as const
+
+const lenient: readonly AnswerCase[] = [
+  { name: 'lines that end with LF', pieces: ['HTTP/1.1 200 OK\nX-A: \xe9\nContent-Length: 2\n\nok'], ...LENIENT },
+  {
+    name: 'chunks behind lines that end with LF',
+    pieces: [`HTTP/1.1 200 OK\nX-A: 1\nTransfer-Encoding: chunked\n\n2${CRLF}ok${CRLF}0${CRLF}${CRLF}`],
+    ...LENIENT,
+  },
+  {
+    name: 'a blank behind a chunk size',
+    pieces: [chunked(`2  ${CRLF}ok${CRLF}0${CRLF}${CRLF}`)],
+    ...LENIENT,
+    gateway: { refused: 'in the body' },
+  },
+  {
+    name: 'the same length twice',
+    pieces: [`${head('HTTP/1.1 200 OK', ['X-A: 1', 'Content-Length: 2', 'Content-Length: 2'])}ok`],
+    gateway: { refused: 502 },
+    lenient: { once: ['content-length'] },
+  },
+]
+
 const statuses: readonly AnswerCase[] = numbered(800, (i) => String(200 + i))
   .filter((status) => !['204', '205', '304'].includes(status))
   .map((status): AnswerCase => {
@@ -576,6 +613,7 @@ export const ANSWERS: readonly AnswerCase[] = [
   ...interim,
   ...bodies,
   ...trailers,
+  ...lenient,
   ...split,
   ...statuses,
 ]
@@ -621,6 +659,10 @@ const targets = [
   '/a?[]{}|\\^`"<>',
   '/a?a=1&a=2&&=&',
   '/a?http://x/../y',
+  '/caf\xc3\xa9',
+  '/caf\xe9?\xe9',
+  '/%E9',
+  '/a?%E9%00%C0%AF',
   `/${'a/'.repeat(1000)}`,
   `/?${'q'.repeat(8000)}`,
 ]
