@@ -166,12 +166,12 @@ export class Http2Upstream extends Dispatcher {
         fail(notHttp2('it did not choose h2 with ALPN'))
         return
       }
+      socket.off('error', fail)
       session = this.#openSession(socket)
       const opened = session
       // The upstream's first frame has its settings. An upstream that speaks only HTTP/1.1 sends none.
       opened.once('remoteSettings', () => {
         clearTimeout(timer)
-        socket.off('error', fail)
         opened.off('error', onError).off('close', onClose)
         this.#connecting -= 1
         this.#add(opened)
