@@ -316,7 +316,8 @@ function proxyPassesOf(directives: readonly PlacedDirective[], migration: Migrat
     const from = path.replace(/\/$/, '')
     const to = new URL(url).pathname.replace(/\/$/, '')
     const pattern = from === '' ? '/**' : `${from}/**`
-    if (from === to) return [{ path: pattern, upstream: target.upstream, from: setting }]
+    const { path: _, ...application } = target
+    if (from === to) return [{ path: pattern, ...application, from: setting }]
     if (from === '') {
       remark(
         migration,
@@ -327,9 +328,7 @@ function proxyPassesOf(directives: readonly PlacedDirective[], migration: Migrat
       )
       return [{ path: pattern, upstream: 'http://upstream.change-me.invalid', from: setting }]
     }
-    return [
-      { path: pattern, upstream: target.upstream, rewritePrefix: { from, to: to === '' ? '/' : to }, from: setting },
-    ]
+    return [{ path: pattern, ...application, rewritePrefix: { from, to: to === '' ? '/' : to }, from: setting }]
   })
 }
 
@@ -372,6 +371,7 @@ function addBaseRoutes(
       access: area?.access ?? 'required',
       ...claimsOf(area, migration),
       upstream: target?.upstream ?? null,
+      ...(target?.protocol === undefined ? {} : { protocol: target.protocol }),
       ...(target?.rewritePrefix === undefined ? {} : { rewritePrefix: target.rewritePrefix }),
       ...(area?.challenge === undefined ? {} : { challenge: area.challenge }),
       withoutToken: area?.withoutToken === true,
