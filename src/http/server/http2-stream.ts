@@ -126,8 +126,9 @@ export class Http2Response extends EventEmitter {
 
   get writableFinished(): boolean {
     const { writableFinished, closed, rstCode } = this.#stream
-    // A client may disconnect after the last frame, before Node.js has noticed that the frame was sent.
-    return writableFinished || (this.writableEnded && closed && rstCode === NGHTTP2_NO_ERROR)
+    // A stream that is reset counts as finished in Node.js. A client may disconnect after the last frame, before Node.js
+    // has noticed that the frame was sent.
+    return this.writableEnded && (closed ? rstCode === NGHTTP2_NO_ERROR : writableFinished)
   }
 
   get writableLength(): number {
@@ -260,7 +261,8 @@ export class Http2Response extends EventEmitter {
     const mayHaveTrailers = !isLast && (this.#trailers !== null || (!this.writableEnded && !('content-length' in head)))
     if (mayHaveTrailers) {
       this.#stream.on('wantTrailers', () => {
-        this.#stream.sendTrailers(this.#trailers ?? {})
+        // Node.js also ends a stream that it resets. Without trailers, the client does not take it for complete.
+        if (!this.#stream.closed) this.#stream.sendTrailers(this.#trailers ?? {})
       })
     }
     this.#stream.respond(head, { endStream: isLast, waitForTrailers: mayHaveTrailers })
