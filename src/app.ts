@@ -23,7 +23,7 @@ import { denyLoops, viaNameOf } from './http/loop-detection.ts'
 import { compileLoginRedirects } from './http/proxy/intercept.ts'
 import { STREAM_KINDS, createStreams, type Streams } from './http/proxy/open-streams.ts'
 import { createPools, type Pools, type Upstreams } from './http/proxy/upstreams.ts'
-import { createCounts, type Counts, createLimits } from './http/rate-limit.ts'
+import { createCounts, createLimits, createProxyWarning, hasLimits, type Counts } from './http/rate-limit.ts'
 import { createListener, type Listener } from './http/server/listener.ts'
 import { createRefusals } from './http/server/parser-errors.ts'
 import { createAccessTokens, type AccessTokens } from './oidc/access-token.ts'
@@ -71,6 +71,7 @@ interface Lasting {
   readonly streams: Streams
   readonly pools: Pools
   readonly counts: Counts
+  readonly warnOfProxy: (peer: string) => void
 }
 
 /** The handlers and the upstreams that each configuration creates. */
@@ -105,6 +106,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     streams: createStreams(sessions),
     pools: createPools(),
     counts: createCounts(store),
+    warnOfProxy: createProxyWarning(log),
   }
   metrics.watchStreams(STREAM_KINDS, (kind) => lasting.streams.count(kind))
 
@@ -213,6 +215,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     trustedProxies: config.trustedProxies,
     overSocket: 'path' in config.listen,
     readTicket: cookies.ticket,
+    onUntrusted: hasLimits(config.rateLimit) ? lasting.warnOfProxy : null,
   })
   observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)
@@ -298,7 +301,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
 async function buildVerdicts(
   services: ForwardAuthServices,
   listen: Listen,
-  { log, metrics, tracing, counts }: Lasting,
+  { log, metrics, tracing, counts, warnOfProxy }: Lasting,
 ): Promise<FastifyInstance> {
   const { config, origins, answers, cookies } = services
   // This listener accepts no absolute targets.
@@ -311,6 +314,7 @@ async function buildVerdicts(
     trustedProxies: config.trustedProxies,
     overSocket: 'path' in listen,
     readTicket: cookies.ticket,
+    onUntrusted: hasLimits(config.rateLimit) ? warnOfProxy : null,
   })
   giveContext(app, facts, answers, tracing)
   registerForwardAuth(app, services, await createLimits(app, config.rateLimit, counts))

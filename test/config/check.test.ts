@@ -397,6 +397,45 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
       '7:5 routes[0].upstreamTls: has no effect: the upstream is not https | use an https upstream, or leave this section out',
     ],
   ],
+  [
+    'a client certificate for a plain upstream',
+    { more: route('path: /a\n    upstreamTls: { certFile: cert.pem, keyFile: key.pem }') },
+    [
+      '7:5 routes[0].upstreamTls: has no effect: the upstream is not https | use an https upstream, or leave this section out',
+    ],
+  ],
+  [
+    'a client certificate without its key',
+    { more: route('upstream: "https://b"\n    path: /a\n    upstreamTls: { certFile: cert.pem }') },
+    ['8:20 routes[0].upstreamTls.certFile: needs keyFile | set keyFile, or leave certFile out'],
+  ],
+  [
+    'the key of a client certificate alone',
+    { more: route('upstream: "https://b"\n    path: /a\n    upstreamTls: { keyFile: key.pem }') },
+    ['8:20 routes[0].upstreamTls.keyFile: needs certFile | set certFile, or leave keyFile out'],
+  ],
+  [
+    'a key of another client certificate',
+    {
+      more: route(
+        'upstream: "https://b"\n    path: /a\n    upstreamTls: { certFile: cert.pem, keyFile: other-key.pem }',
+      ),
+    },
+    [
+      '8:49 routes[0].upstreamTls.keyFile: is not the key of the certificate in certFile' +
+        ' | use a certificate and a key that belong together',
+    ],
+  ],
+  [
+    'a mode of a socket without a Unix socket',
+    { more: 'listenMode: "0660"' },
+    ['5:1 listenMode: needs a Unix socket in listen | leave it out, or listen on unix:/path'],
+  ],
+  [
+    'a mode of a socket as a number',
+    { more: 'listen: unix:/run/g.sock\nlistenMode: 0660' },
+    ['6:13 listenMode: must be three octal digits in quotes, such as "0660", not 660 | put the value in quotes'],
+  ],
 ]
 
 await t.test('invalid configurations are refused', async (t) => {
@@ -659,6 +698,12 @@ await t.test('valid configurations are accepted', async (t) => {
     ['a wider cookie path', { session: 'cookie: { path: / }', more: 'basePath: /app1/oauth2' }],
     ['partitioned cookies', { session: 'cookie: { partitioned: true, sameSite: none }' }],
     ['tls', { more: 'tls: { certFile: cert.pem, keyFile: key.pem }' }],
+    ['the mode of a Unix socket', { more: 'listen: unix:/run/g.sock\nlistenMode: "0660"' }],
+    ['the mode of a Unix socket without a leading zero', { more: "listen: unix:/run/g.sock\nlistenMode: '660'" }],
+    [
+      'a client certificate for an https upstream',
+      { more: route('{ path: /a, upstream: "https://b", upstreamTls: { certFile: cert.pem, keyFile: key.pem } }') },
+    ],
     ['methods that do not overlap', { more: route('{ path: /a, methods: [GET] }\n  - { path: /a, methods: [POST] }') }],
     ['methods and the rest', { more: route('{ path: /a, methods: [GET] }\n  - { path: /a }') }],
     ['a host and the rest', { more: route('{ path: /a, host: ORDERS.example.com }\n  - { path: /a }') }],
@@ -792,6 +837,9 @@ void t.test('an upstream that is one of the gateway’s own addresses is refused
     ['10.0.0.1:80', 'http://10.0.0.1'],
     ['gateway.internal:443', 'https://gateway.internal'],
     ['unix:/run/gatehouse.sock', 'unix:/run/gatehouse.sock'],
+    ['unix:/run/gatehouse.sock', 'unix:/run/../run//gatehouse.sock'],
+    ['"[::1]:8080"', 'http://localhost:8080'],
+    ['LOCALHOST:8080', 'http://127.1:8080'],
   ] as const)
     t.same(found(listen, upstream), ofListen, `${listen} ${upstream}`)
   for (const [listen, upstream] of [
@@ -807,6 +855,13 @@ void t.test('an upstream that is one of the gateway’s own addresses is refused
     t.same(found(listen, upstream), [], `${listen} ${upstream}`)
   t.same(found('0.0.0.0:8080', 'http://localhost:9090'), [
     `upstream: is the gateway's own address (admin.listen): ${loop}`,
+  ])
+  for (const upstream of ['http://127.0.0.1:8081', 'http://localhost:8081', 'http://0.0.0.0:8081'])
+    t.same(found('0.0.0.0:8080', upstream, 'forwardAuth: { listen: "127.0.0.1:8081" }'), [
+      `upstream: is the gateway's own address (forwardAuth.listen): ${loop}`,
+    ])
+  t.same(found('0.0.0.0:8080', 'unix:/run/verdicts.sock', 'forwardAuth: { listen: unix:/run/verdicts.sock }'), [
+    `upstream: is the gateway's own address (forwardAuth.listen): ${loop}`,
   ])
   t.same(found('0.0.0.0:8080', 'https://orders.example.com'), [
     `upstream: is the gateway's own address (publicUrl): ${loop}`,

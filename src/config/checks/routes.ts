@@ -5,7 +5,7 @@ import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
 import { suggest } from '../suggest.ts'
 import { wildcardOf } from '../value-types/address.ts'
 import { hasPlaceholder } from '../value-types/http.ts'
-import type { PlacedRoute, Rule } from './rule.ts'
+import { findMismatch, type PlacedRoute, type Rule } from './rule.ts'
 import { isBelow } from './session.ts'
 
 function perRoute(find: (route: ResolvedRoute, at: KeyPath, config: ResolvedConfig) => Finding[]): Rule['find'] {
@@ -241,9 +241,10 @@ function findHeaders({ token, headers }: ResolvedRoute, at: KeyPath): Finding[] 
 }
 
 function findUpstreamTls({ upstreamTls, upstream }: ResolvedRoute, at: KeyPath): Finding[] {
-  const { caFile, serverName, insecureSkipVerify } = upstreamTls
+  const { caFile, serverName, certFile, keyFile, insecureSkipVerify } = upstreamTls
   const path = [...at, 'upstreamTls']
-  if (caFile === null && serverName === null && !insecureSkipVerify) return []
+  const given = [caFile, serverName, certFile, keyFile].some((value) => value !== null)
+  if (!given && !insecureSkipVerify) return []
   // `findUpstream` reports a missing upstream.
   if (upstream !== null && !upstream.origin.startsWith('https:')) {
     const instead = 'use an https upstream, or leave this section out'
@@ -259,6 +260,17 @@ function findUpstreamTls({ upstreamTls, upstream }: ResolvedRoute, at: KeyPath):
         },
       ]
     : []
+}
+
+function findClientCertificate({ upstreamTls: { certFile, keyFile } }: ResolvedRoute, at: KeyPath): Finding[] {
+  if (certFile === null && keyFile === null) return []
+  const path = [...at, 'upstreamTls']
+  if (certFile === null || keyFile === null) {
+    const [key, missing] = certFile === null ? ['keyFile', 'certFile'] : ['certFile', 'keyFile']
+    const instead = `set ${missing}, or leave ${key} out`
+    return [{ path: [...path, key], part: 'key', message: `needs ${missing}`, instead }]
+  }
+  return findMismatch(certFile, keyFile, path)
 }
 
 export const routeRules: readonly Rule[] = [
@@ -282,4 +294,5 @@ export const routeRules: readonly Rule[] = [
     find: perRoute(findProofs),
   },
   { reads: ['upstream'], routeReads: ['upstream', 'upstreamTls'], find: perRoute(findUpstreamTls) },
+  { reads: [], routeReads: ['upstreamTls'], find: perRoute(findClientCertificate) },
 ]

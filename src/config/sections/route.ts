@@ -123,13 +123,14 @@ export const route = group('Which requests the route applies to, who may send th
   upstreamParser: leaf(choice(['strict', 'lenient']), {
     default: 'strict',
     description:
-      'How responses of the application are parsed. `lenient` also accepts lines that end with a bare LF, chunk sizes ' +
-      'with spaces, and the same Content-Length twice.',
+      'How responses of the application are parsed. `lenient` also accepts lines that end with a bare LF, spaces after ' +
+      'chunk sizes, and the same Content-Length more than once.',
   }),
   upstreamConnectionAge: leaf(duration({ timer: true }), {
     default: '5m',
     description:
-      'How long a connection to the application is used before a new one replaces it, which looks the host name up again.',
+      'How long a connection to the application is used for further requests. New connections look up the host name, so ' +
+      'a change in DNS takes effect within this time.',
   }),
   stripPrefix: leaf(pathPrefix, {
     default: null,
@@ -207,7 +208,7 @@ export const route = group('Which requests the route applies to, who may send th
     default: '60s',
     description: 'How long the application may take until the first byte of its response. Streams may last longer.',
   }),
-  upstreamTls: group('TLS settings for the connection to the application.', {
+  upstreamTls: group('TLS settings for connections to the application. The gateway reloads files when they change.', {
     caFile: leaf(file('certificate'), {
       default: null,
       description:
@@ -220,11 +221,13 @@ export const route = group('Which requests the route applies to, who may send th
     }),
     certFile: leaf(file('certificate'), {
       default: null,
-      description: 'The PEM file with the client certificate that the gateway shows to the application.',
+      description:
+        'A PEM file with the client certificate, and its chain, that the gateway presents to the application. Requires ' +
+        '`keyFile`.',
     }),
     keyFile: leaf(file('private key'), {
       default: null,
-      description: 'The PEM file with the private key of the client certificate.',
+      description: 'A PEM file with the private key of the client certificate. Requires `certFile`.',
     }),
     insecureSkipVerify: leaf(flag, {
       default: false,

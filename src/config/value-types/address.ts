@@ -51,6 +51,20 @@ export const listen: ValueType<Listen> = {
       : `${value.host.includes(':') ? `[${value.host}]` : value.host}:${value.port}`,
 }
 
+/** The permissions of a Unix socket in octal digits. A number is refused, because YAML reads `0660` as 660. */
+export const socketMode: ValueType<number> = {
+  name: 'octal mode',
+  json: { type: 'string', pattern: '^0?[0-7]{3}$' },
+  parse(written, { refuse }) {
+    if (typeof written === 'string' && /^0?[0-7]{3}$/.test(written)) return Number.parseInt(written, 8)
+    return refuse(
+      `must be three octal digits in quotes, such as "0660", not ${quote(written)}`,
+      typeof written === 'number' ? 'put the value in quotes' : null,
+    )
+  },
+  format: (value) => value.toString(8).padStart(4, '0'),
+}
+
 type Origin = { origin: string } | { problem: string; instead: string | null }
 
 /** Parses an http or https origin. For other text, returns the part that is wrong, and a correction or null. */

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { HOP_BY_HOP } from '../../header-names.ts'
 import { printable } from '../../telemetry/log.ts'
 import { logsInConnection } from './connection-bound.ts'
 
@@ -7,22 +8,46 @@ import { logsInConnection } from './connection-bound.ts'
  * calls its methods.
  * https://github.com/nodejs/undici/blob/v7.30.2/lib/dispatcher/client-h1.js
  */
-interface Parser {
+export interface Parser {
+  llhttp: Llhttp
+  /** The address of llhttp's parser. */
+  readonly ptr: number
   /** The status of the response whose head has been read, or 0 while a head is being read. */
   statusCode: number
   statusText: string
   contentLength: string
+  headersMaxSize: number
   shouldKeepAlive: boolean
-  /** The header names and values read so far: name, value, name … */
-  readonly headers: readonly Buffer[]
+  keepAlive: string
+  connection: string
+  /** The header names and values read so far, after the body those of the trailer fields: name, value, name … */
+  headers: Buffer[]
+  headersSize: number
   execute: (chunk: Buffer) => void
+  setTimeout: (ms: number, type: number) => void
   onStatus: (bytes: Buffer) => number
   onHeadersComplete: (status: number, upgrade: boolean, keepAlive: boolean) => number
   onMessageComplete: () => number
   createError: (code: number, rest: Buffer) => Error
 }
 
-const METHODS = ['execute', 'onStatus', 'onHeadersComplete', 'onMessageComplete', 'createError']
+const METHODS = ['execute', 'setTimeout', 'onStatus', 'onHeadersComplete', 'onMessageComplete', 'createError', 'llhttp']
+
+/** The functions of the native parser that are used here. The first argument is the address of a parser. */
+interface Llhttp {
+  llhttp_execute(parser: number, start: number, length: number): number
+  llhttp_reset(parser: number): void
+  llhttp_resume(parser: number): void
+  llhttp_get_error_pos(parser: number): number
+  llhttp_get_status_code(parser: number): number
+  llhttp_get_http_major(parser: number): number
+  llhttp_get_http_minor(parser: number): number
+  llhttp_set_lenient_optional_cr_before_lf(parser: number, on: number): void
+  llhttp_set_lenient_spaces_after_chunk_size(parser: number, on: number): void
+}
+
+/** Undici's type of the timer that closes an idle connection. */
+const KEEP_ALIVE_TIMER = 8
 
 /** The status texts of 101 responses, by connection. */
 const phrases = new WeakMap<object, string>()
@@ -34,10 +59,16 @@ export function endedUsedConnection(error: Error): boolean {
   return ofUsed.has(error)
 }
 
+interface ConnectionSettings {
+  /** Whether the connection carries the requests of several clients. */
+  readonly shared: boolean
+  /** How long the connection may be used for further requests, in ms. */
+  readonly maxAge: number
+}
+
 /**
  * Corrects how undici reads the responses on a connection, and adds the position in the head to undici's errors. The
- * caller must call this function after undici has set up the connection. `shared`: the connection carries the requests
- * of several clients.
+ * caller must call this function after undici has set up the connection.
  *
  * - An unexpected `100 Continue` is skipped like any other interim response
  *   (https://www.rfc-editor.org/rfc/rfc9110#section-15.2). Undici destroys the connection:
@@ -47,12 +78,16 @@ export function endedUsedConnection(error: Error): boolean {
  * - The status text keeps its bytes as Latin-1, even across chunks (https://www.rfc-editor.org/rfc/rfc9112#section-4).
  * - A reset never completes a response (https://www.rfc-editor.org/rfc/rfc9112#section-8). Undici accepts a reset as
  *   the end of a response without a length: https://github.com/nodejs/undici/pull/784
+ * - A connection is not reused after a trailer field like `Connection`, because the native parser may refuse a further
+ *   response.
  * - A shared connection is not reused after the application has requested the authentication of the connection itself.
+ * - A connection is not reused after `maxAge`.
  */
-export function mendParser(socket: Socket, shared: boolean): void {
+export function mendParser(socket: Socket, { shared, maxAge }: ConnectionSettings): void {
   const parser = parserOf(socket)
   if (parser === null) return
-  const { execute, onHeadersComplete, onMessageComplete, createError } = parser
+  const { execute, setTimeout, onHeadersComplete, onMessageComplete, createError } = parser
+  const endsAt = performance.now() + maxAge
   let chunk: Buffer | null = null
   let isUsed = false
   // This listener comes first, because undici's own listener may fail a request immediately.
@@ -62,11 +97,18 @@ export function mendParser(socket: Socket, shared: boolean): void {
 
   socket.prependListener('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'ECONNRESET') parser.shouldKeepAlive = true
+    if (error.code === 'UND_ERR_HEADERS_OVERFLOW')
+      error.message = `more than limits.answerHeaders, in the header ${printable(text(nameAt(parser)))}`
   })
   parser.execute = (bytes) => {
     chunk = bytes
     execute.call(parser, bytes)
     chunk = null
+  }
+  parser.setTimeout = (ms, type) => {
+    // An idle connection closes when it reaches its age. Undici reads 0 as no timer.
+    const delay = type === KEEP_ALIVE_TIMER ? Math.max(1, Math.min(ms, endsAt - performance.now())) : ms
+    setTimeout.call(parser, delay, type)
   }
   parser.onStatus = (bytes) => {
     parser.statusText += bytes.toString('latin1')
@@ -86,7 +128,10 @@ export function mendParser(socket: Socket, shared: boolean): void {
   }
   parser.onMessageComplete = () => {
     if (parser.statusCode >= 200) isUsed = true
+    if (performance.now() >= endsAt) parser.shouldKeepAlive = false
     if (parser.statusCode === 204 || parser.statusCode === 304) parser.contentLength = ''
+    if (parser.headers.some((field, i) => i % 2 === 0 && HOP_BY_HOP.has(text(field).toLowerCase())))
+      parser.shouldKeepAlive = false
     return onMessageComplete.call(parser)
   }
   parser.createError = (code, rest) => {
@@ -105,7 +150,8 @@ export function phraseOf(socket: object): string | null {
   return phrases.get(socket) ?? null
 }
 
-function parserOf(socket: object): Parser | null {
+/** Returns the parser that undici has set up for a connection, or `null`. */
+export function parserOf(socket: object): Parser | null {
   const key = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'parser')
   const found: unknown = key === undefined ? null : Reflect.get(socket, key)
   return isParser(found) ? found : null
@@ -142,6 +188,13 @@ function placeOf(headers: readonly Buffer[], chunk: Buffer | null, at: number): 
     headers.length === 0 ? 'behind the status line' : `behind the header ${printable(text(headers.at(-2)))}`
   if (colon > 0 && NAME.test(name)) return `, in the header ${name}`
   return `, ${behind}`
+}
+
+/** Returns the name of the header with which the head exceeds its limit. */
+function nameAt({ headers, headersMaxSize }: Parser): Buffer | undefined {
+  let size = 0
+  const at = headers.findIndex((bytes) => (size += bytes.length) >= headersMaxSize)
+  return headers[at - (at % 2)]
 }
 
 function lineAt(chunk: Buffer | null, at: number): string {

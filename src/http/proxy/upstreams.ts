@@ -3,9 +3,11 @@ import { isDeepStrictEqual } from 'node:util'
 import { Pool, buildConnector, type Dispatcher } from 'undici'
 import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
+import { makeLenient } from './lenient-parser.ts'
 import { mendParser } from './undici-parser.ts'
+import { mendWriter } from './undici-writer.ts'
 
-/** The connections to upstreams. Routes with the same upstream and TLS settings share a pool. */
+/** The connections to upstreams. Routes with the same upstream and the same settings of connections share a pool. */
 export interface Pools {
   /**
    * Returns the pools for these routes, and reuses open ones. `answerHeaders` limits the response headers, in bytes.
@@ -23,9 +25,10 @@ export interface Upstreams {
   readonly all: ReadonlySet<Dispatcher>
 }
 
-interface Identity {
-  readonly upstream: CompiledRoute['upstream']
-  readonly upstreamTls: CompiledRoute['upstreamTls']
+interface Identity extends Pick<
+  CompiledRoute,
+  'upstream' | 'upstreamTls' | 'upstreamParser' | 'upstreamConnectionAge'
+> {
   readonly connectTimeout: number
   readonly answerHeaders: number
 }
@@ -76,16 +79,23 @@ export function createPools(): Pools {
 /** Keeps the connection open until the client's connection or the application closes it. */
 const ONE_CONNECTION = { connections: 1, keepAliveTimeout: 600_000 }
 
-function identityOf({ upstream, upstreamTls, timeout }: CompiledRoute, answerHeaders: number): Identity {
-  return { upstream, upstreamTls, connectTimeout: Math.min(timeout, MAX_CONNECT_TIMEOUT_MS), answerHeaders }
+function identityOf(route: CompiledRoute, answerHeaders: number): Identity {
+  const { upstream, upstreamTls, upstreamParser, upstreamConnectionAge, timeout } = route
+  const connectTimeout = Math.min(timeout, MAX_CONNECT_TIMEOUT_MS)
+  return { upstream, upstreamTls, upstreamParser, upstreamConnectionAge, connectTimeout, answerHeaders }
 }
 
-function open({ upstream, upstreamTls, connectTimeout, answerHeaders }: Identity, settings: Pool.Options): Dispatcher {
-  const { caFile, serverName, insecureSkipVerify } = upstreamTls
+function open(identity: Identity, settings: Pool.Options): Dispatcher {
+  const { upstream, upstreamTls, upstreamParser, upstreamConnectionAge, connectTimeout, answerHeaders } = identity
+  const { caFile, certFile, keyFile, serverName, insecureSkipVerify } = upstreamTls
+  const shared = settings.connections !== 1
+  // A login that authenticates a connection lasts as long as the connection.
+  const maxAge = shared ? upstreamConnectionAge : Infinity
   const connect = buildConnector({
     timeout: connectTimeout,
     ...(upstream.socketPath === null ? {} : { socketPath: upstream.socketPath }),
     ...(caFile === null ? {} : { ca: caFile.content.toString('utf8') }),
+    ...(certFile === null || keyFile === null ? {} : { cert: certFile.content, key: keyFile.content }),
     rejectUnauthorized: !insecureSkipVerify,
   })
   // By default, undici uses the client's Host for SNI and the certificate check, and reconnects when the Host changes.
@@ -99,8 +109,11 @@ function open({ upstream, upstreamTls, connectTimeout, answerHeaders }: Identity
     connect: (options, callback) => {
       connect({ ...options, servername }, (...made) => {
         const [error, socket] = made
+        if (error === null) mendWriter(socket)
         callback(...made)
-        if (error === null) mendParser(socket, settings.connections !== 1)
+        if (error !== null) return
+        if (upstreamParser === 'lenient') makeLenient(socket)
+        mendParser(socket, { shared, maxAge })
       })
     },
   })

@@ -175,7 +175,7 @@ export class Http2Response extends EventEmitter {
     const head = isList(given) ? headOf(given) : {}
     const others = isList(given) ? this.#headers : { ...this.#headers, ...given }
     for (const [name, value] of Object.entries(others)) head[name.toLowerCase()] ??= value
-    for (const name of HOP_BY_HOP) if (name in head) head[name] = undefined
+    for (const name of HOP_BY_HOP) if (name !== 'trailer' && name in head) head[name] = undefined
     head[':status'] = status
     this.statusCode = status
     this.#head = head
@@ -193,9 +193,8 @@ export class Http2Response extends EventEmitter {
     this.writeInterim(100, [])
   }
 
-  /** Sets the trailer fields. The names are in lower case. */
-  addTrailers(trailers: OutgoingHttpHeaders): void {
-    this.#trailers = { ...this.#trailers, ...trailers }
+  addTrailers(trailers: readonly (readonly [name: string, value: string])[]): void {
+    this.#trailers = headOf(trailers.flat())
   }
 
   /** Returns `false` if the caller must wait for `drain`. */
@@ -299,7 +298,8 @@ function isList(headers: OutgoingHttpHeaders | readonly string[] | undefined): h
 
 /** Returns fields by their names in lower case. The values of a repeated field keep their order. */
 function headOf(fields: readonly string[]): OutgoingHttpHeaders {
-  const head: OutgoingHttpHeaders = {}
+  // Without a prototype, names such as `constructor` have no value before.
+  const head: OutgoingHttpHeaders = Object.create(null)
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = (fields[i] ?? '').toLowerCase()
     const value = fields[i + 1] ?? ''

@@ -443,7 +443,10 @@ export const oauth2Proxy: Rules = {
   redis_insecure_skip_tls_verify: unavailable("Redis' certificate is always verified: set session.redis.caFile"),
   redis_connection_idle_timeout: noEquivalent('connections to Redis are kept alive'),
 
-  http_address: combined('listen', 'it becomes listen if the old configuration has no TLS certificate'),
+  http_address: combined(
+    'listen, listenMode',
+    'it becomes listen if the old configuration has no TLS certificate; mode= of a Unix socket becomes listenMode',
+  ),
   https_address: combined('listen', 'it becomes listen if the old configuration has a TLS certificate'),
   tls_cert_file: combined('tls.certFile'),
   tls_key_file: combined('tls.keyFile'),
