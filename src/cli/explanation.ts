@@ -3,7 +3,7 @@ import { providersOf, type Config, type ProviderSettings } from '../config/schem
 import { hasPlaceholder } from '../config/value-types/http.ts'
 import { challenge, finalAnswer } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
-import { compileHeaders } from '../gate/headers.ts'
+import { compileHeaders, passesAuthorization } from '../gate/headers.ts'
 import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
 import { beginsAsBearer, buildGate } from '../gate/pipeline.ts'
 import { type PublicOrigins, publicOriginsOf } from '../gate/public-origins.ts'
@@ -210,7 +210,7 @@ function forwarded(
           ],
         ]
   const clientAuthorization: Line[] =
-    byProxy && verdict.session === null && facts.headers.authorization !== undefined
+    byProxy && passesAuthorization(route, who) && facts.headers.authorization !== undefined
       ? [['header', `Authorization: ${facts.headers.authorization}`]]
       : []
   return [

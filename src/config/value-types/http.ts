@@ -25,12 +25,22 @@ export const cookieDomain = text({
   normalize: (domain) => domain.replace(/^\./, '').toLowerCase(),
 })
 
+const HOST = /^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$/
+
 /** The Host that a route matches, with or without a port. */
 export const host = text({
   name: 'host',
-  pattern: /^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$/,
+  pattern: HOST,
   expected: 'a host such as orders.example.com, without scheme or path',
   normalize: (name) => name.toLowerCase(),
+})
+
+/** The Host that an application receives: a word, or a host that is stored as written. */
+export const upstreamHost = text({
+  name: '`preserve`, `upstream` or host',
+  pattern: HOST,
+  expected: 'preserve, upstream, or a host such as app.internal or app.internal:8080, without scheme or path',
+  normalize: (written) => (/^(?:preserve|upstream)$/i.test(written) ? written.toLowerCase() : written),
 })
 
 /** A host name or address without a port, stored in lower case. */

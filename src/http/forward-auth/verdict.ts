@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { challenge, type Answer } from '../../gate/challenge.ts'
 import { classify } from '../../gate/classify.ts'
-import type { UpstreamHeaders } from '../../gate/headers.ts'
+import { passesAuthorization, type UpstreamHeaders } from '../../gate/headers.ts'
 import type { RouteTable } from '../../gate/match.ts'
 import type { PublicOrigins } from '../../gate/public-origins.ts'
 import { isBasicAlone, type Gate } from '../../gate/pipeline.ts'
@@ -63,8 +63,9 @@ async function answer(
   for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
   // Returns the client's own Authorization if the route lets it pass, because a proxy that copies the header from this
   // response would otherwise drop it.
+  const { route, who } = verdict
   const passes =
-    verdict.session === null && (verdict.who !== null || verdict.route.bearer === null || isBasicAlone(facts))
+    passesAuthorization(route, who) && (who !== null || route.bearer === null || isBasicAlone(facts))
   const authorization = passes ? facts.headers.authorization : undefined
   if (authorization !== undefined && !reply.hasHeader('authorization')) reply.header('authorization', authorization)
   return reply.header('cache-control', 'no-store').code(200).send()

@@ -26,6 +26,7 @@ import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
 import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
 import { limitLastBytes, begin, complete, deliver, isEventStream, type ResponseBody } from './response-body.ts'
+import { toPublicUrls, upstreamOrigin } from './public-urls.ts'
 import { clientHeaders, dropLength, statusText } from './response-headers.ts'
 import { endedUsedConnection } from './undici-parser.ts'
 import { bodyOf, dispatcherOf, upstreamHeaders, upstreamPath } from './upstream-request.ts'
@@ -159,8 +160,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { facts } = this.#context
     const proof = createProof(proofKey, {
       method: facts.method,
-      // The application receives the Host and the scheme of the public URL.
-      url: facts.origin + upstreamPath(route, facts.path),
+      url: upstreamOrigin(route, facts.origin) + upstreamPath(route, facts.path),
       accessToken,
       nonce: nonces.get(this.#services.upstreams.poolFor(route)),
     })
@@ -210,6 +210,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
       return
     }
     const { headers } = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
+    toPublicUrls(headers, this.#verdict.route, this.#context.facts, this.#services.config)
     switchProtocols(upgrade, socket, headers)
     this.#noteWait(performance.now() - this.#sentAt, 101, true)
     joinWebSocket(this.#services, this.#verdict, this.#request, upgrade.socket, socket)
@@ -250,6 +251,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
       throw unusable(new Error(`the response has a transfer coding other than chunked: ${printable(transferEncoding)}`))
     const concernsLogin = location !== null || authenticate.length > 0
     if (concernsLogin && this.#answerInstead({ status, location, authenticate, dpopNonce }, waited)) return
+    toPublicUrls(headers, route, this.#context.facts, this.#services.config)
     if (this.#isUploading()) headers.push('Connection', 'close')
     if (status === 204) dropLength(headers)
     this.response.writeHead(status, statusText(status, phrase), headers)
@@ -262,8 +264,9 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   /** Answers in place of the upstream, or sends the request again, if the upstream's response requires a login. */
   #answerInstead(answer: UpstreamAnswer & { readonly dpopNonce: string | null }, waited: number): boolean {
     const { config, loginRedirects } = this.#services
-    const { route, session } = this.#verdict
+    const { route } = this.#verdict
     const kind = kindOf(this.#request, config)
+    const session = this.#checkedSession()
     const found = intercept(answer, { kind, route, session }, loginRedirects, this.#context.now)
     switch (found.type) {
       case 'pass':
@@ -288,6 +291,13 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
         return true
       }
     }
+  }
+
+  /** Returns the session, or `null` if the upstream has checked the client's own Authorization. */
+  #checkedSession(): Session | null {
+    const { route, session, accessToken } = this.#verdict
+    const { authorization } = this.#context.facts.headers
+    return route.authorization === 'client' && (accessToken === null || authorization !== undefined) ? null : session
   }
 
   /** Ends the exchange without the upstream's response, because the gateway answers itself. */
