@@ -67,7 +67,7 @@ export function requirementsMet({ require }: CompiledRoute, claims: Claims, now:
 }
 
 export function tokenOf(verdict: Extract<Verdict, { type: 'forward' }>): string {
-  const { route, who, session } = verdict
+  const { route, session } = verdict
   const passes = session !== null && route.authorization === 'client'
   return `${gatewayTokenOf(verdict)}${passes ? '; the client’s own Authorization passes' : ''}`
 }

@@ -343,6 +343,44 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ['8:5 routes[0].require: has no effect with access: optional | use access: required, or leave require out'],
   ],
   [
+    'the client’s own Authorization beside another one',
+    {
+      more: route(
+        'path: /a\n    authorization: client\n    headers: { set: { authorization: a }, remove: [Authorization] }\n' +
+          '    bearer: { audience: a }',
+      ),
+    },
+    [
+      '7:5 routes[0].authorization: client cannot be used here: Authorization carries the token of the session' +
+        ' | set token: { grant: none }, or another token.header',
+      '8:23 routes[0].headers.set.authorization: is the header that carries the token' +
+        ' | set token: { grant: none }, or use another name',
+      "8:23 routes[0].headers.set.authorization: cannot be set: authorization: client passes the client's own" +
+        ' | leave it out, or set authorization: token',
+      '8:52 routes[0].headers.remove[0]: cannot be removed: authorization: client passes it' +
+        ' | leave it out, or set authorization: token',
+      '9:5 routes[0].bearer: cannot be combined with authorization: client: with bearer, only tokens that the' +
+        " gateway has verified pass | leave out bearer, and let the application check its clients' tokens; or leave" +
+        ' out authorization',
+    ],
+  ],
+  [
+    'a Host that is none',
+    { more: route('path: /a\n    upstreamHost: https://app.internal') },
+    [
+      '7:19 routes[0].upstreamHost: must be preserve, upstream, or a host such as app.internal or app.internal:8080,' +
+        ' without scheme or path, not "https://app.internal"',
+    ],
+  ],
+  [
+    'a prefix for the application among the headers',
+    { more: route('path: /a\n    headers: { set: { X-Forwarded-Prefix: /a } }') },
+    [
+      '7:23 routes[0].headers.set.X-Forwarded-Prefix: cannot be set: it belongs to the connection, or the gateway' +
+        ' writes it | leave it out: stripPrefix and rewritePrefix send it',
+    ],
+  ],
+  [
     'headers that are not to be set',
     {
       more: route(
@@ -352,7 +390,8 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     [14, 23, 34, 55].map(
       (column, index) =>
         `8:${column} routes[0].headers.set.${['Host', 'COOKIE', 'X-Forwarded-Host', 'Te'][index]}:` +
-        ' cannot be set: it belongs to the connection, or the gateway writes it | use another name',
+        ' cannot be set: it belongs to the connection, or the gateway writes it | use ' +
+        (index === 0 ? 'upstreamHost' : 'another name'),
     ),
   ],
   [

@@ -276,7 +276,7 @@ function findAuthorization({ authorization, token, headers, bearer }: ResolvedRo
   if (bearer !== null)
     report(
       ['bearer'],
-      "cannot be combined with authorization: client: with bearer, only tokens that the gateway has verified pass",
+      'cannot be combined with authorization: client: with bearer, only tokens that the gateway has verified pass',
       "leave out bearer, and let the application check its clients' tokens; or leave out authorization",
     )
   return findings

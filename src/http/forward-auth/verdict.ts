@@ -64,8 +64,7 @@ async function answer(
   // Returns the client's own Authorization if the route lets it pass, because a proxy that copies the header from this
   // response would otherwise drop it.
   const { route, who } = verdict
-  const passes =
-    passesAuthorization(route, who) && (who !== null || route.bearer === null || isBasicAlone(facts))
+  const passes = passesAuthorization(route, who) && (who !== null || route.bearer === null || isBasicAlone(facts))
   const authorization = passes ? facts.headers.authorization : undefined
   if (authorization !== undefined && !reply.hasHeader('authorization')) reply.header('authorization', authorization)
   return reply.header('cache-control', 'no-store').code(200).send()

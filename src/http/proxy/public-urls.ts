@@ -89,8 +89,7 @@ function publicUrl(url: string, mapping: Mapping): string {
   if (authority === '') return url
   const isNamed = (host: string): boolean => isSameHost(scheme, authority, host)
   const mapped = publicPath(absolutePath === '' ? '/' : absolutePath, mapping)
-  if (isNamed(hostOf(mapping.origin)))
-    return mapping.from === '' ? url : `${scheme}//${authority}${mapped}${suffix}`
+  if (isNamed(hostOf(mapping.origin))) return mapping.from === '' ? url : `${scheme}//${authority}${mapped}${suffix}`
   return mapping.ownHosts.some(isNamed) ? mapping.origin + mapped + suffix : url
 }
 
