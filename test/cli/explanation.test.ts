@@ -20,6 +20,7 @@ routes:
   - { path: /admin/**, require: { claims: { groups: [admin], realm_access.roles: [boss] } } }
   - { path: /money/**, require: { acr: "urn:mfa", maxAge: 5m } }
   - { path: /api/**, bearer: { audience: "api://orders" }, require: { claims: { groups: [admin] } }, headers: { set: { X-Sub: "{claims.sub}" } } }
+  - { path: /own/**, authorization: client, token: { grant: none }, stripPrefix: /own, upstreamHost: app.internal }
   - { path: /strong/**, bearer: { audience: "api://orders" }, require: { acr: "urn:mfa" } }
 `,
 )
@@ -109,6 +110,15 @@ void t.test('the explanation says which token goes upstream, and where it comes 
       /Authorization/,
     ],
     [['GET', '/redeem/', ...claims({})], ['token: the session’s refresh token is redeemed for resource api://orders']],
+    [
+      ['GET', '/own/x', '-H', 'Authorization: Basic YTpi', ...claims({})],
+      [
+        'token: none; the client’s own Authorization passes',
+        'header: Authorization: Basic YTpi',
+        'header: Host: app.internal',
+        'header: X-Forwarded-Prefix: /own',
+      ],
+    ],
     [['GET', '/assets/x', ...claims({})], ['token: none from the gateway; the client’s own Authorization passes']],
   ])
 })

@@ -246,6 +246,10 @@ function findHeaders({ token, headers }: ResolvedRoute, at: KeyPath): Finding[] 
   return findings
 }
 
+function isAuthorization(name: string): boolean {
+  return foldHeaderName(name) === 'authorization'
+}
+
 /** With `authorization: client`, the client's own Authorization must be the only one that the application can receive. */
 function findAuthorization({ authorization, token, headers, bearer }: ResolvedRoute, at: KeyPath): Finding[] {
   if (authorization !== 'client') return []
@@ -253,7 +257,6 @@ function findAuthorization({ authorization, token, headers, bearer }: ResolvedRo
   const report = (path: KeyPath, message: string, instead: string): void => {
     findings.push({ path: [...at, ...path], part: 'key', message, instead })
   }
-  const isAuthorization = (name: string): boolean => foldHeaderName(name) === 'authorization'
   if (token.grant !== 'none' && isAuthorization(token.header))
     report(
       ['authorization'],

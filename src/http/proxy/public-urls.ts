@@ -49,16 +49,10 @@ export function toPublicUrls(
     basePath,
   }
   for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i]?.toLowerCase()
     const value = headers[i + 1] ?? ''
-    switch (headers[i]?.toLowerCase()) {
-      case 'location':
-      case 'content-location':
-        headers[i + 1] = publicUrl(value, mapping)
-        break
-      case 'set-cookie':
-        headers[i + 1] = publicCookie(value, mapping)
-        break
-    }
+    if (name === 'location' || name === 'content-location') headers[i + 1] = publicUrl(value, mapping)
+    else if (name === 'set-cookie') headers[i + 1] = publicCookie(value, mapping)
   }
 }
 
