@@ -1,6 +1,5 @@
 /**
- * Hop-by-hop headers, in lower case: those that the RFC names, and Trailer, because the next hop frames a chunked body
- * itself.
+ * Hop-by-hop headers, in lower case: those that the RFC names, and Trailer, which describes the framing of a body.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
  */
 export const HOP_BY_HOP: ReadonlySet<string> = new Set([
@@ -25,6 +24,60 @@ export const FOR_THE_GATEWAY: ReadonlySet<string> = new Set([
   'http2-settings',
 ])
 
+/** The fields, in lower case, that a recipient needs before the body, besides those of the two sets above. */
+const NEEDED_BEFORE_BODY: ReadonlySet<string> = new Set([
+  // Framing and routing.
+  'content-length',
+  'host',
+  // Request modifiers.
+  'cache-control',
+  'if-match',
+  'if-modified-since',
+  'if-none-match',
+  'if-range',
+  'if-unmodified-since',
+  'max-forwards',
+  'pragma',
+  'range',
+  // Authentication.
+  'authorization',
+  'cookie',
+  'dpop',
+  'set-cookie',
+  'www-authenticate',
+  // Response controls.
+  'age',
+  'date',
+  'expires',
+  'gatehouse',
+  'location',
+  'retry-after',
+  'vary',
+  'warning',
+  // Content format.
+  'content-disposition',
+  'content-encoding',
+  'content-language',
+  'content-location',
+  'content-range',
+  'content-type',
+])
+
+/**
+ * Returns whether a field may be sent as a trailer field. The name is in lower case.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1
+ */
+export function mayTrail(name: string): boolean {
+  return !HOP_BY_HOP.has(name) && !FOR_THE_GATEWAY.has(name) && !NEEDED_BEFORE_BODY.has(name)
+}
+
+/** Returns the names in a `Trailer` value for which `passes` is true, or `null` if there are none. */
+export function announcedTrailers(value: string, passes: (name: string) => boolean): string | null {
+  const names = value.split(',').map((name) => name.trim())
+  const kept = names.filter((name) => name !== '' && passes(name))
+  return kept.length === 0 ? null : kept.join(', ')
+}
+
 /** A `Connection` value that names only headers in `HOP_BY_HOP`. */
 const USUAL_CONNECTION = /^(?:keep-alive|close|upgrade)$/i
 
@@ -47,4 +100,9 @@ export function connectionOptions(value: string, others: Set<string> | null = nu
  */
 export function foldHeaderName(name: string): string {
   return name.toLowerCase().replace(/[^a-z0-9]/g, '-')
+}
+
+/** Returns the bytes as a string with one character per byte. */
+export function latin1(bytes: Buffer | string | undefined): string {
+  return typeof bytes === 'string' ? bytes : (bytes?.toString('latin1') ?? '')
 }

@@ -1,4 +1,12 @@
-import { connectionOptions, foldHeaderName, FOR_THE_GATEWAY, HOP_BY_HOP } from '../header-names.ts'
+import {
+  announcedTrailers,
+  connectionOptions,
+  foldHeaderName,
+  FOR_THE_GATEWAY,
+  HOP_BY_HOP,
+  latin1,
+  mayTrail,
+} from '../header-names.ts'
 import type { Route } from '../config/schema.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import { hostOf, type RouteTable } from './match.ts'
@@ -9,6 +17,8 @@ import type { CompiledRoute, Facts, Who } from './verdict.ts'
 const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
 const REPLACED = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
 const FORWARDED_PREFIX = 'x-forwarded-prefix'
+/** A TE value whose sender keeps trailer fields: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.4 */
+const KEEPS_TRAILERS = /(?:^|,)\s*trailers\s*(?:,|$)/i
 const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.*)?)$/
 
 type Treatment =
@@ -25,6 +35,7 @@ type Treatment =
   | 'proof'
   | 'override'
   | 'connection'
+  | 'trailer'
 
 const MAX_CACHED_NAMES = 1000
 const MAX_CACHED_LENGTH = 100
@@ -41,6 +52,11 @@ export interface UpstreamHeaders {
     accessToken: string | null,
     scheme?: 'Bearer' | 'DPoP',
   ): string[]
+  /**
+   * Returns name, value, name, value …: the client's trailer fields, without those that the client may not set and those
+   * that a recipient needs before the body. Each character of a string is one byte.
+   */
+  trailers(raw: readonly (Buffer | string)[], facts: Facts, route: CompiledRoute): string[]
   identity(route: CompiledRoute, who: Who | null, accessToken: string | null, scheme?: 'Bearer' | 'DPoP'): string[]
   /**
    * Returns the first header of a described request that would deceive the application, or `null`: another spelling of
@@ -94,7 +110,7 @@ export function compileHeaders(
 
   function classifyName(name: string): Treatment {
     const lower = name.toLowerCase()
-    if (lower === 'connection') return 'connection'
+    if (lower === 'connection' || lower === 'trailer') return lower
     if (lower === 'via' && own !== null) return 'via'
     if (lower === 'dpop') return 'proof'
     if (lower === 'host' || lower === 'cookie' || lower === 'authorization') return lower
@@ -107,6 +123,18 @@ export function compileHeaders(
     if (METHOD_OVERRIDES.includes(same)) return 'override'
     if (same === FORWARDED_PREFIX) return 'prefix'
     return FORWARDED.test(same) ? 'forwarded' : 'pass'
+  }
+
+  /** Returns a predicate for the names of the client's trailer fields. */
+  function trailerRule(facts: Facts, route: CompiledRoute): (name: string) => boolean {
+    const remove = rules[route.index]?.remove
+    const { connection } = facts.headers
+    const named = connection === undefined ? null : connectionOptions(connection)
+    return (name) =>
+      treatmentOf(name) === 'pass' &&
+      mayTrail(foldHeaderName(name)) &&
+      named?.has(name.toLowerCase()) !== true &&
+      remove?.has(foldHeaderName(name)) !== true
   }
 
   function pushOwn(
@@ -132,6 +160,9 @@ export function compileHeaders(
       const { connection } = facts.headers
       const named = connection === undefined ? null : connectionOptions(connection)
       const out: string[] = []
+      const { te } = facts.headers
+      if (te !== undefined && facts.headers.upgrade === undefined && KEEPS_TRAILERS.test(String(te)))
+        out.push('TE', 'trailers')
       let bearerSent = false
       const prefix = mine?.prefix ?? null
       let gateways = ''
@@ -184,6 +215,11 @@ export function compileHeaders(
           case 'via':
             gateways = append(gateways, value)
             break
+          case 'trailer': {
+            const announced = announcedTrailers(value, trailerRule(facts, route))
+            if (announced !== null) out.push(name, announced)
+            break
+          }
           case 'host':
           case 'connection':
           case 'drop':
@@ -195,6 +231,15 @@ export function compileHeaders(
       if (prefix !== null) out.push('X-Forwarded-Prefix', append(prefixes, prefix))
       if (own !== null) out.push('Via', append(gateways, own))
       pushOwn(out, route, who, accessToken, scheme)
+      return out
+    },
+    trailers(raw, facts, route) {
+      const passes = trailerRule(facts, route)
+      const out: string[] = []
+      for (let i = 0; i + 1 < raw.length; i += 2) {
+        const name = latin1(raw[i])
+        if (passes(name)) out.push(name, latin1(raw[i + 1]))
+      }
       return out
     },
     identity(route, who, accessToken, scheme = 'Bearer') {

@@ -57,6 +57,88 @@ void t.test('a client’s DPoP proof passes where its Authorization does', (t) =
   t.end()
 })
 
+void t.test('trailer fields pass, except those that the client may not set as headers', (t) => {
+  const routes = [
+    compiled(setUser),
+    { ...compiled({ headers: { set: {}, encoding: 'rfc8187', remove: ['X-Gone'] } }), index: 1 },
+  ]
+  const compiledHeaders = compileHeaders(tableOf(routes), isOwnCookie, 'gatehouse')
+  const [, second = compiled()] = routes
+  const facts = factsOf({ headers: { connection: 'close, X-Hop' }, client: trusted })
+  const passing = [
+    ['X-Checksum', 'caf\u00e9'],
+    ['x-checksum', 'twice'],
+    ['Content-Digest', 'sha-256=:AA==:'],
+    ['grpc-status', '0'],
+    ['grpc-message', 'caf%C3%A9'],
+    ['grpc-status-details-bin', 'AA=='],
+    ['my-metadata-bin', 'AA'],
+  ]
+  t.same(compiledHeaders.trailers(passing.flat(), facts, second), passing.flat())
+  t.same(
+    compiledHeaders.trailers(
+      passing.flat().map((text) => Buffer.from(text, 'latin1')),
+      facts,
+      second,
+    ),
+    passing.flat(),
+  )
+  const removed = [
+    'X-User',
+    'x_user',
+    'X.User',
+    'Authorization',
+    'X-Gone',
+    'x_gone',
+    'X-Hop',
+    'Cookie',
+    'Set-Cookie',
+    'Host',
+    'Via',
+    'DPoP',
+    'Gatehouse',
+    'Forwarded',
+    'X-Forwarded-For',
+    'X-Forwarded-User',
+    'X_Forwarded_Proto',
+    'X-Real-IP',
+    'X-Original-URL',
+    'X-HTTP-Method-Override',
+    'Content-Length',
+    'Content_Length',
+    'Transfer-Encoding',
+    'Trailer',
+    'TE',
+    'Connection',
+    'Keep-Alive',
+    'Proxy-Authorization',
+    'Expect',
+    'Range',
+    'If-None-Match',
+    'Cache-Control',
+    'Content-Type',
+    'Content-Encoding',
+    'Content-Range',
+  ]
+  for (const name of removed)
+    for (const spelling of [name, name.toLowerCase()])
+      t.same(compiledHeaders.trailers([spelling, 'x'], facts, second), [], spelling)
+  t.end()
+})
+
+void t.test('Trailer names the trailer fields that pass, and TE says that the client keeps them', (t) => {
+  const trailer = 'X-Checksum, X-User ,,Content-Length,grpc-status, X_User, X-Forwarded-For'
+  const sent = (headers: Record<string, string>) => upstream({ facts: factsOf({ headers }), routes: [setUser] })
+  t.same(sent({ trailer })['trailer'], ['X-Checksum, grpc-status'])
+  t.notOk(sent({ trailer: 'X-User, Content-Length' })['trailer'])
+  t.same(sent({ te: 'trailers', connection: 'TE, close' })['TE'], ['trailers'])
+  t.same(sent({ te: 'gzip;q=0.5,Trailers' })['TE'], ['trailers'])
+  t.notOk(sent({ te: 'gzip' })['TE'])
+  t.notOk(sent({ te: 'x-trailers' })['TE'])
+  t.notOk(sent({ te: 'trailers', upgrade: 'websocket' })['TE'])
+  t.end()
+})
+
 void t.test('hop-by-hop headers are not forwarded', (t) => {
   const names = [
     'Connection',
@@ -65,7 +147,6 @@ void t.test('hop-by-hop headers are not forwarded', (t) => {
     'Proxy-Authorization',
     'Proxy-Authenticate',
     'TE',
-    'Trailer',
     'Transfer-Encoding',
     'Upgrade',
     'Expect',

@@ -25,9 +25,17 @@ import { breakOff } from '../server/response-queue.ts'
 import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
 import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
-import { limitLastBytes, begin, complete, deliver, isEventStream, type ResponseBody } from './response-body.ts'
+import {
+  limitLastBytes,
+  begin,
+  complete,
+  deliver,
+  isEventStream,
+  sendEarlyHints,
+  type ResponseBody,
+} from './response-body.ts'
 import { toPublicUrls, upstreamOrigin } from './public-urls.ts'
-import { clientHeaders, dropLength, statusText } from './response-headers.ts'
+import { clientHeaders, clientTrailers, dropLength, statusText } from './response-headers.ts'
 import { endedUsedConnection } from './undici-parser.ts'
 import { bodyOf, dispatcherOf, upstreamHeaders, upstreamPath } from './upstream-request.ts'
 import type { Upstreams } from './upstreams.ts'
@@ -137,7 +145,9 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
       path: upstreamPath(route, facts.path) + facts.query,
       method: facts.method,
       headers,
-      body: this.#hasBody ? bodyOf(raw, route, config.limits.headerFields) : null,
+      body: this.#hasBody
+        ? bodyOf(raw, route, config.limits.headerFields, () => rules.trailers(raw.rawTrailers, facts, route))
+        : null,
       // Without a body, `#startTimer` enforces the timeout: undici's clock ticks only twice a second, and each garbage
       // collection copies its timers of ended requests.
       headersTimeout: this.#hasBody ? route.timeout : 0,
@@ -183,18 +193,30 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
 
   /** Also called for interim responses: https://www.rfc-editor.org/rfc/rfc9110#section-15.2 */
   onResponseStart(controller: Dispatcher.DispatchController, status: number, _headers: unknown, phrase = ''): void {
-    if (status >= 200) this.#takeHead(controller, status, phrase)
-    else if (this.#timer === undefined) this.#startTimer()
+    if (status >= 200) {
+      this.#takeHead(controller, status, phrase)
+      return
+    }
+    if (this.#timer === undefined) this.#startTimer()
+    if (status === 103) this.#passHints(controller)
+  }
+
+  /** Passes 103 Early Hints to a navigation. Scripts have no use for hints, and some of their clients fail on them. */
+  #passHints(controller: Dispatcher.DispatchController): void {
+    if (this.#clientHasLeft() || kindOf(this.#request, this.#services.config) !== 'navigation') return
+    const { headers } = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
+    dropLength(headers)
+    sendEarlyHints(this.response, headers)
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (!this.#isOver) deliver(this, chunk)
   }
 
-  onResponseEnd(): void {
+  onResponseEnd({ rawTrailers }: Dispatcher.DispatchController): void {
     if (this.#isOver) return
+    complete(this, Array.isArray(rawTrailers) ? clientTrailers(rawTrailers) : [])
     this.#finish()
-    complete(this)
   }
 
   onRequestUpgrade(
@@ -244,21 +266,33 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.#stopTimer()
     const waited = performance.now() - this.#sentAt
     const answer = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
-    const { headers, transferEncoding, location, authenticate, dpopNonce } = answer
+    const { headers, transferEncoding, location, authenticate, dpopNonce, trailer } = answer
     const { proofKey, route } = this.#verdict
     if (proofKey !== null && dpopNonce !== null) nonces.set(this.#services.upstreams.poolFor(route), dpopNonce)
     if (transferEncoding !== null && !isPlainCoding(transferEncoding))
-      throw unusable(new Error(`the response has a transfer coding other than chunked: ${printable(transferEncoding)}`))
+      throw unusable(
+        new Error(
+          `the header Transfer-Encoding has a transfer coding other than chunked: ${printable(transferEncoding)}`,
+        ),
+      )
     const concernsLogin = location !== null || authenticate.length > 0
     if (concernsLogin && this.#answerInstead({ status, location, authenticate, dpopNonce }, waited)) return
     toPublicUrls(headers, route, this.#context.facts, this.#services.config)
     if (this.#isUploading()) headers.push('Connection', 'close')
     if (status === 204) dropLength(headers)
+    if (trailer !== null && this.#hasTrailerSection(status, headers)) headers.push('Trailer', trailer)
     this.response.writeHead(status, statusText(status, phrase), headers)
     this.#noteWait(waited, status, true)
     if (isEventStream(answer.contentType)) this.#openStream()
     // The head is written on the next tick, together with a chunk that has arrived with it.
     process.nextTick(begin, this)
+  }
+
+  /** Returns whether this response can have trailer fields on its way to the client. Node.js checks it for HTTP/1.1. */
+  #hasTrailerSection(status: number, headers: readonly string[]): boolean {
+    const { method, httpVersion } = this.#request.raw
+    if (method === 'HEAD' || status === 204 || status === 304 || httpVersion === '1.0') return false
+    return !headers.some((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
   }
 
   /** Answers in place of the upstream, or sends the request again, if the upstream's response requires a login. */

@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http'
-import { connectionOptions, HOP_BY_HOP } from '../../header-names.ts'
+import { announcedTrailers, connectionOptions, HOP_BY_HOP, latin1, mayTrail } from '../../header-names.ts'
 
 /** The headers that need more than forwarding, by lower-case name. */
 const MEANINGS = [
@@ -11,6 +11,7 @@ const MEANINGS = [
   'www-authenticate',
   'set-cookie',
   'dpop-nonce',
+  'trailer',
 ] as const
 type Meaning = (typeof MEANINGS)[number] | 'dropped' | 'passes'
 
@@ -36,6 +37,8 @@ interface AnswerHeaders {
   readonly contentType: string | null
   readonly authenticate: readonly string[]
   readonly dpopNonce: string | null
+  /** The value of `Trailer`, which may be sent only with a chunked body. */
+  readonly trailer: string | null
 }
 
 /** Returns an upstream's headers without hop-by-hop headers, `Gatehouse` and the gateway's cookies. */
@@ -50,18 +53,22 @@ export function clientHeaders(
   let contentType: string | null = null
   let authenticate: string[] | null = null
   let dpopNonce: string | null = null
+  let trailer: string | null = null
   let named: Set<string> | null = null
   for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = text(raw[i])
+    const name = latin1(raw[i])
     const meaning = meaningOf(name)
     if (meaning === 'dropped') continue
-    const value = text(raw[i + 1])
+    const value = latin1(raw[i + 1])
     switch (meaning) {
       case 'connection':
         named = connectionOptions(value, named)
         continue
       case 'transfer-encoding':
         transferEncoding = transferEncoding === null ? value : `${transferEncoding}, ${value}`
+        continue
+      case 'trailer':
+        trailer = trailer === null ? value : `${trailer}, ${value}`
         continue
       case 'content-disposition':
         hasDisposition = true
@@ -94,7 +101,25 @@ export function clientHeaders(
     contentType,
     authenticate: authenticate ?? NONE,
     dpopNonce,
+    trailer: trailer === null ? null : announcedTrailers(trailer, passesAsTrailer),
   }
+}
+
+/**
+ * Returns an upstream's trailer fields for the client: name, value, name, value …, with one character per byte. Drops
+ * fields that a recipient needs before the body, cookies and `Gatehouse`.
+ */
+export function clientTrailers(raw: readonly (Buffer | string)[]): string[] {
+  const out: string[] = []
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = latin1(raw[i])
+    if (passesAsTrailer(name)) out.push(name, latin1(raw[i + 1]))
+  }
+  return out
+}
+
+function passesAsTrailer(name: string): boolean {
+  return mayTrail(name.toLowerCase())
 }
 
 const NONE: readonly string[] = []
@@ -118,10 +143,6 @@ function append(list: string[] | null, value: string): string[] {
 export function cookieName(setCookie: string): string {
   const [, name = ''] = /^[\s=]*([^=;]*)/.exec(setCookie) ?? []
   return name.trim()
-}
-
-function text(value: Buffer | string | undefined): string {
-  return typeof value === 'string' ? value : (value?.toString('latin1') ?? '')
 }
 
 function without(headers: readonly string[], names: ReadonlySet<string>): string[] {

@@ -12,6 +12,7 @@ import type { Context } from '../context.ts'
 import { askForBody, waitsToBeAsked } from '../server/expect-continue.ts'
 import { tooManyFields } from '../server/framing.ts'
 import { dispatcherFor, hasConnectionLogin, hasOwnConnections } from './connection-bound.ts'
+import { withTrailers } from './undici-writer.ts'
 import type { Upstreams } from './upstreams.ts'
 
 /** Returns the headers that go upstream: name, value, name, value … */
@@ -55,13 +56,20 @@ export function dispatcherOf(
 
 /**
  * Returns the request's body as a stream that leaves the client's connection open if the upstream fails, so that the
- * client gets a response.
+ * client gets a response. `trailers` returns the fields that go upstream behind a body without a Content-Length.
  */
-export function bodyOf(request: IncomingMessage, { maxBody }: CompiledRoute, maxTrailerFields: number): Readable {
+export function bodyOf(
+  request: IncomingMessage,
+  { maxBody }: CompiledRoute,
+  maxTrailerFields: number,
+  trailers: () => readonly string[],
+): Readable {
   const chunks = request.iterator({ destroyOnReturn: false })
-  const isUnlimited = maxBody === null && !waitsToBeAsked(request) && request.headers['transfer-encoding'] === undefined
+  const hasLength = request.headers['content-length'] !== undefined
+  const isUnlimited = maxBody === null && !waitsToBeAsked(request) && hasLength
   const body = isUnlimited ? chunks : limitBody(request, chunks, maxBody ?? Number.POSITIVE_INFINITY, maxTrailerFields)
-  return Readable.from(body, { objectMode: false })
+  const stream = Readable.from(body, { objectMode: false })
+  return hasLength ? stream : withTrailers(stream, trailers)
 }
 
 /** Requests the body when the upstream is ready for it, and limits its bytes and trailer fields. */

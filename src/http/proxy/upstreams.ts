@@ -4,6 +4,7 @@ import { Pool, buildConnector, type Dispatcher } from 'undici'
 import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
 import { mendParser } from './undici-parser.ts'
+import { mendWriter } from './undici-writer.ts'
 
 /** The connections to upstreams. Routes with the same upstream and TLS settings share a pool. */
 export interface Pools {
@@ -99,6 +100,7 @@ function open({ upstream, upstreamTls, connectTimeout, answerHeaders }: Identity
     connect: (options, callback) => {
       connect({ ...options, servername }, (...made) => {
         const [error, socket] = made
+        if (error === null) mendWriter(socket)
         callback(...made)
         if (error === null) mendParser(socket, settings.connections !== 1)
       })
