@@ -8,6 +8,7 @@ import { Fault, causes, faults } from '../../errors.ts'
 import { admit, denyWithoutToken } from '../../gate/admit.ts'
 import { SAFE_METHODS } from '../../gate/csrf.ts'
 import { challenge, type Answer } from '../../gate/challenge.ts'
+import { addCorsHeaders } from '../../gate/cors.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { Denial, Verdict } from '../../gate/verdict.ts'
 import { createProof } from '../../oidc/dpop.ts'
@@ -252,6 +253,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (concernsLogin && this.#answerInstead({ status, location, authenticate, dpopNonce }, waited)) return
     if (this.#isUploading()) headers.push('Connection', 'close')
     if (status === 204) dropLength(headers)
+    if (route.cors !== null) addCorsHeaders(headers, route, this.#context.facts.headers.origin)
     this.response.writeHead(status, statusText(status, phrase), headers)
     this.#noteWait(waited, status, true)
     if (isEventStream(answer.contentType)) this.#openStream()
