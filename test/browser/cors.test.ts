@@ -124,9 +124,12 @@ void t.test('a page of another origin reads nothing and changes nothing', async 
   t.equal(site.received.length, before + 1)
 })
 
-void t.test('a listed origin of another site gets a 401 that it can read, because browsers send no cookie', async (t) => {
-  const { page } = await visit(t, chromium)
-  await signIn(page, `${url}/`)
-  await page.goto(otherSite)
-  t.match(await call(page, '/api/a'), { status: 401, body: { code: 'login_required', login_url: /^http/ } })
-})
+void t.test(
+  'a listed origin of another site gets a 401 that it can read, because browsers send no cookie',
+  async (t) => {
+    const { page } = await visit(t, chromium)
+    await signIn(page, `${url}/`)
+    await page.goto(otherSite)
+    t.match(await call(page, '/api/a'), { status: 401, body: { code: 'login_required', login_url: /^http/ } })
+  },
+)

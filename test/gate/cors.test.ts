@@ -38,7 +38,14 @@ void t.test('a preflight request selects the route of the method that the page w
   t.equal(routeFor(asks('POST')), 2)
   for (const method of ['GET', 'PUT', 'OPTIONS', 'post', '', 'POST, POST', 'PO ST'])
     t.equal(routeFor(asks(method)), undefined, `no listed route for ${method}`)
-  for (const origin of ['https://evil.example', 'null', '*', `${app}/`, `${app}.evil.example`, 'http://app.example.org'])
+  for (const origin of [
+    'https://evil.example',
+    'null',
+    '*',
+    `${app}/`,
+    `${app}.evil.example`,
+    'http://app.example.org',
+  ])
     t.equal(routeFor(asks('POST', origin)), undefined, origin)
   t.equal(routeFor({ origin: app }), undefined, 'an OPTIONS request without Access-Control-Request-Method')
   t.equal(routeFor({ 'access-control-request-method': 'POST' }), undefined, 'a request without Origin')
@@ -48,7 +55,7 @@ void t.test('a preflight request selects the route of the method that the page w
 
 void t.test('a preflight request for an ambiguous path or for the gateway’s own URL selects no route', (t) => {
   const routes = compileRoutes([routeOf({ path: '/**', ...listed }), routeOf({ path: '/admin/**' })], '/oauth2')
-  const headers = { origin: app, 'access-control-request-method': 'POST' }
+  const headers = { 'origin': app, 'access-control-request-method': 'POST' }
   const routeFor = (path: string): number | undefined =>
     preflightRoute(routes, factsOf({ method: 'OPTIONS', path, headers }))?.index
   t.equal(routeFor('/orders'), 0)
@@ -71,11 +78,26 @@ void t.test('a preflight response repeats the requested header names, unless the
 void t.test('an application’s response gets the CORS headers, and Vary is extended', (t) => {
   const rows: [sent: string[], added: string[]][] = [
     [[], ['Vary', 'Origin', ...ours]],
-    [['vary', 'Accept-Encoding'], ['vary', 'Accept-Encoding, Origin', ...ours]],
-    [['Vary', 'A', 'Vary', 'B'], ['Vary', 'A', 'Vary', 'B, Origin', ...ours]],
-    [['Vary', 'ORIGIN, A', 'Vary', 'B'], ['Vary', 'ORIGIN, A', 'Vary', 'B', ...ours]],
-    [['Vary', '*'], ['Vary', '*', ...ours]],
-    [['Vary', 'X-Origin'], ['Vary', 'X-Origin, Origin', ...ours]],
+    [
+      ['vary', 'Accept-Encoding'],
+      ['vary', 'Accept-Encoding, Origin', ...ours],
+    ],
+    [
+      ['Vary', 'A', 'Vary', 'B'],
+      ['Vary', 'A', 'Vary', 'B, Origin', ...ours],
+    ],
+    [
+      ['Vary', 'ORIGIN, A', 'Vary', 'B'],
+      ['Vary', 'ORIGIN, A', 'Vary', 'B', ...ours],
+    ],
+    [
+      ['Vary', '*'],
+      ['Vary', '*', ...ours],
+    ],
+    [
+      ['Vary', 'X-Origin'],
+      ['Vary', 'X-Origin, Origin', ...ours],
+    ],
     [
       ['Access-Control-Expose-Headers', 'X-Total'],
       ['Access-Control-Expose-Headers', 'X-Total', 'Vary', 'Origin', ...ours],
@@ -112,13 +134,13 @@ void t.test('a listed origin passes the CSRF check, also for a WebSocket, and no
   const passes = (headers: Record<string, string>, method = 'POST'): boolean =>
     passesCsrfCheck(factsOf({ method, headers }), compiled(listed), sessionOf())
   for (const site of ['same-site', 'cross-site', 'none']) {
-    t.ok(passes({ origin: app, 'sec-fetch-site': site }), site)
-    t.ok(passes({ origin: app, 'sec-fetch-site': site, 'upgrade': 'websocket' }, 'GET'), `a WebSocket, ${site}`)
+    t.ok(passes({ 'origin': app, 'sec-fetch-site': site }), site)
+    t.ok(passes({ 'origin': app, 'sec-fetch-site': site, 'upgrade': 'websocket' }, 'GET'), `a WebSocket, ${site}`)
   }
   t.ok(passes({ origin: app }))
   for (const origin of ['https://evil.example', 'null', `${app}:8443`, `${app}, ${app}`]) {
     t.notOk(passes({ origin, 'sec-fetch-site': 'cross-site' }), origin)
-    t.notOk(passes({ origin, 'upgrade': 'websocket' }, 'GET'), `a WebSocket of ${origin}`)
+    t.notOk(passes({ origin, upgrade: 'websocket' }, 'GET'), `a WebSocket of ${origin}`)
   }
   t.notOk(passes({ 'sec-fetch-site': 'cross-site', 'referer': `${app}/` }), 'a Referer does not count')
   t.end()

@@ -230,16 +230,19 @@ void t.test('an MCP client in a browser gets its preflight response and reads th
   t.match(header(answer, 'www-authenticate'), 'invalid_token')
 })
 
-void t.test('forward-auth lets a listed origin pass csrf, and its verdicts carry the headers for the proxy', async (t) => {
-  const describe = async (method: string, path: string, ...headers: string[]): Promise<RawAnswer> =>
-    ask(verdicts, 'GET', '/auth', [`X-Original-Method: ${method}`, `X-Original-URI: ${path}`, ...headers])
-  const allowed = await describe('POST', '/api/x', cookie, `Origin: ${app}`, 'Sec-Fetch-Site: cross-site')
-  t.same([allowed.status, corsOf(allowed)], [200, readable])
-  const denied = await describe('POST', '/api/x', cookie, `Origin: ${evil}`, 'Sec-Fetch-Site: cross-site')
-  t.same([denied.status, corsOf(denied)], [403, hidden])
-  const anonymous = await describe('GET', '/api/x', `Origin: ${app}`)
-  t.same([anonymous.status, corsOf(anonymous)], [401, readable])
-  const asked = await describe('OPTIONS', '/api/x', ...preflight('POST'))
-  t.same([asked.status, header(asked, 'gatehouse')], [401, 'login_required'], 'the proxy passes it on to the gateway')
-  t.same(corsOf(await ask(verdicts, 'GET', '/auth', [`Origin: ${app}`])), none, 'a subrequest that describes nothing')
-})
+void t.test(
+  'forward-auth lets a listed origin pass csrf, and its verdicts carry the headers for the proxy',
+  async (t) => {
+    const describe = async (method: string, path: string, ...headers: string[]): Promise<RawAnswer> =>
+      ask(verdicts, 'GET', '/auth', [`X-Original-Method: ${method}`, `X-Original-URI: ${path}`, ...headers])
+    const allowed = await describe('POST', '/api/x', cookie, `Origin: ${app}`, 'Sec-Fetch-Site: cross-site')
+    t.same([allowed.status, corsOf(allowed)], [200, readable])
+    const denied = await describe('POST', '/api/x', cookie, `Origin: ${evil}`, 'Sec-Fetch-Site: cross-site')
+    t.same([denied.status, corsOf(denied)], [403, hidden])
+    const anonymous = await describe('GET', '/api/x', `Origin: ${app}`)
+    t.same([anonymous.status, corsOf(anonymous)], [401, readable])
+    const asked = await describe('OPTIONS', '/api/x', ...preflight('POST'))
+    t.same([asked.status, header(asked, 'gatehouse')], [401, 'login_required'], 'the proxy passes it on to the gateway')
+    t.same(corsOf(await ask(verdicts, 'GET', '/auth', [`Origin: ${app}`])), none, 'a subrequest that describes nothing')
+  },
+)

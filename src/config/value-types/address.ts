@@ -94,7 +94,7 @@ export const origin: ValueType<string> = {
 /** An origin whose pages may call with cookies. Browsers accept no wildcard in the response to such a call. */
 export const callingOrigin: ValueType<string> = {
   name: 'origin',
-  json: origin.json,
+  json: { type: 'string', pattern: '^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@*\\\\\\s]+/?$' },
   parse(written, context) {
     const instead = 'write each origin in full, such as https://app.example.org'
     if (written === 'null')
