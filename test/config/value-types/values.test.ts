@@ -379,6 +379,17 @@ const takenByRoute: [string, [unknown, unknown][]][] = [
     ],
   ],
   [
+    'cors',
+    [
+      [null, null],
+      [{ origins: 'https://APP.example.org:443/' }, { origins: ['https://app.example.org'] }],
+      [
+        { origins: ['http://localhost:5173', 'https://[::1]:8443'] },
+        { origins: ['http://localhost:5173', 'https://[::1]:8443'] },
+      ],
+    ],
+  ],
+  [
     'csrf',
     [
       ['off', 'off'],
