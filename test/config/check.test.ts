@@ -551,6 +551,35 @@ await t.test('the forward-auth listener needs an address of its own', async (t) 
   }
 })
 
+await t.test('an origin of cors that gets no session cookie, or needs no entry, causes a warning', async (t) => {
+  const warningsFor = (
+    origins: string,
+    { publicUrl = 'https://api.example.com', session = '', more = '' } = {},
+  ): string[] =>
+    loadText(
+      folder,
+      configuration({ publicUrl, session, more: route(`{ path: /**, cors: { origins: [${origins}] }${more} }`) }),
+    ).warnings.map((line) => line.replace(/^.*?: /, ''))
+  const foreign = (origin: string, sameSite = 'lax'): string =>
+    `routes[0].cors.origins[0]: ${origin} is another site than publicUrl: its requests have no session cookie with ` +
+    `SameSite=${sameSite}; set session.cookie.sameSite: none, or use two hosts below one domain`
+  const other = 'https://app.example.org'
+  t.same(warningsFor(other), [foreign(other)])
+  t.same(warningsFor(other, { session: 'cookie: { sameSite: strict }' }), [foreign(other, 'strict')])
+  t.same(warningsFor('http://app.example.com'), [foreign('http://app.example.com')], 'another scheme is another site')
+  t.same(warningsFor('https://10.0.0.2', { publicUrl: 'https://10.1.0.2' }), [foreign('https://10.0.0.2')])
+  for (const near of ['https://app.example.com', 'https://example.com:8443', 'https://a.b.example.com'])
+    t.same(warningsFor(near), [], near)
+  t.same(warningsFor(other, { publicUrl: '[https://api.example.com, https://api.example.org]' }), [])
+  t.same(warningsFor(other, { session: 'cookie: { sameSite: none }' }), [])
+  for (const more of [', access: public, token: { grant: none }', ', bearer: { audience: x }'])
+    t.same(warningsFor(other, { more }), [], more)
+  t.same(warningsFor('https://api.example.com'), [
+    'routes[0].cors.origins[0]: is publicUrl, whose pages may call anyway; leave it out',
+  ])
+  t.same(warningsFor('https://b.example.com', { publicUrl: '[https://api.example.com, https://b.example.com]' }), [])
+})
+
 await t.test('questionable configurations cause warnings', async (t) => {
   const { warnings } = loadText(
     folder,

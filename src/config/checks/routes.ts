@@ -3,7 +3,7 @@ import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
 import { suggest } from '../suggest.ts'
-import { wildcardOf } from '../value-types/address.ts'
+import { mayBeSameSite, wildcardOf } from '../value-types/address.ts'
 import { hasPlaceholder } from '../value-types/http.ts'
 import type { PlacedRoute, Rule } from './rule.ts'
 import { isBelow } from './session.ts'
@@ -285,6 +285,25 @@ function findAuthorization({ authorization, token, headers, bearer }: ResolvedRo
   return findings
 }
 
+function findCors(
+  { cors, access, bearer }: ResolvedRoute,
+  at: KeyPath,
+  { publicUrl, session }: ResolvedConfig,
+): Finding[] {
+  const sendsCookie = access !== 'public' && bearer === null
+  const { sameSite } = session.cookie
+  return (cors?.origins ?? []).flatMap((origin, index): Finding[] => {
+    const path = [...at, 'cors', 'origins', index]
+    if (publicUrl.length === 1 && publicUrl[0] === origin)
+      return [{ path, message: 'is publicUrl, whose pages may call anyway', instead: 'leave it out', warning: true }]
+    const isNear = publicUrl.some((url) => mayBeSameSite(url, origin))
+    if (!sendsCookie || sameSite === 'none' || isNear) return []
+    const message = `${origin} is another site than publicUrl: its requests have no session cookie with SameSite=${sameSite}`
+    const instead = 'set session.cookie.sameSite: none, or use two hosts below one domain'
+    return [{ path, message, instead, warning: true }]
+  })
+}
+
 function findUpstreamTls({ upstreamTls, upstream }: ResolvedRoute, at: KeyPath): Finding[] {
   const { caFile, serverName, insecureSkipVerify } = upstreamTls
   const path = [...at, 'upstreamTls']
@@ -330,6 +349,11 @@ export const routeRules: readonly Rule[] = [
     reads: ['provider', 'providers', 'forwardAuth'],
     routeReads: ['token.grant', 'provider'],
     find: perRoute(findProofs),
+  },
+  {
+    reads: ['publicUrl', 'session.cookie.sameSite'],
+    routeReads: ['cors', 'access', 'bearer'],
+    find: perRoute(findCors),
   },
   { reads: ['upstream'], routeReads: ['upstream', 'upstreamTls'], find: perRoute(findUpstreamTls) },
 ]

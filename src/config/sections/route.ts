@@ -1,4 +1,4 @@
-import { origin, upstream } from '../value-types/address.ts'
+import { callingOrigin, upstream } from '../value-types/address.ts'
 import { duration, orOff, size } from '../value-types/amount.ts'
 import { claimValue, list, map, textual } from '../value-types/collection.ts'
 import {
@@ -194,15 +194,16 @@ export const route = group('Which requests the route applies to, who may send th
     default: 'origin',
     description:
       '`origin` rejects unsafe requests with a session, and WebSocket handshakes, if they come from another ' +
-      'origin. `off` lets them through.',
+      'origin that is not in `cors.origins`. `off` lets them through.',
   }),
   cors: optional(
     group('Lets pages of other origins call the route with the cookies of the user (CORS).', {
-      origins: leaf(list(origin, { min: 1, single: true }), {
+      origins: leaf(list(callingOrigin, { min: 1, single: true }), {
         default: undefined,
         description:
-          'The origins that may call. The gateway answers their preflight requests, adds the CORS headers to the ' +
-          'responses, and lets their requests pass `csrf`.',
+          'The origins that may call. The gateway answers their preflight requests, adds the CORS headers to its own ' +
+          'responses and to those of the application that have none, and lets the requests and WebSockets of these ' +
+          'origins pass `csrf`. `*` is not possible.',
       }),
     }),
   ),

@@ -8,6 +8,7 @@ import { Fault, causes, faults } from '../../errors.ts'
 import { admit, denyWithoutToken } from '../../gate/admit.ts'
 import { SAFE_METHODS } from '../../gate/csrf.ts'
 import { challenge, type Answer } from '../../gate/challenge.ts'
+import { addCorsHeaders } from '../../gate/cors.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { Denial, Verdict } from '../../gate/verdict.ts'
 import { createProof } from '../../oidc/dpop.ts'
@@ -280,6 +281,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     toPublicUrls(headers, route, this.#context.facts, this.#services.config)
     if (this.#isUploading()) headers.push('Connection', 'close')
     if (status === 204) dropLength(headers)
+    if (route.cors !== null) addCorsHeaders(headers, route, this.#context.facts.headers.origin)
     if (trailer !== null && this.#hasTrailerSection(status, headers)) headers.push('Trailer', trailer)
     this.response.writeHead(status, statusText(status, phrase), headers)
     this.#noteWait(waited, status, true)

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Config } from '../../config/schema.ts'
 import { Fault, causes, faults } from '../../errors.ts'
 import { classify } from '../../gate/classify.ts'
+import type { FindCors } from '../../gate/cors.ts'
 import { fallbackOrigin } from '../../gate/public-origins.ts'
 import type { RequestKind } from '../../gate/verdict.ts'
 import { createLimiter } from '../../resilience/limiter.ts'
@@ -39,12 +40,15 @@ interface RefusalServices {
   readonly log: Log
   readonly metrics: Pick<Metrics, 'countRequest'>
   readonly config: () => Pick<Config, 'pages' | 'scripts' | 'session' | 'publicUrl' | 'loginHost'>
+  readonly findCors: () => FindCors
 }
 
 interface Head {
   readonly method: string
   readonly path: string
   readonly kind: RequestKind
+  /** The headers as far as they have been read. */
+  readonly headers: IncomingHttpHeaders
 }
 
 type Rejected = Pick<AccessLine, 'status' | 'verdict' | 'aborted' | 'cause'>
@@ -67,7 +71,7 @@ export function rejectionOf(request: IncomingMessage): Rejected | null {
   return refused.get(request) ?? null
 }
 
-export function createRefusals({ log, metrics, config }: RefusalServices): Refusals {
+export function createRefusals({ log, metrics, config, findCors }: RefusalServices): Refusals {
   const writeLine = openAccessLog(log)
   const mayLog = limitLines(log)
   const ended = new WeakSet<Socket>()
@@ -90,7 +94,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
       setTimeout(() => {
         socket.destroy()
       }, LINGER_MS).unref()
-      socket.end(rawAnswer(fault, head.kind, id))
+      socket.end(rawAnswer(fault, head, id))
     } else socket.destroy()
 
     const logged = mayLog()
@@ -106,7 +110,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
     if (logged) writeLine({ id, method, path, route: '-', ms: 0, client, traceId: null, ...outcome })
   }
 
-  function rawAnswer(fault: Fault, kind: RequestKind, id: string): string {
+  function rawAnswer(fault: Fault, { method, path, kind, headers: sent }: Head, id: string): string {
     const settings = config()
     const { headers, body } = contentOf(answerFor(fault), kind, id, fallbackOrigin(settings), settings)
     const { 'content-type': type = '', 'cache-control': _same, ...others } = headers
@@ -116,7 +120,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
       `Content-Length: ${Buffer.byteLength(body)}`,
       `Gatehouse: ${fault.code}`,
       'Cache-Control: no-store',
-      ...Object.entries(others).map(([name, value]) => `${name}: ${value}`),
+      ...Object.entries({ ...others, ...findCors()(method, path, sent) }).map(([name, value]) => `${name}: ${value}`),
       'Connection: close',
       '',
       body,
@@ -130,11 +134,11 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
 
   function headOf({ method = 'GET', url = '', headers }: IncomingMessage): Head {
     const path = printable(url.split('?', 1)[0] ?? '').slice(0, LONGEST_PATH)
-    return { method, path, kind: kindOf(method, headers) }
+    return { method, path, kind: kindOf(method, headers), headers }
   }
 
   function readHead({ rawPacket, bytesParsed, code }: ClientError): Head {
-    if (rawPacket === undefined) return { method: '-', path: '-', kind: 'script' }
+    if (rawPacket === undefined) return { method: '-', path: '-', kind: 'script', headers: {} }
     const text = rawPacket.toString('latin1')
     const [first = '', ...lines] = text.slice(lastHead(text, bytesParsed ?? 0)).split('\r\n', MOST_LINES)
     const [, method = '-', path = '-'] = /^([A-Z]{1,20}) (\/[^\s?#]*)?/.exec(first) ?? []
@@ -142,7 +146,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
     // The bytes are a later part of a head that arrived in parts, mostly from a browser with too many cookies.
     const isPiece = code === 'HPE_HEADER_OVERFLOW' && method === '-' && headers.accept === undefined
     const kind = isPiece ? 'navigation' : kindOf(method === '-' ? 'GET' : method, headers)
-    return { method, path: printable(path).slice(0, LONGEST_PATH), kind }
+    return { method, path: printable(path).slice(0, LONGEST_PATH), kind, headers }
   }
 
   return {

@@ -55,7 +55,8 @@ function openPreflight(setting: Setting, migration: Migration): void {
     'security',
     setting,
     'OPTIONS goes to the upstream without a session on every path, as before: remove those routes if no other site ' +
-      'calls this application',
+      'calls this application, or if you list the origins that call it in routes[].cors.origins, for which the ' +
+      'gateway answers preflight requests itself',
   )
 }
 
