@@ -551,6 +551,23 @@ await t.test('the forward-auth listener needs an address of its own', async (t) 
   }
 })
 
+await t.test('upstreamHost takes its words in any case, and a word that is nearly one causes a warning', (t) => {
+  const load = (written: string) =>
+    loadText(folder, configuration({ more: route(`path: /a\n    upstreamHost: ${written}`) }))
+  for (const [written, host, warnings] of [
+    ['Upstream', 'upstream', []],
+    ['App.internal:8080', 'App.internal:8080', []],
+    ['"[::1]:80"', '[::1]:80', []],
+    ['upstraem', 'upstraem', [/routes\[0\]\.upstreamHost: upstraem is sent as the Host; did you mean upstream\?/]],
+  ] as const) {
+    const loaded = load(written)
+    t.equal(loaded.config.routes[0]?.upstreamHost, host)
+    t.equal(loaded.warnings.length, warnings.length, written)
+    t.match(loaded.warnings, warnings)
+  }
+  t.end()
+})
+
 await t.test('an origin of cors that gets no session cookie, or needs no entry, causes a warning', async (t) => {
   const warningsFor = (
     origins: string,
