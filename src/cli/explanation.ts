@@ -44,20 +44,21 @@ export async function explainRequest(
     return [...lines, ['answer', '405 method_not_allowed: this method is never forwarded']]
   if (!METHODS.includes(method))
     return [...lines, ['answer', `400 bad_request: ${method} is not an HTTP method; methods are written in capitals`]]
-  const target = readTarget(raw, origins)
+  const target = readTarget(asBytes(raw), origins)
   if (!target.ok) return [...lines, ['answer', `400 bad_request: ${target.problem}`]]
 
   const routes = compileRoutes(config.routes, config.basePath)
   const found = routes.match(hostOf(origin), method, target.path)
   const provider = named ?? providerOf(config, claims, found === 'endpoint' ? null : found)
   const session = claims === null ? null : sessionOf(claims, provider, origin, now)
+  const sent = headers.map(([name, value]) => [name, asBytes(value)] as const)
   const facts: Facts = {
     method,
     path: target.path,
     query: target.query,
     origin,
-    headers: headersFrom(headers),
-    rawHeaders: headers.flat(),
+    headers: headersFrom(sent),
+    rawHeaders: sent.flat(),
     client: {
       address: '127.0.0.1',
       peer: '127.0.0.1',
@@ -104,7 +105,7 @@ async function explainForwardAuth(
   }
   return [
     listener,
-    ['about', `${about.method} ${about.path}${about.query} at ${about.origin}`],
+    ['about', `${about.method} ${asText(about.path + about.query)} at ${about.origin}`],
     ...(await explainVerdict(about, { ...scenario, authUrl })),
   ]
 }
@@ -247,7 +248,7 @@ function forwarded(
     ...crossOrigin(route, facts),
     ...(byProxy
       ? []
-      : [['upstream', `${facts.method} ${upstream}${upstreamPath(route, facts.path)}${facts.query}`] as const]),
+      : [['upstream', `${facts.method} ${upstream}${asText(upstreamPath(route, facts.path) + facts.query)}`] as const]),
     ...websocket,
     ['token', tokenOf(verdict)],
     ...pairs.map((pair): Line => ['header', pair]),
@@ -298,6 +299,15 @@ function splitUrl(url: string, origins: PublicOrigins): { origin: string; raw: s
   if (authority === '') return { origin: origins.fallback, raw: url }
   const origin = URL.canParse(authority) ? origins.find(new URL(authority).host) : null
   return { origin: origin ?? origins.fallback, raw: rest.startsWith('/') ? rest : `/${rest}` }
+}
+
+/** Returns the bytes that a client sends for a text, one character for each byte, as Node.js reads targets and headers. */
+function asBytes(text: string): string {
+  return Buffer.from(text).toString('latin1')
+}
+
+function asText(bytes: string): string {
+  return Buffer.from(bytes, 'latin1').toString()
 }
 
 function headersFrom(pairs: readonly (readonly [string, string])[]): IncomingHttpHeaders {

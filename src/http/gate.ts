@@ -5,7 +5,7 @@ import { challenge } from '../gate/challenge.ts'
 import { preflightHeaders } from '../gate/cors.ts'
 import type { Gate } from '../gate/pipeline.ts'
 import type { CompiledRoute, Verdict } from '../gate/verdict.ts'
-import { logDenial } from './answers/denial-log.ts'
+import { logDenial, logLongTarget } from './answers/denial-log.ts'
 import { keepForm, mayKeepForm } from './answers/kept-form.ts'
 import { contextOf } from './context.ts'
 import { clearTwoSessions } from './cookies/cookies.ts'
@@ -71,6 +71,7 @@ async function deny(
   context.kind = kind
   logDenial(request, denial, route?.label)
   const answer = challenge(denial, kind, context.facts, route, config)
+  if (answer.location !== undefined) logLongTarget(request, context.facts.path.length + context.facts.query.length)
   const two = answer.location === undefined ? null : clearTwoSessions(cookies, context.facts, reply)
   if (two !== null) {
     answers.deny(request, reply, two)

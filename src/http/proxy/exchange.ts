@@ -171,7 +171,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { facts } = this.#context
     const proof = createProof(proofKey, {
       method: facts.method,
-      url: upstreamOrigin(route, facts.origin) + upstreamPath(route, facts.path),
+      url: upstreamOrigin(route, facts.origin) + printable(upstreamPath(route, facts.path)),
       accessToken,
       nonce: nonces.get(this.#services.upstreams.poolFor(route)),
     })

@@ -24,6 +24,7 @@ import { createHttp2Sessions, divertHttp2 } from './http2-sessions.ts'
 import { takenBySystem, watchIdleReaders } from './idle-readers.ts'
 import type { ClientError, Refusals } from './parser-errors.ts'
 import { limitPipelining } from './pipelining.ts'
+import { parseRawTarget } from './raw-targets.ts'
 import { answerUnderWay, latestAnswer } from './response-queue.ts'
 import { GatewayRequest, routeUpgrades } from './upgrade.ts'
 
@@ -152,6 +153,7 @@ export function createListener(
   }
   server.on('request', serve)
   server.on('clientError', (error: ClientError, socket: Socket) => {
+    if (parseRawTarget(error, socket, server)) return
     const asked = speaking.get(socket)
     refusals.onClientError(error, socket, typeof asked === 'object' && !asked.complete ? asked : null)
   })
