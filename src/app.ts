@@ -2,6 +2,7 @@ import type { RequestListener } from 'node:http'
 import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { providersOf, type Config, type Listen } from './config/schema.ts'
+import { compileCors, type FindCors } from './gate/cors.ts'
 import { compileHeaders } from './gate/headers.ts'
 import { compileRoutes } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
@@ -23,7 +24,7 @@ import { denyLoops, viaNameOf } from './http/loop-detection.ts'
 import { compileLoginRedirects } from './http/proxy/intercept.ts'
 import { STREAM_KINDS, createStreams, type Streams } from './http/proxy/open-streams.ts'
 import { createPools, type Pools, type Upstreams } from './http/proxy/upstreams.ts'
-import { createCounts, type Counts, createLimits } from './http/rate-limit.ts'
+import { createCounts, createLimits, createProxyWarning, hasLimits, type Counts } from './http/rate-limit.ts'
 import { createListener, type Listener } from './http/server/listener.ts'
 import { createRefusals } from './http/server/parser-errors.ts'
 import { createAccessTokens, type AccessTokens } from './oidc/access-token.ts'
@@ -71,6 +72,7 @@ interface Lasting {
   readonly streams: Streams
   readonly pools: Pools
   readonly counts: Counts
+  readonly warnOfProxy: (peer: string) => void
 }
 
 /** The handlers and the upstreams that each configuration creates. */
@@ -78,6 +80,7 @@ interface Shell {
   readonly route: RequestListener
   readonly verdict: RequestListener | null
   readonly upstreams: Upstreams
+  readonly findCors: FindCors
 }
 
 /** How long a stopping gateway waits for an unavailable store before it drops unsaved writes. */
@@ -105,12 +108,13 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     streams: createStreams(sessions),
     pools: createPools(),
     counts: createCounts(store),
+    warnOfProxy: createProxyWarning(log),
   }
   metrics.watchStreams(STREAM_KINDS, (kind) => lasting.streams.count(kind))
 
   let shell = await buildShell(config, lasting)
   let currentConfig = config
-  const refusals = createRefusals({ log, metrics, config: () => currentConfig })
+  const refusals = createRefusals({ log, metrics, config: () => currentConfig, findCors: () => shell.findCors })
   const listener = createListener(
     config.tls,
     (request, response) => {
@@ -205,14 +209,16 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const app = createFastify(origins)
 
   const cookies = await createCookies(app, config)
-  const answers = createAnswers(config, cookies)
   const routes = compileRoutes(config.routes, config.basePath)
+  const findCors = compileCors(routes, origins)
+  const answers = createAnswers(config, cookies, findCors)
   const facts = createFactReader({
     headerFields: config.limits.headerFields,
     origins,
     trustedProxies: config.trustedProxies,
     overSocket: 'path' in config.listen,
     readTicket: cookies.ticket,
+    onUntrusted: hasLimits(config.rateLimit) ? lasting.warnOfProxy : null,
   })
   observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)
@@ -277,7 +283,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     config.forwardAuth === null
       ? null
       : await buildVerdicts(
-          { config, origins, gate, headers, routes, sessions, cookies, answers },
+          { config, origins, gate, headers, routes, sessions, cookies, answers: createAnswers(config, cookies, null) },
           config.forwardAuth.listen,
           lasting,
         )
@@ -292,13 +298,14 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
             verdicts.routing(request, response)
           },
     upstreams,
+    findCors,
   }
 }
 
 async function buildVerdicts(
   services: ForwardAuthServices,
   listen: Listen,
-  { log, metrics, tracing, counts }: Lasting,
+  { log, metrics, tracing, counts, warnOfProxy }: Lasting,
 ): Promise<FastifyInstance> {
   const { config, origins, answers, cookies } = services
   // This listener accepts no absolute targets.
@@ -311,6 +318,7 @@ async function buildVerdicts(
     trustedProxies: config.trustedProxies,
     overSocket: 'path' in listen,
     readTicket: cookies.ticket,
+    onUntrusted: hasLimits(config.rateLimit) ? warnOfProxy : null,
   })
   giveContext(app, facts, answers, tracing)
   registerForwardAuth(app, services, await createLimits(app, config.rateLimit, counts))

@@ -3,7 +3,8 @@ import { providersOf, type Config, type ProviderSettings } from '../config/schem
 import { hasPlaceholder } from '../config/value-types/http.ts'
 import { challenge, finalAnswer } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
-import { compileHeaders } from '../gate/headers.ts'
+import { allowsOrigin, corsHeaders, preflightHeaders } from '../gate/cors.ts'
+import { compileHeaders, passesAuthorization } from '../gate/headers.ts'
 import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
 import { beginsAsBearer, buildGate } from '../gate/pipeline.ts'
 import { type PublicOrigins, publicOriginsOf } from '../gate/public-origins.ts'
@@ -43,20 +44,21 @@ export async function explainRequest(
     return [...lines, ['answer', '405 method_not_allowed: this method is never forwarded']]
   if (!METHODS.includes(method))
     return [...lines, ['answer', `400 bad_request: ${method} is not an HTTP method; methods are written in capitals`]]
-  const target = readTarget(raw, origins)
+  const target = readTarget(asBytes(raw), origins)
   if (!target.ok) return [...lines, ['answer', `400 bad_request: ${target.problem}`]]
 
   const routes = compileRoutes(config.routes, config.basePath)
   const found = routes.match(hostOf(origin), method, target.path)
   const provider = named ?? providerOf(config, claims, found === 'endpoint' ? null : found)
   const session = claims === null ? null : sessionOf(claims, provider, origin, now)
+  const sent = headers.map(([name, value]) => [name, asBytes(value)] as const)
   const facts: Facts = {
     method,
     path: target.path,
     query: target.query,
     origin,
-    headers: headersFrom(headers),
-    rawHeaders: headers.flat(),
+    headers: headersFrom(sent),
+    rawHeaders: sent.flat(),
     client: {
       address: '127.0.0.1',
       peer: '127.0.0.1',
@@ -103,7 +105,7 @@ async function explainForwardAuth(
   }
   return [
     listener,
-    ['about', `${about.method} ${about.path}${about.query} at ${about.origin}`],
+    ['about', `${about.method} ${asText(about.path + about.query)} at ${about.origin}`],
     ...(await explainVerdict(about, { ...scenario, authUrl })),
   ]
 }
@@ -166,7 +168,34 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
     ],
     ...(verdict.type === 'forward'
       ? forwarded(verdict, facts, scenario)
-      : denied(verdict, facts, scenario, tokenProblem)),
+      : verdict.type === 'preflight'
+        ? preflighted(facts, scenario)
+        : denied(verdict, facts, scenario, tokenProblem)),
+  ]
+}
+
+function preflighted(facts: Facts, { authUrl }: Scenario): Line[] {
+  const { origin = '', 'access-control-request-method': method = '' } = facts.headers
+  const because: Line = ['because', `cors.origins has ${origin}, whose pages may call this route with ${method}`]
+  if (authUrl !== null)
+    return [
+      ['answer', '401 login_required: the proxy passes the preflight request on to the gateway, which answers it'],
+      because,
+    ]
+  return [['answer', '204 to a CORS preflight request'], because, ...tells(preflightHeaders(facts))]
+}
+
+function tells(headers: Readonly<Record<string, string>>): Line[] {
+  return Object.entries(headers).map(([name, value]) => ['tells', `${name}: ${value}`])
+}
+
+/** Returns why a page of another origin may send the request, and the headers that its response gets. */
+function crossOrigin(route: CompiledRoute, facts: Facts): Line[] {
+  const { origin } = facts.headers
+  if (!allowsOrigin(route, origin)) return []
+  return [
+    ['because', `cors.origins has ${origin}: csrf lets the request pass, and the page may read the response`],
+    ...tells(corsHeaders(route, origin)),
   ]
 }
 
@@ -210,15 +239,16 @@ function forwarded(
           ],
         ]
   const clientAuthorization: Line[] =
-    byProxy && verdict.session === null && facts.headers.authorization !== undefined
+    byProxy && passesAuthorization(route, who) && facts.headers.authorization !== undefined
       ? [['header', `Authorization: ${facts.headers.authorization}`]]
       : []
   return [
     ['answer', byProxy ? `200 with the headers for the application: ${reason}` : `passes: ${reason}`],
     ...reasons.map((text): Line => ['because', text]),
+    ...crossOrigin(route, facts),
     ...(byProxy
       ? []
-      : [['upstream', `${facts.method} ${upstream}${upstreamPath(route, facts.path)}${facts.query}`] as const]),
+      : [['upstream', `${facts.method} ${upstream}${asText(upstreamPath(route, facts.path) + facts.query)}`] as const]),
     ...websocket,
     ['token', tokenOf(verdict)],
     ...pairs.map((pair): Line => ['header', pair]),
@@ -259,6 +289,7 @@ function denied(
     ['because', tokenProblem ?? reasonOf(denial)],
     ...loginLines,
     ...authenticate,
+    ...tells(route === null ? {} : corsHeaders(route, facts.headers.origin)),
   ]
 }
 
@@ -268,6 +299,15 @@ function splitUrl(url: string, origins: PublicOrigins): { origin: string; raw: s
   if (authority === '') return { origin: origins.fallback, raw: url }
   const origin = URL.canParse(authority) ? origins.find(new URL(authority).host) : null
   return { origin: origin ?? origins.fallback, raw: rest.startsWith('/') ? rest : `/${rest}` }
+}
+
+/** Returns the bytes that a client sends for a text, one character for each byte, as Node.js reads targets and headers. */
+function asBytes(text: string): string {
+  return Buffer.from(text).toString('latin1')
+}
+
+function asText(bytes: string): string {
+  return Buffer.from(bytes, 'latin1').toString()
 }
 
 function headersFrom(pairs: readonly (readonly [string, string])[]): IncomingHttpHeaders {

@@ -1,3 +1,4 @@
+import { chmodSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { buildApp, type Gatehouse } from '../app.ts'
@@ -33,8 +34,10 @@ export async function serveHere(initial: Config, log: Log): Promise<ProcessGatew
   const tracing = await startTracing(process.env, log)
   const gateway = await buildApp(config, log, tracing)
   try {
-    await explainListenErrors('listen', initial.listen, async () => gateway.listener.listen(initial.listen))
-    const { forwardAuth } = initial
+    const { listen: publicAddress, listenMode, forwardAuth } = initial
+    await explainListenErrors('listen', publicAddress, async () => gateway.listener.listen(publicAddress, listenMode))
+    // The default ACL of a directory overrides the umask, with which the listener creates the socket.
+    if (listenMode !== null && 'path' in publicAddress) chmodSync(publicAddress.path, listenMode)
     if (forwardAuth !== null) {
       const { listen } = forwardAuth
       await explainListenErrors('forwardAuth.listen', listen, async () => gateway.forwardAuth?.listen(listen))

@@ -6,6 +6,7 @@ import type { StoreLocation } from './value-types/store.ts'
 const restartRequired: readonly (readonly [key: string, read: (config: Config) => unknown])[] = [
   ['listen', ({ listen }) => listen],
   ['listenH2c', ({ listenH2c }) => listenH2c],
+  ['listenMode', ({ listenMode }) => listenMode],
   ['tls', ({ tls }) => tls === null],
   ['forwardAuth', ({ forwardAuth }) => forwardAuth],
   ['admin', ({ admin }) => admin?.listen ?? null],

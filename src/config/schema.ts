@@ -1,5 +1,13 @@
 import type { Static } from 'typebox'
-import { addressRange, listen, origin, publicOrigin, upstream, type Upstream } from './value-types/address.ts'
+import {
+  addressRange,
+  listen,
+  origin,
+  publicOrigin,
+  socketMode,
+  upstream,
+  type Upstream,
+} from './value-types/address.ts'
 import { duration, orOff, rate } from './value-types/amount.ts'
 import { list, map, textual } from './value-types/collection.ts'
 import { bearerSecret, headerName, hostName } from './value-types/http.ts'
@@ -35,10 +43,13 @@ export const schema = group('Configuration of Gatehouse.', {
     description:
       'The address that the gateway listens on: `host:port` or `unix:/path`. Changing it requires a restart.',
   }),
-  listenMode: leaf(text({ pattern: /^0?[0-7]{3}$/, expected: 'an octal mode such as "0660"', name: 'mode' }), {
+  listenMode: leaf(socketMode, {
     default: null,
-    defaultText: 'as the umask says',
-    description: 'The permissions of the unix socket that the gateway listens on, such as `"0660"`.',
+    defaultText: '0777 without the bits of the umask',
+    description:
+      'The permissions of the Unix socket in `listen`, in octal digits such as `"0660"`. To connect, a process needs ' +
+      'the permission to write. The sockets of `admin` and `forwardAuth` follow the umask. Changing it requires a ' +
+      'restart.',
   }),
   listenH2c: leaf(flag, {
     default: false,

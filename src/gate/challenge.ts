@@ -1,6 +1,7 @@
 import type { Config } from '../config/schema.ts'
 import { faults, type Code, type FaultCode } from '../errors.ts'
 import type { StepUp } from '../token/denial.ts'
+import { printable } from '../telemetry/log.ts'
 import { returnTarget, targetAtLogin } from './return-target.ts'
 import type { CompiledRoute, Denial, Facts, FinalDenial, LoginDenial, RequestKind } from './verdict.ts'
 
@@ -230,10 +231,8 @@ export function loginUrlFor(
 ): string {
   const loginOrigin = loginHost ?? facts.origin
   const parameters = new URLSearchParams()
-  const target =
-    kind === 'navigation'
-      ? facts.path + facts.query
-      : (pageOf(facts) ?? (kind === 'frame' ? facts.path + facts.query : null))
+  const own = printable(facts.path + facts.query)
+  const target = kind === 'navigation' ? own : (pageOf(facts) ?? (kind === 'frame' ? own : null))
   // A login at another host without a return URL would not lead back to this host.
   const redirect = returnTarget(target, facts.origin) ?? (loginOrigin === facts.origin ? null : '/')
   if (redirect !== null) parameters.set('redirect', targetAtLogin(redirect, facts.origin, loginOrigin))
@@ -241,8 +240,16 @@ export function loginUrlFor(
   if (stepUp !== undefined && stepUp.maxAge !== null) parameters.set('max_age', String(stepUp.maxAge))
   if (stepUp?.scope !== undefined) parameters.set('scope', stepUp.scope)
   if (stepUp?.claims !== undefined) parameters.set('claims', stepUp.claims)
-  const query = parameters.toString()
+  const query = legible(parameters.toString())
   return `${loginOrigin}${basePath}/login${query === '' ? '' : `?${query}`}`
+}
+
+/** The lengths of URLs that all proxies and servers accept. */
+const SHORT = 2048
+
+/** Decodes the characters of a long query that a query may contain, because some proxies limit a URL to 8 kB. */
+function legible(query: string): string {
+  return query.length <= SHORT ? query : query.replaceAll(/%(?:2[1489CF]|3[ABDF]|40|7E)/g, decodeURIComponent)
 }
 
 function pageOf({ headers, origin }: Facts): string | null {
@@ -252,5 +259,5 @@ function pageOf({ headers, origin }: Facts): string | null {
 
 /** Browsers send only absolute URLs in these headers. */
 function sameOrigin(url: string | undefined, origin: string): string | null {
-  return url?.startsWith(`${origin}/`) === true || url === origin ? returnTarget(url, origin) : null
+  return url?.startsWith(`${origin}/`) === true || url === origin ? returnTarget(printable(url), origin) : null
 }

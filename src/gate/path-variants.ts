@@ -1,10 +1,21 @@
-const PLAIN = /^(?:\/[a-z0-9\-_~!$&'()*+,=:@][a-z0-9\-_.~!$&'()*+,=:@]*(?<!\.))*\/?$/
-const UNSENDABLE = /[^\u0021-\u007e]/
-const MALFORMED = /%(?![0-9A-Fa-f]{2})/
+import { isUtf8 } from 'node:buffer'
+import { printable } from '../telemetry/log.ts'
 
-// Doubly encoded forms count too, because the second decoding would yield a NUL or invalid UTF-8.
+const PLAIN = /^(?:\/[a-z0-9\-_~!$&'()*+,=:@][a-z0-9\-_.~!$&'()*+,=:@]*(?<!\.))*\/?$/
+// oxlint-disable-next-line no-control-regex
+const UNSENDABLE = /[\u0000-\u0020\u007f]|[^\u0000-\u00ff]/
+const MALFORMED = /%(?![0-9A-Fa-f]{2})/
+// The doubly encoded form counts too, because the second decoding would yield a NUL.
 const NUL = /%(?:25)?00/
-const OVERLONG_TWICE = /%25(?:c[01]%25[89ab]|e0%25[89]|f0%258)/i
+
+/**
+ * Longer forms of characters that UTF-8 encodes in fewer bytes, with the forms of five and six bytes that UTF-8 once had.
+ * @see https://www.rfc-editor.org/rfc/rfc3629#section-10
+ */
+const OVERLONG =
+  /[\u00c0\u00c1][\u0080-\u00bf]|\u00e0[\u0080-\u009f][\u0080-\u00bf]|\u00f0[\u0080-\u008f][\u0080-\u00bf]{2}|\u00f8[\u0080-\u0087][\u0080-\u00bf]{3}|\u00fc[\u0080-\u0083][\u0080-\u00bf]{4}/
+const ENCODED_RUN = /(?:%[0-9a-f]{2})+/gi
+const NOT_ASCII = /[\u0080-\uffff]/
 
 /** Only an attacker sends a path with more variants, or with variants of more characters in total. */
 const MAX_VARIANTS = 512
@@ -18,7 +29,10 @@ export function isPlain(path: string): boolean {
   return PLAIN.test(path) && !path.includes(':$')
 }
 
-/** Returns why a path is refused on every route, or `null`. `path` is the raw path without the query. */
+/**
+ * Returns why a path is refused on every route, or `null`. `path` is the raw path without the query, with one character
+ * for each byte.
+ */
 export function pathProblem(path: string): string | null {
   if (isPlain(path)) return null
   if (!path.startsWith('/')) return 'the path does not begin with a slash'
@@ -28,7 +42,9 @@ export function pathProblem(path: string): string | null {
   if (UNSENDABLE.test(path)) return 'the path has a character that must be percent-encoded'
   if (MALFORMED.test(path)) return 'the path has a malformed percent-encoding'
   if (NUL.test(path)) return 'the path has a NUL'
-  return isUtf8(path) && !OVERLONG_TWICE.test(path) ? null : 'the path’s percent-encoding is not UTF-8'
+  // Lenient decoders read an overlong form as the short one, and some applications decode twice.
+  const bytes = toBytes(path)
+  return OVERLONG.test(bytes) || OVERLONG.test(toBytes(bytes)) ? 'the path has an overlong UTF-8 encoding' : null
 }
 
 interface Variant {
@@ -39,8 +55,8 @@ interface Variant {
 /**
  * Returns every path that a server may make of a path by normalizing it: percent-decoded once or twice, dot segments
  * removed, slashes merged, `;parameters` dropped, `\` as `/`, and the rules of `LENIENT`, in any combination and order.
- * An encoded slash may stay encoded, as in URL parsers. `folded` has the same paths with their case folded. Returns
- * `null` if there are too many variants to enumerate.
+ * Bytes that are not UTF-8 are read in each of `CHARSETS`. An encoded slash may stay encoded, as in URL parsers. `folded`
+ * has the same paths with their case folded. Returns `null` if there are too many variants to enumerate.
  */
 export function pathVariants(
   path: string,
@@ -54,15 +70,21 @@ export function pathVariants(
     seen.set(variant.path, variant)
     queue.push(variant)
   }
-  add({ path, decoded: 0 })
+  // A server that percent-decodes reads raw bytes like percent-encoded ones. Another server reads the raw bytes only.
+  const encoded = printable(path)
+  add({ path: encoded, decoded: 0 })
+  if (encoded !== path) for (const read of rawReadings(path)) add({ path: read, decoded: 0 })
   let characters = 0
   for (let variant = queue.pop(); variant !== undefined; variant = queue.pop()) {
     const { path: at, decoded } = variant
     characters += at.length
     if (seen.size > MAX_VARIANTS || characters > MAX_CHARACTERS) return null
     if (decoded < 2 && at.includes('%')) {
-      add({ path: decode(at), decoded: decoded + 1 })
-      if (/%(?:2f|5c)/i.test(at)) add({ path: decode(at.replace(/%(?=2f|5c)/gi, '%25')), decoded: decoded + 1 })
+      const withSlashes = /%(?:2f|5c)/i.test(at) ? decodings(at.replace(/%(?=2f|5c)/gi, '%25')) : []
+      for (const read of [...decodings(at), ...withSlashes]) {
+        characters += read.length
+        add({ path: read, decoded: decoded + 1 })
+      }
     }
     if (at.includes('\\')) add({ path: at.replaceAll('\\', '/'), decoded })
     if (at.includes('//')) add({ path: at.replace(/\/{2,}/g, '/'), decoded })
@@ -108,19 +130,67 @@ export function fold(path: string): string {
 
 const NO_VARIANTS = { asIs: [], folded: [] }
 
-function isUtf8(path: string): boolean {
+/**
+ * The characters of windows-1252 for the bytes 80 to 9F. Every byte has one, so any bytes can be decoded and encoded.
+ * @see https://encoding.spec.whatwg.org/#windows-1252
+ */
+export const WINDOWS_1252_UPPER = '€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ'
+
+/** How servers read bytes that are not UTF-8. */
+const CHARSETS: readonly ((bytes: Buffer) => string)[] = [
+  // Most decoders replace an invalid byte by U+FFFD, others drop it.
+  (bytes) => bytes.toString(),
+  (bytes) => bytes.toString().replaceAll('\ufffd', ''),
+  toLatin1,
+  (bytes) =>
+    toLatin1(bytes).replace(/[\u0080-\u009f]/g, (byte) => WINDOWS_1252_UPPER[byte.charCodeAt(0) - 0x80] ?? byte),
+  decodeCarelessly,
+]
+
+function toLatin1(bytes: Buffer): string {
+  return bytes.toString('latin1')
+}
+
+/**
+ * Decodes UTF-8 like decoders that do not check the second byte of a pair (IIS, CVE-2000-0884), and that accept the two
+ * halves of a surrogate pair.
+ * @see https://www.unicode.org/reports/tr26/
+ */
+function decodeCarelessly(bytes: Buffer): string {
+  const text = toLatin1(bytes)
+    .replace(/([\u00c0\u00c1])([^])/g, (_, lead: string, next: string) =>
+      String.fromCharCode(((lead.charCodeAt(0) & 1) << 6) | (next.charCodeAt(0) & 0x3f)),
+    )
+    .replace(/(?:\u00ed[\u00a0-\u00bf][\u0080-\u00bf])+/g, (halves) => {
+      const units = halves.match(/[^]{3}/g) ?? []
+      const pairs = units.map((unit) =>
+        String.fromCharCode(0xd000 | ((unit.charCodeAt(1) & 0x3f) << 6) | (unit.charCodeAt(2) & 0x3f)),
+      )
+      return toLatin1(Buffer.from(pairs.join('')))
+    })
+  return Buffer.from(text, 'latin1').toString()
+}
+
+/** Percent-decodes a path to one character for each byte. */
+function toBytes(path: string): string {
+  return path.replace(/%[0-9a-f]{2}/gi, (encoded) => String.fromCharCode(Number.parseInt(encoded.slice(1), 16)))
+}
+
+/** Returns the readings of a percent-encoded path. Malformed encodings stay as they are. */
+function decodings(path: string): string[] {
   try {
-    decodeURIComponent(path)
-    return true
+    return [decodeURIComponent(path)]
   } catch {
-    return false
+    // An ASCII path is decoded as a whole, because decoding each of many runs would take milliseconds.
+    if (!NOT_ASCII.test(path)) return CHARSETS.map((read) => read(Buffer.from(toBytes(path), 'latin1')))
+    return CHARSETS.map((read) => path.replace(ENCODED_RUN, (run) => read(Buffer.from(toBytes(run), 'latin1'))))
   }
 }
 
-/** Decodes like a lenient server: leaves malformed encodings as they are and replaces invalid UTF-8 by U+FFFD. */
-function decode(path: string): string {
-  if (isUtf8(path)) return decodeURIComponent(path)
-  return path.replace(/(?:%[0-9a-f]{2})+/gi, (bytes) => Buffer.from(bytes.replaceAll('%', ''), 'hex').toString())
+/** Returns the readings of the raw bytes of a path. */
+function rawReadings(path: string): string[] {
+  const bytes = Buffer.from(path, 'latin1')
+  return (isUtf8(bytes) ? CHARSETS.slice(0, 1) : CHARSETS).map((read) => read(bytes))
 }
 
 /** @see https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4 */

@@ -1,7 +1,7 @@
 import type { Config } from '../config/schema.ts'
 
-/** With a longer target, `state` would exceed the limit of some providers and proxies. */
-const MAX_LENGTH = 2048
+/** The longest path with query and fragment that a login returns to. */
+export const MAX_TARGET_LENGTH = 8192
 
 /** Browsers drop or replace these characters, so a URL that contains one could lead to another destination. */
 // oxlint-disable-next-line no-control-regex
@@ -17,14 +17,14 @@ export function returnTarget(
   origin: string,
   isAllowed: (origin: string) => boolean = () => false,
 ): string | null {
-  if (target === null || target === undefined || target === '' || target.length > MAX_LENGTH || UNSAFE.test(target))
-    return null
+  if (target === null || target === undefined || target === '' || UNSAFE.test(target)) return null
   if (!URL.canParse(target, origin)) return null
   const url = new URL(target, origin)
   // The `origin` of a `blob:` URL is that of the URL inside it, and its `pathname` is the whole URL inside it.
   if (!/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '') return null
   if (!/^\/(?!\/)/.test(url.pathname)) return null
   const path = url.pathname + url.search + url.hash
+  if (path.length > MAX_TARGET_LENGTH) return null
   if (url.origin === origin) return path
   return isAllowed(url.origin) ? url.origin + path : null
 }

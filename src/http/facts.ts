@@ -25,6 +25,8 @@ interface FactOptions {
    */
   readonly overSocket: boolean
   readonly readTicket: (cookies: string | undefined) => Ticket | null
+  /** Called for each X-Forwarded-For that is ignored, with the address of the peer that is not trusted. */
+  readonly onUntrusted: ((peer: string) => void) | null
 }
 
 /** Creates a reader of facts. It uses forwarded headers only from trusted proxies. */
@@ -34,6 +36,7 @@ export function createFactReader({
   trustedProxies,
   overSocket,
   readTicket,
+  onUntrusted,
 }: FactOptions): FactReader {
   const isTrusted = trustList(trustedProxies)
   const { fallback, isSingle } = origins
@@ -53,6 +56,7 @@ export function createFactReader({
       if (hosts > 1) return { reason: 'malformed', cause: 'the request has more than one Host' }
       if (hosts === 0 && request.httpVersion !== '1.0') return { reason: 'malformed', cause: 'the request has no Host' }
       const trusted = trustedProxies.length > 0 && (overSocket || isTrusted(peer))
+      if (!trusted && onUntrusted !== null && headers['x-forwarded-for'] !== undefined) onUntrusted(peer)
       const asked = trusted ? (firstItem(headers['x-forwarded-host']) ?? headers.host) : headers.host
       // An absolute target overrides Host: https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2.
       const origin = isSingle ? fallback : (target.origin ?? origins.find(asked ?? '') ?? fallback)

@@ -2,9 +2,10 @@ import { METHODS } from 'node:http'
 import httpProxy from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { challenge } from '../gate/challenge.ts'
+import { preflightHeaders } from '../gate/cors.ts'
 import type { Gate } from '../gate/pipeline.ts'
-import type { Verdict } from '../gate/verdict.ts'
-import { logDenial } from './answers/denial-log.ts'
+import type { CompiledRoute, Verdict } from '../gate/verdict.ts'
+import { logDenial, logLongTarget } from './answers/denial-log.ts'
 import { keepForm, mayKeepForm } from './answers/kept-form.ts'
 import { contextOf } from './context.ts'
 import { clearTwoSessions } from './cookies/cookies.ts'
@@ -48,7 +49,15 @@ async function answerLater(
 ): Promise<void> {
   const verdict = await pending
   if (verdict.type === 'forward') forward(services, verdict, request, reply)
+  else if (verdict.type === 'preflight') answerPreflight(verdict.route, request, reply)
   else await deny(services, verdict, request, reply)
+}
+
+function answerPreflight(route: CompiledRoute, request: FastifyRequest, reply: FastifyReply): void {
+  const context = contextOf(request)
+  context.route = route
+  context.verdict = 'preflight'
+  void reply.code(204).headers(preflightHeaders(context.facts)).send()
 }
 
 async function deny(
@@ -62,6 +71,7 @@ async function deny(
   context.kind = kind
   logDenial(request, denial, route?.label)
   const answer = challenge(denial, kind, context.facts, route, config)
+  if (answer.location !== undefined) logLongTarget(request, context.facts.path.length + context.facts.query.length)
   const two = answer.location === undefined ? null : clearTwoSessions(cookies, context.facts, reply)
   if (two !== null) {
     answers.deny(request, reply, two)

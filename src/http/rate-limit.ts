@@ -6,6 +6,7 @@ import type { Config } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
 import { withDeadline } from '../resilience/deadline.ts'
 import type { Count, Store } from '../store/store.ts'
+import type { Log } from '../telemetry/log.ts'
 
 /** The hooks of the configured rate limits. A limit that is off has no hook. */
 export type Limits = { readonly [name in keyof Config['rateLimit']]: onRequestHookHandler[] }
@@ -36,6 +37,28 @@ export async function createLimits(
     return limit === null ? [] : [app.rateLimit({ max: limit.max, timeWindow: limit.window, groupId: name })]
   }
   return { login: hooks('login'), callback: hooks('callback'), session: hooks('session'), requests: hooks('requests') }
+}
+
+export function hasLimits(settings: Config['rateLimit']): boolean {
+  return Object.values(settings).some((limit) => limit !== null)
+}
+
+/**
+ * Returns a function that logs that the address of a proxy counts as the address of all its clients. It logs once,
+ * because any client can send X-Forwarded-For.
+ */
+export function createProxyWarning(log: Log): (peer: string) => void {
+  let hasLogged = false
+  return (peer) => {
+    if (hasLogged) return
+    hasLogged = true
+    const sender = peer === '' ? 'the Unix socket' : peer
+    log.warn(
+      { event: 'proxy_not_trusted', ...(peer === '' ? {} : { peer }) },
+      `X-Forwarded-For from ${sender} is ignored, so rateLimit counts all requests from there as one client; if a proxy ` +
+        `sends them, ${peer === '' ? 'set trustedProxies' : 'add its address to trustedProxies'}`,
+    )
+  }
 }
 
 function storeOf(counts: Counts): FastifyRateLimitStoreCtor {

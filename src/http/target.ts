@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { hostOf } from '../gate/match.ts'
-import { pathProblem } from '../gate/path-variants.ts'
+import { isPlain, pathProblem } from '../gate/path-variants.ts'
 import type { PublicOrigins } from '../gate/public-origins.ts'
 
 export type Target =
@@ -22,7 +22,21 @@ interface RequestWithTarget extends IncomingMessage {
 export function rewriteTarget(request: RequestWithTarget, origins: Pick<PublicOrigins, 'find'>): string {
   const target = readTarget(request.url ?? '', origins)
   request[kTarget] = target
-  return target.ok ? target.path + target.query : '/'
+  if (!target.ok) return '/'
+  // Fastify refuses paths that are not UTF-8. Such a path is not one of the gateway's own.
+  return (canDecode(target.path) ? target.path : target.path.replace(NOT_ASCII, '~')) + target.query
+}
+
+const NOT_ASCII = /[\u0080-\u00ff]|%[89a-f][0-9a-f]/gi
+
+function canDecode(path: string): boolean {
+  if (isPlain(path)) return true
+  try {
+    decodeURIComponent(path)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** Returns the target that `rewriteTarget` has stored. */
@@ -30,7 +44,9 @@ export function targetOf(request: RequestWithTarget): Target {
   return request[kTarget] ?? { ok: false, problem: 'the request has no target' }
 }
 
-/** Parses a raw request target. Returns the problem with a malformed target. */
+/**
+ * Parses a raw request target, with one character for each byte. Returns the problem with a malformed target.
+ */
 export function readTarget(raw: string, origins: Pick<PublicOrigins, 'find'>): Target {
   const found = raw.startsWith('/') ? { rest: raw, origin: null } : fromAbsolute(raw, origins)
   if (found === null) return { ok: false, problem: 'the request target is neither a path nor one of the public URLs' }

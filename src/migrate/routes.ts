@@ -1,4 +1,12 @@
-import { type BaseRoute, type Migration, put, remark, type RouteException, UNDECIDED_CLAIM } from './migration.ts'
+import {
+  type BaseRoute,
+  type Migration,
+  put,
+  remark,
+  type RouteDefaults,
+  type RouteException,
+  UNDECIDED_CLAIM,
+} from './migration.ts'
 import type { Setting } from './setting.ts'
 
 type Route = Record<string, unknown>
@@ -16,7 +24,7 @@ export function assembleRoutes(migration: Migration): void {
   const upstream = site?.upstream ?? null
   if (upstream !== null) put(migration, 'upstream', upstream, ...(site?.from ?? []))
   const placed = placedExceptions(migration, baseRoutes)
-  const routes = [
+  const routes: Route[] = [
     ...baseRoutes.map((base) => {
       const own = placed.find(({ exception }) => exception.path === base.path && exception.methods === null)
       return routeOf(migration, own === undefined ? base : withException(base, own.exception), upstream)
@@ -29,6 +37,15 @@ export function assembleRoutes(migration: Migration): void {
       })),
     ...(migration.preflight === null ? [] : preflightRoutes(migration, baseRoutes, placed, upstream)),
   ]
+  if (routes.some((route) => route['authorization'] === 'client')) {
+    remark(
+      migration,
+      'security',
+      null,
+      "a client's own Authorization reaches the application beside the session, as before (authorization: client): " +
+        'remove this key if the application does not read Authorization',
+    )
+  }
   put(migration, 'routes', routes.map(removingHeaders(migration, routes)).map(inKeyOrder), ...migration.routeSources)
 }
 
@@ -142,6 +159,7 @@ function routeOf({ routeDefaults }: Migration, base: BaseRoute, siteUpstream: st
     if (to === '/') route['stripPrefix'] = from
     else route['rewritePrefix'] = { from, to }
   }
+  if (base.upstreamHost !== undefined) route['upstreamHost'] = base.upstreamHost
   if (base.timeout !== undefined && base.timeout !== '60s' && base.timeout !== '1m') route['timeout'] = base.timeout
   if (base.insecure === true && (base.upstream ?? siteUpstream)?.startsWith('https:') === true)
     route['upstreamTls'] = { insecureSkipVerify: true }
@@ -158,10 +176,22 @@ function routeOf({ routeDefaults }: Migration, base: BaseRoute, siteUpstream: st
   }
   if (base.withoutToken === true) route['token'] = { grant: 'none' }
   else if (routeDefaults.token !== undefined) route['token'] = { ...routeDefaults.token }
+  if (passesAuthorization(routeDefaults, base)) route['authorization'] = 'client'
   if (Object.keys(routeDefaults.set).length > 0) route['headers'] = { set: { ...routeDefaults.set } }
   if (routeDefaults.bearer !== undefined) route['bearer'] = { audience: [...routeDefaults.bearer] }
   if (routeDefaults.preservePost === false) route['preservePost'] = false
   return route
+}
+
+function isAuthorization(name: string): boolean {
+  return name.toLowerCase() === 'authorization'
+}
+
+/** Returns whether the old gateway passed a client's own Authorization: whether it neither set nor removed the header. */
+function passesAuthorization({ token, bearer, set, remove }: RouteDefaults, { withoutToken }: BaseRoute): boolean {
+  const sendsToken = withoutToken !== true && token?.grant !== 'none'
+  if (bearer !== undefined || (sendsToken && isAuthorization(token?.header ?? 'Authorization'))) return false
+  return ![...Object.keys(set), ...remove].some(isAuthorization)
 }
 
 /**
@@ -198,11 +228,13 @@ const KEY_ORDER = [
   'access',
   'upstream',
   'upstreamProtocol',
+  'upstreamHost',
   'stripPrefix',
   'rewritePrefix',
   'challenge',
   'require',
   'token',
+  'authorization',
   'headers',
   'bearer',
   'preservePost',

@@ -84,6 +84,12 @@ export function listenAddress(text: string): string | null {
   return port === undefined ? null : `${host === '' ? '0.0.0.0' : host}:${port}`
 }
 
+/** Returns the octal mode in `unix:/path,mode=0660`, or `null`. */
+export function socketMode(text: string): string | null {
+  const digits = /^unix:[^,]+,(?:.*,)?mode=0*([0-7]{3})$/.exec(text)?.[1]
+  return digits === undefined ? null : `0${digits}`
+}
+
 /** Returns the members of a mapping; none for other values. */
 export function membersOf(value: unknown): [string, unknown][] {
   return isMapping(value) ? Object.entries(value) : []

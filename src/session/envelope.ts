@@ -43,23 +43,36 @@ export function keysOf(config: Config): Buffer[] {
   )
 }
 
-/** Seals a text with AES-256-GCM. `open` needs the same `associated` data. */
-export function seal(key: KeyObject, associated: string, text: string): Buffer {
+/** Returns the key that seals: the first one. */
+export function firstOf(keys: readonly KeyObject[]): KeyObject {
+  const [first] = keys
+  if (first === undefined) throw new Error('there is no session key')
+  return first
+}
+
+/** Seals a text or bytes with AES-256-GCM. `open` and `openBytes` need the same `associated` data. */
+export function seal(key: KeyObject, associated: string, content: string | Buffer): Buffer {
   const iv = randomBytes(IV_BYTES)
   const cipher = createCipheriv(ALGORITHM, key, iv, { authTagLength: TAG_BYTES })
   cipher.setAAD(Buffer.from(associated))
-  return Buffer.concat([iv, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()])
+  const bytes = typeof content === 'string' ? Buffer.from(content) : content
+  return Buffer.concat([iv, cipher.update(bytes), cipher.final(), cipher.getAuthTag()])
 }
 
 /** Opens a sealed text. Returns `null` if the key or `associated` is different or the text was changed. */
 export function open(key: KeyObject, associated: string, sealed: Buffer): string | null {
+  return openBytes(key, associated, sealed)?.toString() ?? null
+}
+
+/** Opens sealed bytes, like `open`. */
+export function openBytes(key: KeyObject, associated: string, sealed: Buffer): Buffer | null {
   if (sealed.length < IV_BYTES + TAG_BYTES) return null
   try {
     const decipher = createDecipheriv(ALGORITHM, key, sealed.subarray(0, IV_BYTES), { authTagLength: TAG_BYTES })
     decipher.setAAD(Buffer.from(associated))
     decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES))
     const body = sealed.subarray(IV_BYTES, sealed.length - TAG_BYTES)
-    return decipher.update(body, undefined, 'utf8') + decipher.final('utf8')
+    return Buffer.concat([decipher.update(body), decipher.final()])
   } catch {
     return null
   }

@@ -21,6 +21,14 @@ void t.test('the URL’s fragment survives the first login', async (t) => {
   t.equal(page.url(), `${url}/app?tab=open#/orders/7`)
 })
 
+void t.test('a long link survives the first login, with its fragment', async (t) => {
+  const { page } = await visit(t, chromium)
+  const filter = Array.from({ length: 600 }, (_, i) => `f${i}:${(i * 7919) % 997}`).join(',')
+  const link = `${url}/app?q=caf%E9&filter=${filter.slice(0, 5000)}#/orders/${'7'.repeat(2000)}`
+  await signIn(page, link)
+  t.equal(page.url(), link)
+})
+
 void t.test('a fragment with any content survives and never reaches a server', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/app`)
   for (const fragment of [

@@ -1,14 +1,22 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { boundPort } from '../../src/demo/bound-port.ts'
 import { explainListenErrors } from '../../src/cli/listen.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import { startIdp } from '../../src/demo/idp.ts'
+import { startUpstream } from '../../src/demo/upstream.ts'
+import { createListener } from '../../src/http/server/listener.ts'
+import { createRefusals } from '../../src/http/server/parser-errors.ts'
+import { openLog } from '../../src/telemetry/log.ts'
+import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { freePort } from '../support/free-port.ts'
 import { asFile } from '../support/gateway.ts'
 import { startProgram } from '../support/program.ts'
+import { nextEvent, serveFile } from '../support/served-file.ts'
 
 const settings = (listen: string, admin: string | false): Record<string, unknown> => ({
   listen,
@@ -83,3 +91,51 @@ void t.test('rare listen errors are reported with their cause', async (t) => {
   })
   t.match(await refused('EAFNOSUPPORT', { host: '::1', port: 80 }), { message: "listen: can't listen on ::1 port 80" })
 })
+
+void t.test('a Unix socket has its mode from the beginning, with any umask', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'gh-'))
+  const usual = process.umask()
+  t.teardown(() => {
+    process.umask(usual)
+    rmSync(folder, { recursive: true })
+  })
+  const { config } = loadConfig({ env: {}, file: asFile(t, settings('127.0.0.1:0', false)) })
+  const { log } = openLog('silent')
+  const refusals = createRefusals({ log, metrics: createMetrics(), config: () => config, findCors: () => () => null })
+  for (const umask of [0, 0o022, 0o077])
+    for (const mode of [0o660, 0o600, 0o666, 0o777, null]) {
+      process.umask(umask)
+      const path = join(folder, `${umask}-${mode}.sock`)
+      const listener = createListener(null, () => undefined, log, config.limits, refusals)
+      const listening = listener.listen({ path }, mode)
+      const first = statSync(path).mode & 0o777
+      await listening
+      const then = statSync(path).mode & 0o777
+      t.same(
+        [first, then],
+        Array(2).fill(mode ?? 0o777 & ~umask),
+        `umask ${umask.toString(8)}, mode ${mode?.toString(8)}`,
+      )
+      t.equal(process.umask(), umask, 'the umask is the same again')
+      listener.cut()
+      await listener.close()
+    }
+})
+
+void t.test(
+  'the gateway listens on a Unix socket with the configured mode, and refuses to change it without a restart',
+  async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'gh-'))
+    t.teardown(() => {
+      rmSync(folder, { recursive: true })
+    })
+    const path = join(folder, 'gate.sock')
+    const [idp, upstream] = await Promise.all([startIdp(), startUpstream()])
+    t.teardown(async () => Promise.all([idp.close(), upstream.close()]))
+    const gateway = await serveFile(t, { idp, upstream }, { listen: `unix:${path}`, listenMode: '0660' })
+    t.equal(statSync(path).mode & 0o777, 0o660)
+    gateway.rewrite({ listenMode: '0666' })
+    t.match(await nextEvent(gateway, 'reload_refused', 0), { restart: ['listenMode'] })
+    t.equal(statSync(path).mode & 0o777, 0o660)
+  },
+)

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -215,24 +215,47 @@ void t.test('after SIGTERM all workers finish their requests, and no worker is r
   t.equal((await stopped).status, 0)
 })
 
-void t.test('workers share a Unix socket, which is removed at the end', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'gh-'))
-  t.teardown(() => {
-    rmSync(folder, { recursive: true })
-  })
-  const socketPath = join(folder, 'gate.sock')
-  const gateway = await serveFile(
-    t,
-    { idp, upstream, port: await freePort() },
-    { workers: 2, session, routes: publicRoutes, listen: `unix:${socketPath}` },
-  )
-  t.match(gateway.events('listening')[0], { address: `unix:${socketPath}` })
-  const answers = await Promise.all(Array.from({ length: 20 }, async () => ask({ socketPath, path: '/api/orders' })))
-  t.same([...new Set(answers.map(({ status }) => status))], [200])
-  await eventually(() => busy(gateway).size === 2, { what: 'both workers have had requests' })
-  t.equal((await gateway.stop()).status, 0)
-  t.notOk(existsSync(socketPath))
-})
+void t.test(
+  'workers share a Unix socket, which has its mode from the beginning and is removed at the end',
+  async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'gh-'))
+    t.teardown(() => {
+      rmSync(folder, { recursive: true })
+    })
+    const socketPath = join(folder, 'gate.sock')
+    const forwardAuth = join(folder, 'verdicts.sock')
+    const modes = new Map([socketPath, forwardAuth].map((path) => [path, new Set<number | undefined>()]))
+    const looking = setInterval(() => {
+      for (const [path, seen] of modes) seen.add(statSync(path, { throwIfNoEntry: false })?.mode)
+    }, 0)
+    const umask = process.umask(0)
+    const gateway = await serveFile(
+      t,
+      { idp, upstream, port: await freePort() },
+      {
+        workers: 2,
+        session,
+        routes: publicRoutes,
+        listen: `unix:${socketPath}`,
+        listenMode: '0640',
+        forwardAuth: { listen: `unix:${forwardAuth}` },
+      },
+    )
+    clearInterval(looking)
+    process.umask(umask)
+    t.same(
+      [...modes.values()].map((seen) => [...seen].filter((mode) => mode !== undefined).map((mode) => mode & 0o777)),
+      [[0o640], [0o777]],
+      'one mode at all times; the other socket follows the umask',
+    )
+    t.match(gateway.events('listening')[0], { address: `unix:${socketPath}` })
+    const answers = await Promise.all(Array.from({ length: 20 }, async () => ask({ socketPath, path: '/api/orders' })))
+    t.same([...new Set(answers.map(({ status }) => status))], [200])
+    await eventually(() => busy(gateway).size === 2, { what: 'both workers have had requests' })
+    t.equal((await gateway.stop()).status, 0)
+    t.notOk(existsSync(socketPath))
+  },
+)
 
 void t.test('workers end with the process that started them', async (t) => {
   const gateway = await serveFile(t, { idp, upstream }, { workers: 2, session, routes: publicRoutes })

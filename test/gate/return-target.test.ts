@@ -90,7 +90,8 @@ void t.test('a target that leads to another origin, or may be parsed that way, i
     '/\u007f',
     'https://',
     'https://[',
-    `/${'x'.repeat(2048)}`,
+    `/${'x'.repeat(8192)}`,
+    `/?${'é'.repeat(1366)}`,
     'blob:https://orders.example.com/x',
   ]
   for (const target of ignored) t.equal(returnTarget(target, origin), null, JSON.stringify(target.slice(0, 40)))

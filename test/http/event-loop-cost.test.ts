@@ -84,6 +84,8 @@ const requests: Record<string, readonly [line: string, headers?: readonly string
       'a/.;x//%2f%5c',
       '%252e/%252e/',
       '/%25a/.;x//%2f%5c',
+      '%E9a',
+      'é/%2f;',
     ].flatMap((unit) => [
       [`a path of ${unit}`, [`GET /public/${fill(unit, 13_000)}${'/'.repeat(3)}`]],
       [`a path of ${unit}, then %2541/`, [`GET /public/${fill(unit, 6_500)}${fill('%2541/', 6_498)}`]],

@@ -46,6 +46,7 @@ const readOrDeny = ({
     origins,
     trustedProxies,
     readTicket: () => null,
+    onUntrusted: null,
   }).read(request)
 }
 

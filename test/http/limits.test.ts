@@ -101,3 +101,29 @@ void t.test('a limit that is off does not apply', async (t) => {
   const answers = await Promise.all(Array.from({ length: 700 }, () => ask(url, 'GET', '/oauth2/session')))
   t.ok(answers.every(({ status }) => status === 401))
 })
+
+void t.test(
+  'the log says once that a proxy is not in trustedProxies, if a rate limit counts its requests',
+  async (t) => {
+    const shared = await startGateway(t, { idp, config: { forwardAuth: { listen: '127.0.0.1:0' } } })
+    await ask(shared.url, 'GET', '/oauth2/session')
+    t.same(shared.events('proxy_not_trusted'), [], 'no proxy')
+    for (const path of ['/orders', '/oauth2/session', '/orders']) await ask(shared.url, 'GET', path, from('192.0.2.1'))
+    await ask(shared.verdicts, 'GET', '/auth/orders', from('192.0.2.1'))
+    const { config } = shared
+    await shared.gateway.reload({ ...config, rateLimit: { ...config.rateLimit, session: null } })
+    await ask(shared.url, 'GET', '/oauth2/session', from('192.0.2.1'))
+    const [line, ...more] = shared.events('proxy_not_trusted')
+    t.match(line, { level: /warn|40/, peer: '127.0.0.1', msg: /rateLimit .*add its address to trustedProxies$/ })
+    t.same(more, [], 'once')
+
+    for (const config of [
+      { trustedProxies: ['127.0.0.1'] },
+      { rateLimit: { login: 'off', callback: 'off', session: 'off', requests: 'off' } },
+    ]) {
+      const { url, events } = await startGateway(t, { idp, config })
+      await ask(url, 'GET', '/oauth2/session', from('192.0.2.1'))
+      t.same(events('proxy_not_trusted'), [], Object.keys(config).join())
+    }
+  },
+)

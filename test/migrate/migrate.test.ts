@@ -823,6 +823,20 @@ void t.test('a forward-auth deployment gets its own listener', async (t) => {
   t.same(written.forwardAuth, { listen: '127.0.0.1:8083' }, 'the address avoids one that is in use')
 })
 
+void t.test('oauth2-proxy: the mode of a Unix socket becomes listenMode', (t) => {
+  const listenerOf = (address: string): Record<string, unknown> => {
+    const text = `provider = "oidc"\nclient_id = "x"\nhttp_address = "${address}"`
+    const { parts } = migrateFiles([{ name: 'oauth2-proxy.cfg', text }])
+    return Object.fromEntries(
+      parts.filter(({ path }) => path[0]?.startsWith('listen')).map(({ path, value }) => [path[0], String(value)]),
+    )
+  }
+  t.same(listenerOf('unix:///run/o2p.sock,mode=0660'), { listen: 'unix:/run/o2p.sock', listenMode: '0660' })
+  t.same(listenerOf('unix:/run/o2p.sock,mode=666'), { listen: 'unix:/run/o2p.sock', listenMode: '0666' })
+  t.same(listenerOf('unix:///run/o2p.sock'), { listen: 'unix:/run/o2p.sock' })
+  t.end()
+})
+
 void t.test('keys, certificates and tokens with which the client authenticates are carried over', (t) => {
   /** The keys below `provider` that a configuration becomes. */
   const providerOf = (name: string, text: string): Record<string, unknown> =>

@@ -6,6 +6,8 @@ export type RawAnswer = {
   /** Names in lower case; values of one name in their order. */
   headers: Map<string, string[]>
   body: Buffer
+  /** The lines of the trailer section. */
+  trailers: string[]
 }
 
 /** Opens a connection to the host of a URL. For https it uses TLS and accepts any certificate. */
@@ -109,12 +111,14 @@ export const parseAnswers = (bytes: Buffer, methods: readonly string[] = []): Ra
       at = end + 4
       continue
     }
-    const { body, next } = readBody(bytes, end + 4, status, headers, methods[answers.length])
-    answers.push({ status, headers, body })
+    const { body, next, trailers = [] } = readBody(bytes, end + 4, status, headers, methods[answers.length])
+    answers.push({ status, headers, body, trailers })
     at = next
   }
   return answers
 }
+
+type Content = { body: Buffer; next: number; trailers?: string[] }
 
 const readBody = (
   bytes: Buffer,
@@ -122,7 +126,7 @@ const readBody = (
   status: number,
   headers: RawAnswer['headers'],
   method: string | undefined,
-): { body: Buffer; next: number } => {
+): Content => {
   if (method === 'HEAD' || status === 204 || status === 304) return { body: Buffer.alloc(0), next: from }
   if (headers.get('transfer-encoding')?.at(-1)?.toLowerCase() === 'chunked') return readChunks(bytes, from)
   const length = headers.get('content-length')?.[0]
@@ -131,13 +135,20 @@ const readBody = (
   return { body: bytes.subarray(from, next), next }
 }
 
-const readChunks = (bytes: Buffer, from: number): { body: Buffer; next: number } => {
+const readChunks = (bytes: Buffer, from: number): Content => {
   const chunks: Buffer[] = []
   for (let at = from; ;) {
     const line = bytes.indexOf('\r\n', at)
     const size = line === -1 ? Number.NaN : Number.parseInt(bytes.toString('latin1', at, line), 16)
     if (Number.isNaN(size) || line + 4 + size > bytes.length) throw new Error('a chunked body without an end')
-    if (size === 0) return { body: Buffer.concat(chunks), next: line + 4 }
+    if (size === 0) {
+      const end = bytes.indexOf('\r\n\r\n', line)
+      const trailers = bytes
+        .toString('latin1', line + 2, end)
+        .split('\r\n')
+        .filter((text) => text !== '')
+      return { body: Buffer.concat(chunks), next: end + 4, trailers }
+    }
     chunks.push(bytes.subarray(line + 2, line + 2 + size))
     at = line + 4 + size
   }

@@ -1,5 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import type { Worker } from 'node:cluster'
+import type { Config } from '../../config/schema.ts'
+import { umaskOf } from '../../http/server/listener.ts'
 
 export interface ClusterConnections {
   track(worker: Worker): void
@@ -21,14 +23,18 @@ interface ClusterMessage {
   readonly seq?: unknown
   readonly ack?: unknown
   readonly key?: unknown
+  readonly address?: unknown
 }
 
 /**
  * Creates the tracker. When a worker ends, the tracker closes the connections that the worker has not taken.
  * node:cluster forgets these connections (https://github.com/nodejs/node/issues/21746), and their clients would wait
- * forever.
+ * forever. The tracker also gives the Unix socket in `listen` its mode, because node:cluster creates it in this process.
  */
-export function trackClusterConnections(): ClusterConnections {
+export function trackClusterConnections({
+  listen,
+  listenMode,
+}: Pick<Config, 'listen' | 'listenMode'>): ClusterConnections {
   let count = 0
   const pending = new Set<ReadonlyMap<unknown, Connection>>()
   /** node:cluster's keys of the listening sockets that each worker shares. */
@@ -63,6 +69,7 @@ export function trackClusterConnections(): ClusterConnections {
       child.on('internalMessage', (message: unknown) => {
         if (isObject(message) && message.ack !== undefined) waiting.delete(message.ack)
       })
+      if (listenMode !== null && 'path' in listen) narrowSockets(child, listen.path, listenMode)
       child.once('exit', () => {
         for (const connection of waiting.values()) connection.close()
         pending.delete(waiting)
@@ -70,6 +77,19 @@ export function trackClusterConnections(): ClusterConnections {
       })
     },
   }
+}
+
+/** Sets the umask while node:cluster handles a worker's request to listen on the Unix socket `path`. */
+function narrowSockets(child: ChildProcess, path: string, mode: number): void {
+  let umask: number | null = null
+  child.prependListener('internalMessage', (message: unknown) => {
+    if (isObject(message) && message.act === 'queryServer' && message.address === path)
+      umask = process.umask(umaskOf(mode))
+  })
+  child.on('internalMessage', () => {
+    if (umask !== null) process.umask(umask)
+    umask = null
+  })
 }
 
 function isObject(value: unknown): value is ClusterMessage {

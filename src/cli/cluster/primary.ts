@@ -37,7 +37,7 @@ export async function serveInWorkers(count: number, initial: Config, log: Log): 
   let isDraining = false
   let restartAttempt = 1
   const serving = new Set<WorkerChannel>()
-  const connections = trackClusterConnections()
+  const connections = trackClusterConnections(config)
   // The default serialization, JSON, would not preserve the buffers of keys and certificates.
   cluster.setupPrimary({ serialization: 'advanced' })
 

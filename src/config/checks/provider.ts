@@ -6,8 +6,7 @@ import { readPrivateKey } from '../private-key.ts'
 import type { Finding } from '../problems.ts'
 import type { ProviderSection, ResolvedConfig } from '../schema.ts'
 import { isLoopback } from '../value-types/address.ts'
-import { belongTogether } from '../value-types/secret.ts'
-import { perProvider, routesFor, type PlacedRoute, type Rule } from './rule.ts'
+import { findMismatch, perProvider, routesFor, type PlacedRoute, type Rule } from './rule.ts'
 
 function findBoth({ provider, providers }: ResolvedConfig): Finding[] {
   if (provider === null || providers === null) return []
@@ -75,11 +74,7 @@ function findClockTolerance({ clockTolerance }: ProviderSection, at: KeyPath): F
 function findClientCertificate(provider: ProviderSection, at: KeyPath): Finding[] {
   const { clientAuthentication: method, clientCertificate } = provider
   if (clientCertificate !== null) {
-    const { certFile, keyFile } = clientCertificate
-    if (belongTogether(certFile.content, keyFile.content)) return []
-    const instead = 'use a certificate and a key that belong together'
-    const path = [...at, 'clientCertificate', 'keyFile']
-    return [{ path, message: 'is not the key of the certificate in certFile', instead }]
+    return findMismatch(clientCertificate.certFile, clientCertificate.keyFile, [...at, 'clientCertificate'])
   }
   if (method !== 'tls_client_auth' && method !== 'self_signed_tls_client_auth') return []
   return [

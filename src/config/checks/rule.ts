@@ -1,6 +1,8 @@
 import type { KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ProviderSection, ResolvedConfig, ResolvedRoute } from '../schema.ts'
+import type { ConfigFile } from '../value-type.ts'
+import { belongTogether } from '../value-types/secret.ts'
 
 export interface PlacedRoute {
   readonly route: ResolvedRoute
@@ -42,4 +44,11 @@ export function perProvider(find: FindInProvider): Rule['find'] {
 export function routesFor(at: KeyPath, routes: readonly PlacedRoute[]): PlacedRoute[] {
   const name = String(at.at(-1))
   return routes.filter(({ route }) => route.provider === null || route.provider.includes(name))
+}
+
+/** Returns the finding about a certificate and a key in the section at this path that do not belong together. */
+export function findMismatch(certFile: ConfigFile, keyFile: ConfigFile, at: KeyPath): Finding[] {
+  if (belongTogether(certFile.content, keyFile.content)) return []
+  const instead = 'use a certificate and a key that belong together'
+  return [{ path: [...at, 'keyFile'], message: 'is not the key of the certificate in certFile', instead }]
 }

@@ -1,17 +1,21 @@
+import { normalize } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Finding } from '../problems.ts'
 import type { Listen, ResolvedConfig } from '../schema.ts'
 import { isLoopback, isWildcard, type Upstream, wildcardOf, withoutBrackets } from '../value-types/address.ts'
-import { belongTogether } from '../value-types/secret.ts'
-import type { PlacedRoute, Rule } from './rule.ts'
+import { findMismatch, type PlacedRoute, type Rule } from './rule.ts'
 
 const WILDCARD_HOSTS = new Set(['0.0.0.0', '::'])
 
 /** A listener on `localhost` may occupy its port on all of these hosts. */
 const LOCALHOST = new Set(['localhost', '127.0.0.1', '::1'])
 
+function isSamePath(a: string, b: string): boolean {
+  return normalize(a) === normalize(b)
+}
+
 function collide(a: Listen, b: Listen): boolean {
-  if ('path' in a || 'path' in b) return 'path' in a && 'path' in b && a.path === b.path
+  if ('path' in a || 'path' in b) return 'path' in a && 'path' in b && isSamePath(a.path, b.path)
   if (a.port === 0 || a.port !== b.port) return false
   const hosts = [a.host, b.host]
   if (hosts.includes('localhost') && hosts.every((host) => LOCALHOST.has(host))) return true
@@ -93,6 +97,12 @@ function findListeners({ listen, admin, forwardAuth, tls }: ResolvedConfig): Fin
   return findings
 }
 
+function findListenMode({ listen, listenMode }: ResolvedConfig): Finding[] {
+  if (listenMode === null || 'path' in listen) return []
+  const instead = 'leave it out, or listen on unix:/path'
+  return [{ path: ['listenMode'], part: 'key', message: 'needs a Unix socket in listen', instead }]
+}
+
 function listenersOf({ listen, admin, forwardAuth }: ResolvedConfig): readonly (readonly [key: string, at: Listen])[] {
   return [
     ['listen', listen],
@@ -103,7 +113,7 @@ function listenersOf({ listen, admin, forwardAuth }: ResolvedConfig): readonly (
 
 /** Returns whether requests to an upstream arrive at a listener. Does not resolve host names. */
 function leadsTo({ origin, socketPath }: Upstream, at: Listen): boolean {
-  if (socketPath !== null || 'path' in at) return 'path' in at && at.path === socketPath
+  if (socketPath !== null || 'path' in at) return socketPath !== null && 'path' in at && isSamePath(at.path, socketPath)
   const { protocol, hostname, port } = new URL(origin)
   if (at.port === 0 || at.port !== Number(port === '' ? (protocol === 'https:' ? 443 : 80) : port)) return false
   const host = withoutBrackets(hostname)
@@ -142,9 +152,7 @@ function findLoops(config: ResolvedConfig, routes: readonly PlacedRoute[]): Find
 }
 
 function findTls({ tls }: ResolvedConfig): Finding[] {
-  if (tls === null || belongTogether(tls.certFile.content, tls.keyFile.content)) return []
-  const instead = 'use a certificate and a key that belong together'
-  return [{ path: ['tls', 'keyFile'], message: 'is not the key of the certificate in certFile', instead }]
+  return tls === null ? [] : findMismatch(tls.certFile, tls.keyFile, ['tls'])
 }
 
 function findTrust({ trustedProxies }: ResolvedConfig): Finding[] {
@@ -172,6 +180,7 @@ export const servingRules: readonly Rule[] = [
   { reads: ['publicUrl'], find: findOrigins },
   { reads: ['publicUrl', 'loginHost', 'session.cookie.domain'], find: findLoginHost },
   { reads: ['listen', 'admin', 'forwardAuth', 'tls'], find: findListeners },
+  { reads: ['listen', 'listenMode'], find: findListenMode },
   { reads: ['listen', 'admin', 'forwardAuth', 'publicUrl', 'upstream'], routeReads: ['upstream'], find: findLoops },
   { reads: ['tls'], find: findTls },
   { reads: ['trustedProxies'], find: findTrust },

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { MAX_TARGET_LENGTH } from '../../gate/return-target.ts'
 import type { Denial } from '../../gate/verdict.ts'
 
 interface LogLine {
@@ -57,5 +58,14 @@ export function logDenial(request: FastifyRequest, denial: Denial, route?: strin
       ...('why' in denial ? { why: denial.why } : {}),
     },
     text,
+  )
+}
+
+/** Logs that a login cannot return to a URL because the URL is too long. */
+export function logLongTarget(request: FastifyRequest, length: number): void {
+  if (length <= MAX_TARGET_LENGTH) return
+  request.log.info(
+    { event: 'return_url_too_long', id: request.id, length, limit: MAX_TARGET_LENGTH },
+    'a return URL is too long, so the login leads to the start page',
   )
 }

@@ -5,8 +5,10 @@ import type { Config } from '../../config/schema.ts'
 import { Fault, type Code } from '../../errors.ts'
 import type { Answer } from '../../gate/challenge.ts'
 import { isCrossOrigin } from '../../gate/csrf.ts'
+import { WINDOWS_1252_UPPER } from '../../gate/path-variants.ts'
 import { targetAtLogin } from '../../gate/return-target.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
+import { printable } from '../../telemetry/log.ts'
 import { contextOf } from '../context.ts'
 import type { Cookies } from '../cookies/cookies.ts'
 import { readBody } from '../server/read-body.ts'
@@ -84,7 +86,7 @@ export async function keepForm(
   const plainLoginUrl = loginUrl.href
   const id = randomBytes(9).toString('base64url')
   const kept = {
-    action: facts.origin + facts.path + facts.query,
+    action: facts.origin + printable(facts.path + facts.query),
     type: type.split(';')[0]?.trim().toLowerCase(),
     ...form,
   }
@@ -132,13 +134,8 @@ export interface FormFields {
 const MAX_FIELDS = 5_000
 const MAX_PARTS = 1_000
 
-/**
- * The characters of windows-1252 for the bytes 80 to 9F. Every byte has one, so any body can be decoded and encoded.
- * @see https://encoding.spec.whatwg.org/#windows-1252
- */
-const UPPER = '€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ'
 const WINDOWS_1252 = Uint16Array.from({ length: 256 }, (_, byte) =>
-  byte < 0x80 || byte > 0x9f ? byte : UPPER.charCodeAt(byte - 0x80),
+  byte < 0x80 || byte > 0x9f ? byte : WINDOWS_1252_UPPER.charCodeAt(byte - 0x80),
 )
 
 /**

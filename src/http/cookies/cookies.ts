@@ -7,6 +7,7 @@ import { providersOf, type Config } from '../../config/schema.ts'
 import { hostOf } from '../../gate/match.ts'
 import type { Facts, FinalDenial } from '../../gate/verdict.ts'
 import { readTicket, type Ticket } from '../../session/ticket.ts'
+import { createLongTargets, type LongTargets } from './long-targets.ts'
 import { cookieNames, isSecure } from './names.ts'
 import { createCookieSeal } from './seal.ts'
 
@@ -41,6 +42,8 @@ export interface Cookies {
   bindings(header: string | undefined): readonly Binding[]
   /** Returns the binding for a new login: the browser's current one, so that all tabs share it, or a new one. */
   bind(header: string | undefined): { binding: string; setCookie: string }
+  /** The long return URLs of logins. */
+  readonly targets: LongTargets
   /**
    * Returns how often a login to this target was restarted, each time within a minute. Logins to other targets, as in
    * other tabs, do not count.
@@ -181,6 +184,13 @@ export async function createCookies(app: FastifyInstance, config: Config): Promi
         setCookie: `${loginNames[slot]}=${value}; ${always}; SameSite=${loginSameSite}; Max-Age=${LOGIN_SECONDS}`,
       }
     },
+    targets: createLongTargets(
+      session.keys,
+      names.targets,
+      `Path=${config.basePath}; ${flags}${partitioned ? '; Partitioned' : ''}; SameSite=${loginSameSite}`,
+      LOGIN_SECONDS,
+      cookieValues,
+    ),
     tries: (header, target) => counted(header, target)[0],
     setTries: (count, target, logins) => setCounts(count, logins, target),
     logins: (header, target) => counted(header, target)[1],

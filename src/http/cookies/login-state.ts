@@ -1,6 +1,6 @@
-import { createHash, createHmac, randomBytes, type KeyObject } from 'node:crypto'
+import { createHash, createHmac, randomBytes } from 'node:crypto'
 import type { LoginRequest } from '../../oidc/login.ts'
-import { deriveKey, open, seal } from '../../session/envelope.ts'
+import { deriveKey, firstOf, open, seal } from '../../session/envelope.ts'
 import type { Session } from '../../session/session.ts'
 import { CLOCK_SKEW_MS } from '../../token/clock.ts'
 import { LOGIN_SECONDS } from './cookies.ts'
@@ -14,8 +14,13 @@ export interface LoginState {
   readonly browser: string
   /** The origin of the login, and of its redirect URI. */
   readonly origin: string
-  /** The return URL: path, query and fragment on that origin, or a URL of another public origin. */
+  /**
+   * The return URL: path, query and fragment on that origin, or a URL of another public origin. With `longTarget`, the
+   * sealed state has only the start page of that origin.
+   */
   readonly target: string
+  /** Whether cookies have the return URL, because `state` would be too long for some providers and proxies. */
+  readonly longTarget?: true
   /** The fingerprint of a rejected return URL, by which a loop of such logins is detected. */
   readonly rejectedTarget?: string
   /** The start of the login, in ms since the epoch. */
@@ -103,10 +108,4 @@ export function createSealedState<T>(rawKeys: readonly Buffer[], purpose: string
       return state
     },
   }
-}
-
-function firstOf(keys: readonly KeyObject[]): KeyObject {
-  const [first] = keys
-  if (first === undefined) throw new Error('there is no session key')
-  return first
 }

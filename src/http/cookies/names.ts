@@ -4,10 +4,15 @@ const PREFIX = /^__(?:Host|Secure)-/
 
 /** Limits the size of the Cookie header. */
 const LOGIN_SLOTS = 4
+const MAX_TARGET_COOKIES = 6
+/** The share of `limits.headers` that each cookie of a return URL takes up, with room for all other headers. */
+const HEADERS_PER_COOKIE_BYTES = 5 * 1024
 
 export interface CookieNames {
   readonly session: string
   readonly logins: readonly string[]
+  /** The cookies for long return URLs. They are sent to the gateway's own endpoints only. */
+  readonly targets: readonly string[]
   readonly tries: string
   readonly cleared: string
   readonly choice: string
@@ -20,15 +25,25 @@ export interface CookieNames {
  * with both prefixes, because a gateway under another path of the same host may use the other one, and its cookies must
  * not reach the application either.
  */
-export function cookieNames({ session: { cookie }, publicUrl }: Pick<Config, 'session' | 'publicUrl'>): CookieNames {
+export function cookieNames({
+  session: { cookie },
+  publicUrl,
+  limits,
+}: Pick<Config, 'session' | 'publicUrl' | 'limits'>): CookieNames {
   const session = prefixed(cookie, isSecure(publicUrl))
   const logins = Array.from({ length: LOGIN_SLOTS }, (_, slot) => `${session}-login-${slot}`)
+  // `__Host-` would require `Path=/`, and then every request would carry these cookies.
+  const targetNames = Array.from(
+    { length: MAX_TARGET_COOKIES },
+    (_, slot) => `${session.replace(/^__Host-/, '__Secure-')}-target-${slot}`,
+  )
+  const targets = targetNames.slice(0, Math.floor(limits.headers / HEADERS_PER_COOKIE_BYTES))
   const [tries, cleared, signedOut] = [`${session}-tries`, `${session}-cleared`, `${session}-signed-out`]
   const choice = `${session}-provider`
-  const own = [session, tries, cleared, signedOut, choice, ...logins]
+  const own = [session, tries, cleared, signedOut, choice, ...logins, ...targetNames]
   const prefixes = PREFIX.test(session) ? ['__Host-', '__Secure-'] : ['']
   const all = new Set(prefixes.flatMap((prefix) => own.map((name) => prefix + name.replace(PREFIX, ''))))
-  return { session, logins, tries, cleared, signedOut, choice, all }
+  return { session, logins, targets, tries, cleared, signedOut, choice, all }
 }
 
 /** Returns whether all public URLs use TLS, so that the cookies can be `Secure`. */

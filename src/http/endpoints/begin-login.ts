@@ -1,4 +1,5 @@
 import { stepUpKey } from '../../gate/admit.ts'
+import { startPageOf } from '../../gate/return-target.ts'
 import { Fault } from '../../errors.ts'
 import { authorizationUrl, type LoginRequest } from '../../oidc/login.ts'
 import type { Provider } from '../../oidc/provider.ts'
@@ -22,15 +23,18 @@ interface LoginParameters extends Pick<
   readonly afterRefusal?: boolean
 }
 
+/** With a longer return URL, `state` would exceed the limit of some providers and proxies. */
+const MAX_TARGET_IN_STATE = 1024
+
 /**
- * Begins a login. Returns the provider's login URL and the Set-Cookie value that binds the login to this browser.
+ * Begins a login. Returns the provider's login URL and the Set-Cookie values that bind the login to this browser.
  * Rejects like `authorizationUrl`.
  */
 export async function beginLogin(
-  { cookies, loginStates, config }: Services,
+  { cookies, loginStates, config, log }: Services,
   { facts, now }: Context,
   parameters: LoginParameters,
-): Promise<{ url: URL; setCookie: string }> {
+): Promise<{ url: URL; setCookies: string[] }> {
   const {
     provider,
     target,
@@ -54,13 +58,21 @@ export async function beginLogin(
   const identityOnly = keep && before !== null && before.tokens.refreshToken !== null
   const { binding, setCookie } = cookies.bind(facts.headers.cookie)
   const id = newStateId()
+  const isLong = target.length > MAX_TARGET_IN_STATE
+  const kept = isLong ? cookies.targets.keep(facts.headers.cookie, id, now, target) : null
+  if (isLong && kept === null)
+    log.info(
+      { event: 'return_url_too_long', length: target.length, headers: config.limits.headers },
+      'limits.headers has no room for the cookies of a return URL, so the login leads to the start page',
+    )
   const acrs = acrValues === undefined || acrValues === '' ? null : acrValues.split(' ')
   const state = loginStates.seal({
     id,
     ...(provider.name === undefined ? {} : { provider: provider.name }),
     browser: fingerprint(binding),
     origin: facts.origin,
-    target,
+    target: isLong ? startPageAt(target, config) : target,
+    ...(kept === null ? {} : { longTarget: true }),
     ...(rejectedTarget === undefined ? {} : { rejectedTarget }),
     at: now,
     silent,
@@ -101,5 +113,10 @@ export async function beginLogin(
     if (error instanceof Fault) error.provider = provider.name
     throw error
   })
-  return { url, setCookie }
+  return { url, setCookies: [setCookie, ...(kept ?? [])] }
+}
+
+/** Returns the start page of the origin of a return URL. */
+function startPageAt(target: string, config: Services['config']): string {
+  return (target.startsWith('/') ? '' : new URL(target).origin) + startPageOf(config)
 }

@@ -102,6 +102,7 @@ async function finishLogin(
     throw new Fault('login_failed', { cause, detail: NO_STATE })
   }
   const end = await completeLogin(services, provider, request, state)
+  if (state.longTarget === true) forgetLongTarget(services, request, reply, state)
   switch (end.type) {
     case 'logged-in':
       return sendToTarget(services, request, reply, state, end.session)
@@ -120,14 +121,33 @@ async function finishLogin(
   }
 }
 
+/** Removes the cookies of the return URL. Before the callback has an outcome, the browser may repeat it. */
+function forgetLongTarget(
+  { cookies }: Services,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { id }: LoginState,
+): void {
+  const { cookie } = request.headers
+  if (cookies.targets.find(cookie, id) === null)
+    request.log.info(
+      { event: 'return_url_lost', id: request.id },
+      'the browser no longer has the return URL of a login, so the login leads to the start page',
+    )
+  reply.header('set-cookie', cookies.targets.clear(cookie, id))
+}
+
 /** Returns the origin of the page that gets the outcome of a silent login. */
 function reportOriginOf({ config }: Services, { target, origin }: LoginState): string | undefined {
   return config.loginHost === null ? undefined : new URL(target, origin).origin
 }
 
-/** Returns the `state` of a callback, or `null` if this gateway has not sealed it. */
-function stateOf({ loginStates }: Services, request: FastifyRequest): LoginState | null {
-  return loginStates.open(stateIn(parametersOf(request)))
+/** Returns the `state` of a callback with its return URL, or `null` if this gateway has not sealed it. */
+function stateOf({ cookies, loginStates }: Services, request: FastifyRequest): LoginState | null {
+  const state = loginStates.open(stateIn(parametersOf(request)))
+  if (state?.longTarget !== true) return state
+  const target = cookies.targets.find(request.headers.cookie, state.id)
+  return { ...state, target: target ?? state.target }
 }
 
 async function completeLogin(

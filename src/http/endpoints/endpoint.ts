@@ -7,7 +7,7 @@ import type { Provider } from '../../oidc/provider.ts'
 import type { Providers } from '../../oidc/providers.ts'
 import type { Sessions } from '../../session/sessions.ts'
 import type { Store } from '../../store/store.ts'
-import type { Log } from '../../telemetry/log.ts'
+import { type Log, printable } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import type { Refresher } from '../../token/refresh.ts'
 import type { Answers } from '../answers/send.ts'
@@ -56,5 +56,5 @@ export function parametersOf(request: FastifyRequest): URLSearchParams {
 }
 
 export function queryOf(request: FastifyRequest): URLSearchParams {
-  return new URLSearchParams(request.context?.facts.query ?? '')
+  return new URLSearchParams(printable(request.context?.facts.query ?? ''))
 }

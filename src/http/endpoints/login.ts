@@ -10,10 +10,11 @@ import {
 } from '../../config/login-query.ts'
 import { Fault } from '../../errors.ts'
 import { challenge, loginUrlFor } from '../../gate/challenge.ts'
-import { returnTarget, startPageOf, targetAtLogin } from '../../gate/return-target.ts'
+import { MAX_TARGET_LENGTH, returnTarget, startPageOf, targetAtLogin } from '../../gate/return-target.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
 import { fingerprint } from '../cookies/login-state.ts'
+import { logLongTarget } from '../answers/denial-log.ts'
 import { sendPage, scriptLiteral } from '../answers/pages.ts'
 import { POST_KEPT_FORM_PATH } from '../answers/post-kept-form.ts'
 import { clearTwoSessions } from '../cookies/cookies.ts'
@@ -53,6 +54,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
     })
   const { origin } = context.facts
   const target = loginTarget(services, parameters, origin)
+  if (target === null) logLongTarget(request, requestedTarget(parameters)?.length ?? 0)
   const inFrame = kind === 'frame' && config.session.cookie.partitioned
   if (kind !== 'navigation' && !inFrame) {
     const loginUrl = new URL(loginUrlFor(context.facts, 'script', basePath, undefined, loginHost))
@@ -95,7 +97,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
   const chooseAccount = (isAsked || parameters.has(CHOOSE_ACCOUNT)) && prompt === undefined
   // A login with `prompt=none` asks the user nothing, so the next one still has to.
   const answersQuestion = isAsked && prompt?.split(' ').includes('none') !== true
-  const { url, setCookie } = await beginLogin(services, context, {
+  const { url, setCookies } = await beginLogin(services, context, {
     provider,
     target: actualTarget,
     rejectedTarget,
@@ -117,7 +119,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
       reply.header('set-cookie', services.cookies.clearSignedOut(cookie, [provider.name]))
     throw error
   })
-  reply.header('set-cookie', setCookie).header('cache-control', 'no-store')
+  reply.header('set-cookie', setCookies).header('cache-control', 'no-store')
   if (answersQuestion) reply.header('set-cookie', services.cookies.clearSignedOut(cookie, [provider.name]))
   context.verdict = 'login'
   const browser = request.headers['sec-fetch-mode'] !== undefined && !parameters.has(FRAGMENT_KEPT)
@@ -217,7 +219,7 @@ function sendFragmentPage(
   const self = `${config.basePath}/login?${repeated.toString()}&redirect=`
   const script =
     `var t=${scriptLiteral(target.split('#')[0])}+location.hash;` +
-    `location.replace(location.hash.length>1&&t.length<2000?${scriptLiteral(self)}+encodeURIComponent(t)` +
+    `location.replace(location.hash.length>1&&t.length<=${MAX_TARGET_LENGTH}?${scriptLiteral(self)}+encodeURIComponent(t)` +
     ':document.getElementById("continue").href)'
   return sendPage(
     request,

@@ -15,6 +15,8 @@ import { parametersOf, queryOf, type Endpoint, type Services } from './endpoint.
 import { keepLogoutForm, sendLogoutForm } from './logout-form.ts'
 import { forgetTries } from './restart-login.ts'
 
+const MAX_LOGOUT_TARGET_LENGTH = 2048
+
 const CROSS_ORIGIN_LOGOUT = { reason: 'cross-origin', logout: true } as const
 
 /**
@@ -30,7 +32,7 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   const { loginHost } = config
   const loginOrigin = loginHost ?? facts.origin
   const isPublic = (origin: string): boolean => loginHost !== null && origins.has(origin)
-  const target = returnTarget(requestedTarget(request), facts.origin, isPublic)
+  const target = shortTarget(returnTarget(requestedTarget(request), facts.origin, isPublic))
   if (isFromAnotherSite(request, isPublic))
     return scripted
       ? answers.deny(request, reply, CROSS_ORIGIN_LOGOUT)
@@ -70,6 +72,11 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   if (scripted) return reply.send({ logout_url: atProvider?.url ?? null })
   if (atProvider === null && target === null) return sendSignedOut(services, request, reply)
   return reply.redirect(atProvider?.url ?? target ?? '/', kind === 'form' ? 303 : 302)
+}
+
+/** Returns `null` for a return URL with which the `state` at the provider would be too long. */
+function shortTarget(target: string | null): string | null {
+  return target !== null && target.length > MAX_LOGOUT_TARGET_LENGTH ? null : target
 }
 
 function requestedTarget(request: FastifyRequest): string | null {

@@ -57,7 +57,7 @@ export const silent: Endpoint = (services) => async (request, reply) => {
     if (provider === null || userApiOf(provider.settings) !== null)
       return sendOutcome(services, request, reply, 'login_required', { reportAt })
     const pageUser = parameters.get('user') ?? ''
-    const { url, setCookie } = await beginLogin(services, context, {
+    const { url, setCookies } = await beginLogin(services, context, {
       provider,
       target: targetAtLogin(`${config.basePath}/${SILENT_DONE}`, reportAt, origin),
       silent: true,
@@ -68,7 +68,7 @@ export const silent: Endpoint = (services) => async (request, reply) => {
       user: USER_MARK.test(pageUser) ? pageUser : before === null ? null : userMark(before),
     })
     context.verdict = 'silent'
-    return await reply.header('set-cookie', setCookie).header('cache-control', 'no-store').redirect(url.href, 302)
+    return await reply.header('set-cookie', setCookies).header('cache-control', 'no-store').redirect(url.href, 302)
   } catch (error) {
     request.log.info(
       {

@@ -8,6 +8,7 @@ import { Fault, causes, faults } from '../../errors.ts'
 import { admit, denyWithoutToken } from '../../gate/admit.ts'
 import { SAFE_METHODS } from '../../gate/csrf.ts'
 import { challenge, type Answer } from '../../gate/challenge.ts'
+import { addCorsHeaders } from '../../gate/cors.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { Denial, Verdict } from '../../gate/verdict.ts'
 import { createProof } from '../../oidc/dpop.ts'
@@ -26,7 +27,16 @@ import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
 import { isGrpc, type Http2Options } from './http2-dispatch.ts'
 import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
-import { limitLastBytes, begin, complete, deliver, isEventStream, type ResponseBody } from './response-body.ts'
+import {
+  limitLastBytes,
+  begin,
+  complete,
+  deliver,
+  isEventStream,
+  sendEarlyHints,
+  type ResponseBody,
+} from './response-body.ts'
+import { toPublicUrls, upstreamOrigin } from './public-urls.ts'
 import { clientHeaders, clientTrailers, dropLength, statusText } from './response-headers.ts'
 import { endedUsedConnection } from './undici-parser.ts'
 import { bodyOf, dispatcherOf, uploadOf, upstreamHeaders, upstreamPath } from './upstream-request.ts'
@@ -169,8 +179,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { facts } = this.#context
     const proof = createProof(proofKey, {
       method: facts.method,
-      // The application receives the Host and the scheme of the public URL.
-      url: facts.origin + upstreamPath(route, facts.path),
+      url: upstreamOrigin(route, facts.origin) + printable(upstreamPath(route, facts.path)),
       accessToken,
       nonce: nonces.get(this.#services.upstreams.poolFor(route)),
     })
@@ -193,8 +202,20 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
 
   /** Also called for interim responses: https://www.rfc-editor.org/rfc/rfc9110#section-15.2 */
   onResponseStart(controller: Dispatcher.DispatchController, status: number, _headers: unknown, phrase = ''): void {
-    if (status >= 200) this.#takeHead(controller, status, phrase)
-    else if (this.#timer === undefined) this.#startTimer()
+    if (status >= 200) {
+      this.#takeHead(controller, status, phrase)
+      return
+    }
+    if (this.#timer === undefined) this.#startTimer()
+    if (status === 103) this.#passHints(controller)
+  }
+
+  /** Passes 103 Early Hints to a navigation. Scripts have no use for hints, and some of their clients fail on them. */
+  #passHints(controller: Dispatcher.DispatchController): void {
+    if (this.#clientHasLeft() || kindOf(this.#request, this.#services.config) !== 'navigation') return
+    const { headers } = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
+    dropLength(headers)
+    sendEarlyHints(this.response, headers)
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -220,6 +241,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
       return
     }
     const { headers } = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
+    toPublicUrls(headers, this.#verdict.route, this.#context.facts, this.#services.config)
     switchProtocols(upgrade, socket, headers)
     this.#noteWait(performance.now() - this.#sentAt, 101, true)
     joinWebSocket(this.#services, this.#verdict, this.#request, upgrade.socket, socket)
@@ -257,12 +279,18 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { proofKey, route } = this.#verdict
     if (proofKey !== null && dpopNonce !== null) nonces.set(this.#services.upstreams.poolFor(route), dpopNonce)
     if (transferEncoding !== null && !isPlainCoding(transferEncoding))
-      throw unusable(new Error(`the response has a transfer coding other than chunked: ${printable(transferEncoding)}`))
+      throw unusable(
+        new Error(
+          `the header Transfer-Encoding has a transfer coding other than chunked: ${printable(transferEncoding)}`,
+        ),
+      )
     const concernsLogin = location !== null || authenticate.length > 0
     if (concernsLogin && this.#answerInstead({ status, location, authenticate, dpopNonce }, waited)) return
+    toPublicUrls(headers, route, this.#context.facts, this.#services.config)
     if (this.#isUploading()) headers.push('Connection', 'close')
     if (status === 204) dropLength(headers)
-    if (trailer !== null && this.#isChunked(status, transferEncoding)) headers.push('Trailer', trailer)
+    if (route.cors !== null) addCorsHeaders(headers, route, this.#context.facts.headers.origin)
+    if (trailer !== null && this.#hasTrailerSection(status, headers)) headers.push('Trailer', trailer)
     this.response.writeHead(status, statusText(status, phrase), headers)
     this.#noteWait(waited, status, true)
     if (isEventStream(answer.contentType)) this.#openEventStream()
@@ -270,17 +298,19 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     process.nextTick(begin, this)
   }
 
-  /** Returns whether Node.js sends this response to the client with a trailer section. */
-  #isChunked(status: number, transferEncoding: string | null): boolean {
+  /** Returns whether this response can have trailer fields on its way to the client. Node.js checks it for HTTP/1.1. */
+  #hasTrailerSection(status: number, headers: readonly string[]): boolean {
     const { method, httpVersion } = this.#request.raw
-    return transferEncoding !== null && method !== 'HEAD' && status !== 204 && status !== 304 && httpVersion !== '1.0'
+    if (method === 'HEAD' || status === 204 || status === 304 || httpVersion === '1.0') return false
+    return !headers.some((name, i) => i % 2 === 0 && name.toLowerCase() === 'content-length')
   }
 
   /** Answers in place of the upstream, or sends the request again, if the upstream's response requires a login. */
   #answerInstead(answer: UpstreamAnswer & { readonly dpopNonce: string | null }, waited: number): boolean {
     const { config, loginRedirects } = this.#services
-    const { route, session } = this.#verdict
+    const { route } = this.#verdict
     const kind = kindOf(this.#request, config)
+    const session = this.#checkedSession()
     const found = intercept(answer, { kind, route, session }, loginRedirects, this.#context.now)
     switch (found.type) {
       case 'pass':
@@ -305,6 +335,13 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
         return true
       }
     }
+  }
+
+  /** Returns the session, or `null` if the upstream has checked the client's own Authorization. */
+  #checkedSession(): Session | null {
+    const { route, session, accessToken } = this.#verdict
+    const { authorization } = this.#context.facts.headers
+    return route.authorization === 'client' && (accessToken === null || authorization !== undefined) ? null : session
   }
 
   /** Ends the exchange without the upstream's response, because the gateway answers itself. */

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Dispatcher } from 'undici'
+import { Http2Response } from '../server/http2-stream.ts'
 
 export interface ResponseBody {
   readonly response: ServerResponse
@@ -40,25 +41,41 @@ export function begin(body: ResponseBody): void {
  */
 export function complete(body: ResponseBody, trailers: readonly string[] = []): void {
   const { response, held } = body
-  if (trailers.length > 0) response.addTrailers(byName(trailers))
+  if (trailers.length > 0) response.addTrailers(pairsOf(trailers))
   body.begun = true
   body.held = null
   if (held === null) response.end()
   else response.end(held)
 }
 
-/** Returns the values by name. Names with different cases are the same name. */
-function byName(fields: readonly string[]): Record<string, string[]> {
-  const spellings = new Map<string, string>()
-  const found = Object.create(null) as Record<string, string[]>
-  for (let i = 0; i + 1 < fields.length; i += 2) {
-    const name = fields[i] ?? ''
-    const lower = name.toLowerCase()
-    const spelling = spellings.get(lower) ?? name
-    spellings.set(lower, spelling)
-    ;(found[spelling] ??= []).push(fields[i + 1] ?? '')
+/**
+ * Sends an interim response to a client that can use the hints at once: to an HTTP/1.0 client, to one that does not
+ * read, and behind a response that has not ended, the function sends nothing.
+ *
+ * The function writes to the socket because `writeEarlyHints` of Node.js rejects some valid `Link` headers:
+ * https://github.com/nodejs/node/pull/46464
+ * @see https://www.rfc-editor.org/rfc/rfc8297#section-2
+ */
+export function sendEarlyHints(response: ServerResponse, headers: readonly string[]): void {
+  const { socket, headersSent, req } = response
+  const sender: unknown = response
+  if (sender instanceof Http2Response) {
+    try {
+      sender.writeInterim(103, headers)
+    } catch {
+      // Node.js sends no repeated fields that may occur only once. The response does not depend on the hints.
+    }
+    return
   }
-  return found
+  if (socket === null || headersSent || req.httpVersion === '1.0' || socket.writableNeedDrain) return
+  const lines = pairsOf(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.write(`HTTP/1.1 103 Early Hints\r\n${lines.join('')}\r\n`, 'latin1')
+}
+
+function pairsOf(fields: readonly string[]): [name: string, value: string][] {
+  const pairs: [string, string][] = []
+  for (let i = 0; i + 1 < fields.length; i += 2) pairs.push([fields[i] ?? '', fields[i + 1] ?? ''])
+  return pairs
 }
 
 function write(body: ResponseBody, chunk: Buffer): void {

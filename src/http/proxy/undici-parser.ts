@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { HOP_BY_HOP } from '../../header-names.ts'
 import { printable } from '../../telemetry/log.ts'
 import { logsInConnection } from './connection-bound.ts'
 
@@ -15,10 +16,11 @@ export interface Parser {
   statusCode: number
   statusText: string
   contentLength: string
+  headersMaxSize: number
   shouldKeepAlive: boolean
   keepAlive: string
   connection: string
-  /** The header names and values read so far: name, value, name … */
+  /** The header names and values read so far, after the body those of the trailer fields: name, value, name … */
   headers: Buffer[]
   headersSize: number
   execute: (chunk: Buffer) => void
@@ -81,6 +83,8 @@ interface ConnectionSettings {
  * - The status text keeps its bytes as Latin-1, even across chunks (https://www.rfc-editor.org/rfc/rfc9112#section-4).
  * - A reset never completes a response (https://www.rfc-editor.org/rfc/rfc9112#section-8). Undici accepts a reset as
  *   the end of a response without a length: https://github.com/nodejs/undici/pull/784
+ * - A connection is not reused after a trailer field like `Connection`, because the native parser may refuse a further
+ *   response.
  * - A shared connection is not reused after the application has requested the authentication of the connection itself.
  * - A connection is not reused after `maxAge`.
  */
@@ -98,6 +102,8 @@ export function mendParser(socket: Socket, { shared, maxAge }: ConnectionSetting
 
   socket.prependListener('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'ECONNRESET') parser.shouldKeepAlive = true
+    if (error.code === 'UND_ERR_HEADERS_OVERFLOW')
+      error.message = `more than limits.answerHeaders, in the header ${printable(text(nameAt(parser)))}`
   })
   parser.execute = (bytes) => {
     chunk = bytes
@@ -129,6 +135,8 @@ export function mendParser(socket: Socket, { shared, maxAge }: ConnectionSetting
     if (parser.statusCode >= 200) isUsed = true
     if (performance.now() >= endsAt) parser.shouldKeepAlive = false
     if (parser.statusCode === 204 || parser.statusCode === 304) parser.contentLength = ''
+    if (parser.headers.some((field, i) => i % 2 === 0 && HOP_BY_HOP.has(text(field).toLowerCase())))
+      parser.shouldKeepAlive = false
     return onMessageComplete.call(parser)
   }
   parser.createError = (code, rest) => {
@@ -185,6 +193,13 @@ function placeOf(headers: readonly Buffer[], chunk: Buffer | null, at: number): 
     headers.length === 0 ? 'behind the status line' : `behind the header ${printable(text(headers.at(-2)))}`
   if (colon > 0 && NAME.test(name)) return `, in the header ${name}`
   return `, ${behind}`
+}
+
+/** Returns the name of the header with which the head exceeds its limit. */
+function nameAt({ headers, headersMaxSize }: Parser): Buffer | undefined {
+  let size = 0
+  const at = headers.findIndex((bytes) => (size += bytes.length) >= headersMaxSize)
+  return headers[at - (at % 2)]
 }
 
 function lineAt(chunk: Buffer | null, at: number): string {

@@ -1,8 +1,10 @@
 import type { Socket } from 'node:net'
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 
 /** The trailer section of the request whose body ends at this moment, with one character per byte, or `''`. */
 let trailerSection = ''
+
+type Written = (error?: Error | null) => void
 
 /** What undici 7 writes at the end of a chunked body. */
 const LAST_CHUNK = '\r\n0\r\n\r\n'
@@ -19,9 +21,11 @@ const CONNECTION = /\r\nconnection: [^\r]*/
  *   `Connection` itself.
  */
 export function mendWriter(socket: Socket): void {
-  const write = socket.write.bind(socket) as (chunk: Uint8Array | string, ...rest: unknown[]) => boolean
-  socket.write = (chunk: Uint8Array | string, encoding?: unknown, written?: unknown) =>
-    write(typeof chunk === 'string' ? mended(chunk) : chunk, encoding, written)
+  const write = socket.write.bind(socket)
+  socket.write = (chunk: Uint8Array | string, encoding?: BufferEncoding | Written, written?: Written) => {
+    const sent = typeof chunk === 'string' ? mended(chunk) : chunk
+    return typeof encoding === 'function' ? write(sent, undefined, encoding) : write(sent, encoding, written)
+  }
 }
 
 function mended(text: string): string {

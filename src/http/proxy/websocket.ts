@@ -4,6 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import type { Verdict } from '../../gate/verdict.ts'
 import type { Sessions } from '../../session/sessions.ts'
+import { printable } from '../../telemetry/log.ts'
 import { contextOf } from '../context.ts'
 import { takenBySystem, watchIdleReaders } from '../server/idle-readers.ts'
 import type { Upgrade } from '../server/upgrade.ts'
@@ -165,7 +166,7 @@ export function joinWebSocket(
       log.info({ event: 'websocket_closed', id, route: label, ms: Math.round(performance.now() - openedAt) })
     },
   })
-  log.info({ event: 'websocket_open', id, path: facts.path, route: label, client: facts.client.address })
+  log.info({ event: 'websocket_open', id, path: printable(facts.path), route: label, client: facts.client.address })
   forget = streams.add(session, {
     kind: 'websocket',
     close(reason) {

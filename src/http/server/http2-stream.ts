@@ -127,8 +127,9 @@ export class Http2Response extends EventEmitter {
 
   get writableFinished(): boolean {
     const { writableFinished, closed, rstCode } = this.#stream
-    // A client may disconnect after the last frame, before Node.js has noticed that the frame was sent.
-    return writableFinished || (this.writableEnded && closed && rstCode === NGHTTP2_NO_ERROR)
+    // A stream that is reset counts as finished in Node.js. A client may disconnect after the last frame, before Node.js
+    // has noticed that the frame was sent.
+    return this.writableEnded && (closed ? rstCode === NGHTTP2_NO_ERROR : writableFinished)
   }
 
   get writableLength(): number {
@@ -175,7 +176,7 @@ export class Http2Response extends EventEmitter {
     const head = isList(given) ? headOf(given) : {}
     const others = isList(given) ? this.#headers : { ...this.#headers, ...given }
     for (const [name, value] of Object.entries(others)) head[name.toLowerCase()] ??= value
-    for (const name of HOP_BY_HOP) if (name in head) head[name] = undefined
+    for (const name of HOP_BY_HOP) if (name !== 'trailer' && name in head) head[name] = undefined
     head[':status'] = status
     this.statusCode = status
     this.#head = head
@@ -193,9 +194,8 @@ export class Http2Response extends EventEmitter {
     this.writeInterim(100, [])
   }
 
-  /** Sets the trailer fields. The names are in lower case. */
-  addTrailers(trailers: OutgoingHttpHeaders): void {
-    this.#trailers = { ...this.#trailers, ...trailers }
+  addTrailers(trailers: readonly (readonly [name: string, value: string])[]): void {
+    this.#trailers = headOf(trailers.flat())
   }
 
   /** Returns `false` if the caller must wait for `drain`. */
@@ -262,6 +262,8 @@ export class Http2Response extends EventEmitter {
     this.#endsWithTrailers = mayHaveTrailers
     if (mayHaveTrailers) {
       this.#stream.on('wantTrailers', () => {
+        // Node.js also ends a stream that it resets. Without trailers, the client does not take it for complete.
+        if (this.#stream.closed) return
         this.#stream.sendTrailers(this.#trailers ?? {})
         // Node.js hands the trailers to nghttp2 in the next phase of the event loop, and sends them in the one after it.
         if (!this.req.complete) setImmediate(setImmediate, this.#stopUpload)
@@ -304,7 +306,8 @@ function isList(headers: OutgoingHttpHeaders | readonly string[] | undefined): h
 
 /** Returns fields by their names in lower case. The values of a repeated field keep their order. */
 function headOf(fields: readonly string[]): OutgoingHttpHeaders {
-  const head: OutgoingHttpHeaders = {}
+  // Without a prototype, names such as `constructor` have no value before.
+  const head: OutgoingHttpHeaders = Object.create(null)
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = (fields[i] ?? '').toLowerCase()
     const value = fields[i + 1] ?? ''

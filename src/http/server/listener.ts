@@ -24,13 +24,17 @@ import { createHttp2Sessions, divertHttp2 } from './http2-sessions.ts'
 import { takenBySystem, watchIdleReaders } from './idle-readers.ts'
 import type { ClientError, Refusals } from './parser-errors.ts'
 import { limitPipelining } from './pipelining.ts'
+import { parseRawTarget } from './raw-targets.ts'
 import { answerUnderWay, latestAnswer } from './response-queue.ts'
 import { GatewayRequest, routeUpgrades } from './upgrade.ts'
 
 /** A listener for requests. Its connections survive a change of the configuration. */
 export interface Listener {
-  /** Rejects with a system error, such as EADDRINUSE. */
-  listen(where: Listen): Promise<void>
+  /**
+   * Rejects with a system error, such as EADDRINUSE. A Unix socket has the permissions `mode`, or without `mode` those
+   * that the umask leaves.
+   */
+  listen(where: Listen, mode?: number | null): Promise<void>
   address(): AddressInfo | string | null
   /** Sets the limits of new connections. `keepAlive` and `headersTimeout` also apply to open connections. */
   limit(limits: Config['limits']): void
@@ -149,6 +153,7 @@ export function createListener(
   }
   server.on('request', serve)
   server.on('clientError', (error: ClientError, socket: Socket) => {
+    if (parseRawTarget(error, socket, server)) return
     const asked = speaking.get(socket)
     refusals.onClientError(error, socket, typeof asked === 'object' && !asked.complete ? asked : null)
   })
@@ -244,8 +249,8 @@ export function createListener(
   }
 
   return {
-    async listen(where) {
-      await bind(server, where)
+    async listen(where, mode = null) {
+      await bind(server, where, mode)
       if (!('host' in where) || where.host !== 'localhost') return
       const first = server.address()
       if (first === null || typeof first === 'string') return
@@ -287,9 +292,19 @@ function pairOf({ certFile, keyFile }: NonNullable<Config['tls']>): { cert: Buff
   return { cert: certFile.content, key: keyFile.content }
 }
 
-async function bind(server: NetServer, where: Listen): Promise<void> {
+async function bind(server: NetServer, where: Listen, mode: number | null = null): Promise<void> {
+  const umask = mode === null ? null : process.umask(umaskOf(mode))
   server.listen({ ...where })
+  if (umask !== null) process.umask(umask)
   await once(server, 'listening')
+}
+
+/**
+ * Returns the umask with which a new Unix socket has this mode. Node.js creates the socket during the call of `listen`,
+ * so the process can have this umask for that call only, and the socket never has other permissions.
+ */
+export function umaskOf(mode: number): number {
+  return 0o777 & ~mode
 }
 
 function complainOfTooMany(server: NetServer, log: Log): void {

@@ -2,6 +2,7 @@ import { IncomingMessage, ServerResponse, type RequestListener, type Server } fr
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { wantsWebSocket } from '../../gate/classify.ts'
+import { takeRawTarget } from './raw-targets.ts'
 import { answerUnderWay, passDrain } from './response-queue.ts'
 
 const kUpgrade = Symbol('upgrade')
@@ -34,6 +35,9 @@ export class GatewayRequest extends IncomingMessage {
 
   set upgrade(asked: unknown) {
     this[kAsked] = asked
+    // Node.js sets this property right after it has set `url`, and in the constructor, when there is no URL yet.
+    const { url = '' } = this
+    if (url !== '') this.url = takeRawTarget(this.socket, url)
   }
 }
 

@@ -10,7 +10,7 @@ import {
   putMissingClientSecret,
   remark,
 } from '../migration.ts'
-import { flagOf, listenAddress, listOf, literal, type Setting, textOf } from '../setting.ts'
+import { flagOf, listenAddress, socketMode, listOf, literal, type Setting, textOf } from '../setting.ts'
 import { providerType } from './access.ts'
 
 /** The preset of each type of provider. */
@@ -157,6 +157,8 @@ export function migrateListener(migration: Migration): void {
   if (address === null && used !== undefined)
     remark(migration, 'gap', used, 'it is not host:port or unix:/path: set listen')
   put(migration, 'listen', literal(address ?? '127.0.0.1:4180'), ...(used === undefined ? [] : [used]))
+  const mode = used === undefined ? null : socketMode(textOf(used))
+  if (mode !== null && used !== undefined) put(migration, 'listenMode', literal(mode), used)
   const unused = secure ? plain : tls
   if (unused !== undefined)
     remark(migration, 'gap', unused, 'there is one public listener, and it uses the other address')

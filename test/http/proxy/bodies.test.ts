@@ -167,27 +167,6 @@ void t.test('an unknown expectation is ignored', async (t) => {
   t.equal((await ask(url, 'GET', '/api/orders', ['Expect: something-else'])).status, 200)
 })
 
-void t.test('trailers are not forwarded', async (t) => {
-  const application = await startApplication(t, (req, res) => {
-    req.resume().on('end', () => {
-      res.writeHead(200, { trailer: 'X-After' })
-      res.write(JSON.stringify(req.trailers))
-      res.addTrailers({ 'X-After': 'secret' })
-      res.end()
-    })
-  })
-  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: publicRoutes } })
-  const bytes = await sendRaw(
-    url,
-    'POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTrailer: X-User\r\nTransfer-Encoding: ' +
-      'chunked\r\n\r\n1\r\nx\r\n0\r\nX-User: mallory\r\n\r\n',
-  )
-  const [answer] = parseAnswers(bytes)
-  t.equal(answer?.body.toString(), '{}')
-  t.notMatch(bytes.toString(), /secret|X-After/)
-  t.notOk(application.requests.at(-1)?.headers.trailer)
-})
-
 void t.test('a body with two framings is refused', async (t) => {
   const { url, upstream } = await startGateway(t, { idp, config: { routes: publicRoutes } })
   const framings = [

@@ -133,6 +133,14 @@ void t.test('a body that the parser refuses ends its own request, in that reques
     t.match(events(code).at(-1), { id: line?.['id'] }, name)
   }
   t.equal(await countOf(gateway, { route: '/**', verdict: 'bad_request' }), 2)
+  t.equal(await countOf(gateway, { route: '/**', verdict: 'payload_too_large' }), 1)
+  const browser = head.replace('\r\n\r\n', '\r\nAccept: text/html\r\nSec-Fetch-Mode: navigate\r\n\r\n')
+  for (const [name, bytes, status] of rows) {
+    const [answer] = parseAnswers(await sendRaw(url, browser + bytes))
+    t.equal(answer?.status, status, name)
+    t.match(answer?.headers.get('content-type'), ['text/html; charset=utf-8'], `${name}: a browser gets the page`)
+    t.notMatch(answer?.body.toString(), /cookies/, name)
+  }
 })
 
 void t.test('CONNECT is a 405 with an access line, sent after any response in progress', async (t) => {
@@ -192,7 +200,7 @@ void t.test(
 )
 
 void t.test('a slow head is a 408 with an access line, and a silent connection gets no response', async (t) => {
-  const { url, events } = await startGateway(t, {
+  const { url, events, gateway } = await startGateway(t, {
     idp,
     config: { routes: publicRoutes, limits: { headersTimeout: '1s' } },
   })
@@ -202,6 +210,7 @@ void t.test('a slow head is a 408 with an access line, and a silent connection g
   t.equal(answer?.status, 408)
   await eventually(() => silent.closed, { timeoutMs: 15_000 })
   t.match(events('request'), [{ status: 408, verdict: 'bad_request', cause: /limits\.headersTimeout/ }])
+  t.equal(await countOf(gateway, { verdict: 'bad_request' }), 1)
 })
 
 void t.test('a flood of refusals is fully counted, and partly logged', async (t) => {
