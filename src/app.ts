@@ -2,6 +2,7 @@ import type { RequestListener } from 'node:http'
 import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { providersOf, type Config, type Listen } from './config/schema.ts'
+import { compileCors, type FindCors } from './gate/cors.ts'
 import { compileHeaders } from './gate/headers.ts'
 import { compileRoutes } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
@@ -79,6 +80,7 @@ interface Shell {
   readonly route: RequestListener
   readonly verdict: RequestListener | null
   readonly upstreams: Upstreams
+  readonly findCors: FindCors
 }
 
 /** How long a stopping gateway waits for an unavailable store before it drops unsaved writes. */
@@ -112,7 +114,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
 
   let shell = await buildShell(config, lasting)
   let currentConfig = config
-  const refusals = createRefusals({ log, metrics, config: () => currentConfig })
+  const refusals = createRefusals({ log, metrics, config: () => currentConfig, findCors: () => shell.findCors })
   const listener = createListener(
     config.tls,
     (request, response) => {
@@ -207,8 +209,9 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const app = createFastify(origins)
 
   const cookies = await createCookies(app, config)
-  const answers = createAnswers(config, cookies)
   const routes = compileRoutes(config.routes, config.basePath)
+  const findCors = compileCors(routes, origins)
+  const answers = createAnswers(config, cookies, findCors)
   const facts = createFactReader({
     headerFields: config.limits.headerFields,
     origins,
@@ -280,7 +283,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     config.forwardAuth === null
       ? null
       : await buildVerdicts(
-          { config, origins, gate, headers, routes, sessions, cookies, answers },
+          { config, origins, gate, headers, routes, sessions, cookies, answers: createAnswers(config, cookies, null) },
           config.forwardAuth.listen,
           lasting,
         )
@@ -295,6 +298,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
             verdicts.routing(request, response)
           },
     upstreams,
+    findCors,
   }
 }
 

@@ -3,7 +3,8 @@ import { providersOf, type Config, type ProviderSettings } from '../config/schem
 import { hasPlaceholder } from '../config/value-types/http.ts'
 import { challenge, finalAnswer } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
-import { compileHeaders } from '../gate/headers.ts'
+import { allowsOrigin, corsHeaders, preflightHeaders } from '../gate/cors.ts'
+import { compileHeaders, passesAuthorization } from '../gate/headers.ts'
 import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
 import { beginsAsBearer, buildGate } from '../gate/pipeline.ts'
 import { type PublicOrigins, publicOriginsOf } from '../gate/public-origins.ts'
@@ -167,7 +168,34 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
     ],
     ...(verdict.type === 'forward'
       ? forwarded(verdict, facts, scenario)
-      : denied(verdict, facts, scenario, tokenProblem)),
+      : verdict.type === 'preflight'
+        ? preflighted(facts, scenario)
+        : denied(verdict, facts, scenario, tokenProblem)),
+  ]
+}
+
+function preflighted(facts: Facts, { authUrl }: Scenario): Line[] {
+  const { origin = '', 'access-control-request-method': method = '' } = facts.headers
+  const because: Line = ['because', `cors.origins has ${origin}, whose pages may call this route with ${method}`]
+  if (authUrl !== null)
+    return [
+      ['answer', '401 login_required: the proxy passes the preflight request on to the gateway, which answers it'],
+      because,
+    ]
+  return [['answer', '204 to a CORS preflight request'], because, ...tells(preflightHeaders(facts))]
+}
+
+function tells(headers: Readonly<Record<string, string>>): Line[] {
+  return Object.entries(headers).map(([name, value]) => ['tells', `${name}: ${value}`])
+}
+
+/** Returns why a page of another origin may send the request, and the headers that its response gets. */
+function crossOrigin(route: CompiledRoute, facts: Facts): Line[] {
+  const { origin } = facts.headers
+  if (!allowsOrigin(route, origin)) return []
+  return [
+    ['because', `cors.origins has ${origin}: csrf lets the request pass, and the page may read the response`],
+    ...tells(corsHeaders(route, origin)),
   ]
 }
 
@@ -211,12 +239,13 @@ function forwarded(
           ],
         ]
   const clientAuthorization: Line[] =
-    byProxy && verdict.session === null && facts.headers.authorization !== undefined
+    byProxy && passesAuthorization(route, who) && facts.headers.authorization !== undefined
       ? [['header', `Authorization: ${facts.headers.authorization}`]]
       : []
   return [
     ['answer', byProxy ? `200 with the headers for the application: ${reason}` : `passes: ${reason}`],
     ...reasons.map((text): Line => ['because', text]),
+    ...crossOrigin(route, facts),
     ...(byProxy
       ? []
       : [['upstream', `${facts.method} ${upstream}${asText(upstreamPath(route, facts.path) + facts.query)}`] as const]),
@@ -260,6 +289,7 @@ function denied(
     ['because', tokenProblem ?? reasonOf(denial)],
     ...loginLines,
     ...authenticate,
+    ...tells(route === null ? {} : corsHeaders(route, facts.headers.origin)),
   ]
 }
 

@@ -1,4 +1,5 @@
 import type { Session } from '../session/session.ts'
+import { allowsOrigin } from './cors.ts'
 import type { CompiledRoute, Facts } from './verdict.ts'
 
 /** The safe methods that applications use. @see https://www.rfc-editor.org/rfc/rfc9110#section-9.2.1 */
@@ -6,14 +7,15 @@ export const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTION
 
 /**
  * Returns whether a request passes the CSRF check. The check fails if the request has a session and an unsafe method
- * and the browser reports another origin. A WebSocket upgrade counts as unsafe, although it is a GET.
+ * and the browser reports another origin that `cors` does not list. A WebSocket upgrade counts as unsafe, although it is
+ * a GET.
  */
 export function passesCsrfCheck(facts: Facts, route: CompiledRoute, session: Session | null): boolean {
   if (session === null || route.csrf === 'off') return true
   // A proxy that uses forward-auth may not pass Upgrade on, because it is a hop-by-hop header.
   const { method, headers } = facts
   const upgrade = headers.upgrade !== undefined || headers['sec-websocket-key'] !== undefined
-  if (SAFE_METHODS.has(method) && !upgrade) return true
+  if ((SAFE_METHODS.has(method) && !upgrade) || allowsOrigin(route, headers.origin)) return true
   // Browsers send Origin with every WebSocket: https://www.rfc-editor.org/rfc/rfc6455#section-4.1.
   return !isCrossOrigin(facts) && !(upgrade && hasForeignOrigin(facts))
 }

@@ -7,6 +7,7 @@ import {
   latin1,
   mayTrail,
 } from '../header-names.ts'
+import type { Route } from '../config/schema.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import { hostOf, type RouteTable } from './match.ts'
 import { isBasicAlone } from './pipeline.ts'
@@ -15,6 +16,7 @@ import type { CompiledRoute, Facts, Who } from './verdict.ts'
 
 const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
 const REPLACED = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
+const FORWARDED_PREFIX = 'x-forwarded-prefix'
 /** A TE value whose sender keeps trailer fields: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.4 */
 const KEEPS_TRAILERS = /(?:^|,)\s*trailers\s*(?:,|$)/i
 const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.*)?)$/
@@ -25,6 +27,7 @@ type Treatment =
   | 'drop'
   | 'respelled'
   | 'forwarded'
+  | 'prefix'
   | 'host'
   | 'cookie'
   | 'authorization'
@@ -67,6 +70,8 @@ interface RouteRules {
   readonly set: readonly { readonly name: string; readonly template: Template }[]
   readonly remove: ReadonlySet<string>
   readonly setsAuthorization: boolean
+  /** The prefix that the route tells the application, or `null`. */
+  readonly prefix: string | null
   readonly filled: WeakMap<Claims, readonly string[]>
 }
 
@@ -85,10 +90,11 @@ export function compileHeaders(
       .flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header])
       .map((name) => name.toLowerCase()),
   )
-  const rules = table.routes.map(({ headers }): RouteRules => ({
-    set: Object.entries(headers.set).map(([name, value]) => ({ name, template: parseTemplate(value) })),
-    remove: new Set(headers.remove.map(foldHeaderName)),
-    setsAuthorization: Object.keys(headers.set).some((name) => foldHeaderName(name) === 'authorization'),
+  const rules = table.routes.map((route): RouteRules => ({
+    set: Object.entries(route.headers.set).map(([name, value]) => ({ name, template: parseTemplate(value) })),
+    remove: new Set(route.headers.remove.map(foldHeaderName)),
+    setsAuthorization: Object.keys(route.headers.set).some((name) => foldHeaderName(name) === 'authorization'),
+    prefix: route.prefixHeaders ? prefixOf(route) : null,
     filled: new WeakMap(),
   }))
   const treatments = new Map<string, Treatment>()
@@ -115,6 +121,7 @@ export function compileHeaders(
     if (HOP_BY_HOP.has(same) || FOR_THE_GATEWAY.has(same) || REPLACED.includes(same)) return 'drop'
     if (/^-*authorization-*$/.test(same)) return 'authorization-variant'
     if (METHOD_OVERRIDES.includes(same)) return 'override'
+    if (same === FORWARDED_PREFIX) return 'prefix'
     return FORWARDED.test(same) ? 'forwarded' : 'pass'
   }
 
@@ -157,7 +164,9 @@ export function compileHeaders(
       if (te !== undefined && facts.headers.upgrade === undefined && KEEPS_TRAILERS.test(String(te)))
         out.push('TE', 'trailers')
       let bearerSent = false
-      let before = ''
+      const prefix = mine?.prefix ?? null
+      let gateways = ''
+      let prefixes = ''
       for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
         const name = rawHeaders[i] ?? ''
         const value = rawHeaders[i + 1] ?? ''
@@ -170,22 +179,30 @@ export function compileHeaders(
           case 'forwarded':
             if (client.trusted) out.push(name, value)
             break
+          case 'prefix':
+            if (!client.trusted) break
+            if (prefix === null) out.push(name, value)
+            // CGI-like servers treat other spellings as the header itself.
+            else if (name.toLowerCase() === FORWARDED_PREFIX) prefixes = append(prefixes, value)
+            break
           case 'override':
             if (route.methods === null && !table.dependsOnMethod(hostOf(facts.origin), facts.method, facts.path))
               out.push(name, value)
             break
           case 'authorization': {
-            if (mine?.setsAuthorization === true || (who !== null && who.bearer !== true)) break
+            if (mine?.setsAuthorization === true || !passesAuthorization(route, who)) break
             // Applications also accept tokens in other schemes. On this route, only verified tokens may reach them.
             if (who === null && route.bearer !== null && !isBasicAlone(facts)) break
             // With several Authorization headers, only the first one has been verified.
-            if (who === null || !bearerSent) out.push(name, value)
+            if (who?.bearer !== true || !bearerSent) out.push(name, value)
             bearerSent = true
             break
           }
           case 'proof':
-            // The client's proof belongs to the client's Authorization, which passes under the same conditions.
-            if (who === null ? route.bearer === null : who.bearer === true) out.push(name, value)
+            // The client's proof belongs to the client's Authorization, which passes under the same conditions. A
+            // request with two proofs would be rejected: https://www.rfc-editor.org/rfc/rfc9449#section-4.3
+            if (scheme === 'DPoP' && accessToken !== null) break
+            if (who === null ? route.bearer === null : passesAuthorization(route, who)) out.push(name, value)
             break
           case 'authorization-variant':
             if (route.bearer === null) out.push(name, value)
@@ -196,7 +213,7 @@ export function compileHeaders(
             break
           }
           case 'via':
-            before = before === '' ? value : `${before}, ${value}`
+            gateways = append(gateways, value)
             break
           case 'trailer': {
             const announced = announcedTrailers(value, trailerRule(facts, route))
@@ -210,8 +227,9 @@ export function compileHeaders(
             break
         }
       }
-      pushForwarded(out, facts)
-      if (own !== null) out.push('Via', before === '' ? own : `${before}, ${own}`)
+      pushForwarded(out, facts, route)
+      if (prefix !== null) out.push('X-Forwarded-Prefix', append(prefixes, prefix))
+      if (own !== null) out.push('Via', append(gateways, own))
       pushOwn(out, route, who, accessToken, scheme)
       return out
     },
@@ -269,11 +287,35 @@ function isBlank(code: number): boolean {
   return code === 0x20 || code === 0x09
 }
 
-/** Replaces the forwarded headers, and appends to those of a trusted proxy. */
-function pushForwarded(out: string[], { client, headers, origin }: Facts): void {
+/** Appends an item to a list in a header's value. */
+function append(list: string, item: string): string {
+  return list === '' ? item : `${list}, ${item}`
+}
+
+/**
+ * Returns whether the client's own Authorization passes: without a session, with a verified token, or on a route with
+ * `authorization: client`.
+ */
+export function passesAuthorization({ authorization }: Pick<Route, 'authorization'>, who: Who | null): boolean {
+  return who === null || who.bearer === true || authorization === 'client'
+}
+
+/** Returns the Host that the application receives for a request to this public host. */
+export function upstreamHostOf({ upstreamHost, upstream }: CompiledRoute, publicHost: string): string {
+  if (upstreamHost === 'preserve') return publicHost
+  return upstreamHost === 'upstream' ? hostOf(upstream.origin) : upstreamHost
+}
+
+/** Returns the prefix that the route strips or rewrites, or `null`. */
+export function prefixOf({ rewritePrefix, stripPrefix }: Pick<Route, 'rewritePrefix' | 'stripPrefix'>): string | null {
+  return rewritePrefix?.from ?? stripPrefix
+}
+
+/** Sets Host, replaces the forwarded headers, and appends to those of a trusted proxy. */
+function pushForwarded(out: string[], { client, headers, origin }: Facts, route: CompiledRoute): void {
   const host = hostOf(origin)
   const { address: before, proto, name } = client.trusted ? forwardedIn(headers) : NOT_FORWARDED
-  out.push('Host', host)
+  out.push('Host', upstreamHostOf(route, host))
   // A peer on a Unix socket has no address.
   const chain = before === '' || client.peer === '' ? before + client.peer : `${before}, ${client.peer}`
   if (chain !== '') out.push('X-Forwarded-For', chain)

@@ -130,7 +130,8 @@ function isStricter(one: Route, other: Route): boolean {
   return (
     isLimited ||
     (asks && !isDeepStrictEqual(one.require, other.require)) ||
-    (one.csrf !== 'off' && other.csrf === 'off')
+    (one.csrf !== 'off' && other.csrf === 'off') ||
+    other.cors?.origins.some((origin) => one.cors?.origins.includes(origin) !== true) === true
   )
 }
 

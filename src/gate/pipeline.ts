@@ -5,6 +5,7 @@ import type { Sessions } from '../session/sessions.ts'
 import type { Acquired, Tokens } from '../token/acquire.ts'
 import { admit, allowsProvider, denyWithoutToken, keepCookieOfSuccessor } from './admit.ts'
 import { classify } from './classify.ts'
+import { preflightRoute } from './cors.ts'
 import { passesCsrfCheck } from './csrf.ts'
 import { hostOf, type RouteTable } from './match.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
@@ -30,6 +31,9 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
 
   /** Takes all steps synchronously. A request that must wait for its session or token continues in another function. */
   function decideNow(facts: Facts, now: number): Verdict | Promise<Verdict> {
+    // A preflight request comes without cookies, so it needs no session.
+    const asked = preflightRoute(routes, facts)
+    if (asked !== null) return { type: 'preflight', route: asked }
     const host = hostOf(facts.origin)
     const route = routes.match(host, facts.method, facts.path)
     const variant = routes.conflictingVariant(host, facts.method, facts.path, route)

@@ -95,6 +95,8 @@ export type Verdict =
       /** The key that signs a DPoP proof for the request, or `null` without a token or with a bearer token. */
       readonly proofKey: DpopKey | null
     }
+  /** The gateway answers a CORS preflight request itself. `route` is the route that the page wants to call. */
+  | { readonly type: 'preflight'; readonly route: CompiledRoute }
   | {
       readonly type: 'deny'
       readonly denial: GateDenial

@@ -2,8 +2,9 @@ import { METHODS } from 'node:http'
 import httpProxy from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { challenge } from '../gate/challenge.ts'
+import { preflightHeaders } from '../gate/cors.ts'
 import type { Gate } from '../gate/pipeline.ts'
-import type { Verdict } from '../gate/verdict.ts'
+import type { CompiledRoute, Verdict } from '../gate/verdict.ts'
 import { logDenial, logLongTarget } from './answers/denial-log.ts'
 import { keepForm, mayKeepForm } from './answers/kept-form.ts'
 import { contextOf } from './context.ts'
@@ -48,7 +49,15 @@ async function answerLater(
 ): Promise<void> {
   const verdict = await pending
   if (verdict.type === 'forward') forward(services, verdict, request, reply)
+  else if (verdict.type === 'preflight') answerPreflight(verdict.route, request, reply)
   else await deny(services, verdict, request, reply)
+}
+
+function answerPreflight(route: CompiledRoute, request: FastifyRequest, reply: FastifyReply): void {
+  const context = contextOf(request)
+  context.route = route
+  context.verdict = 'preflight'
+  void reply.code(204).headers(preflightHeaders(context.facts)).send()
 }
 
 async function deny(

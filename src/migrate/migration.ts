@@ -36,9 +36,11 @@ export interface BaseRoute {
   readonly claims?: Readonly<Record<string, (string | boolean)[]>>
   readonly acr?: readonly string[]
   readonly upstream: string | null
+  readonly protocol?: 'h2c' | 'h2'
   readonly rewritePrefix?: { readonly from: string; readonly to: string }
   readonly timeout?: string
   readonly insecure?: boolean
+  readonly upstreamHost?: 'upstream'
   readonly withoutToken?: boolean
   readonly from: readonly Setting[]
 }

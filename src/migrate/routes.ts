@@ -1,4 +1,12 @@
-import { type BaseRoute, type Migration, put, remark, type RouteException, UNDECIDED_CLAIM } from './migration.ts'
+import {
+  type BaseRoute,
+  type Migration,
+  put,
+  remark,
+  type RouteDefaults,
+  type RouteException,
+  UNDECIDED_CLAIM,
+} from './migration.ts'
 import type { Setting } from './setting.ts'
 
 type Route = Record<string, unknown>
@@ -16,7 +24,7 @@ export function assembleRoutes(migration: Migration): void {
   const upstream = site?.upstream ?? null
   if (upstream !== null) put(migration, 'upstream', upstream, ...(site?.from ?? []))
   const placed = placedExceptions(migration, baseRoutes)
-  const routes = [
+  const routes: Route[] = [
     ...baseRoutes.map((base) => {
       const own = placed.find(({ exception }) => exception.path === base.path && exception.methods === null)
       return routeOf(migration, own === undefined ? base : withException(base, own.exception), upstream)
@@ -29,6 +37,15 @@ export function assembleRoutes(migration: Migration): void {
       })),
     ...(migration.preflight === null ? [] : preflightRoutes(migration, baseRoutes, placed, upstream)),
   ]
+  if (routes.some((route) => route['authorization'] === 'client')) {
+    remark(
+      migration,
+      'security',
+      null,
+      "a client's own Authorization reaches the application beside the session, as before (authorization: client): " +
+        'remove this key if the application does not read Authorization',
+    )
+  }
   put(migration, 'routes', routes.map(removingHeaders(migration, routes)).map(inKeyOrder), ...migration.routeSources)
 }
 
@@ -136,11 +153,13 @@ function routeOf({ routeDefaults }: Migration, base: BaseRoute, siteUpstream: st
   const access = base.access ?? 'required'
   const route: Route = { path: base.path, ...(access === 'required' ? {} : { access }) }
   if (base.upstream !== null && base.upstream !== siteUpstream) route['upstream'] = base.upstream
+  if (base.protocol !== undefined) route['upstreamProtocol'] = base.protocol
   if (base.rewritePrefix !== undefined && startsWithPath(base.path, base.rewritePrefix.from)) {
     const { from, to } = base.rewritePrefix
     if (to === '/') route['stripPrefix'] = from
     else route['rewritePrefix'] = { from, to }
   }
+  if (base.upstreamHost !== undefined) route['upstreamHost'] = base.upstreamHost
   if (base.timeout !== undefined && base.timeout !== '60s' && base.timeout !== '1m') route['timeout'] = base.timeout
   if (base.insecure === true && (base.upstream ?? siteUpstream)?.startsWith('https:') === true)
     route['upstreamTls'] = { insecureSkipVerify: true }
@@ -157,10 +176,22 @@ function routeOf({ routeDefaults }: Migration, base: BaseRoute, siteUpstream: st
   }
   if (base.withoutToken === true) route['token'] = { grant: 'none' }
   else if (routeDefaults.token !== undefined) route['token'] = { ...routeDefaults.token }
+  if (passesAuthorization(routeDefaults, base)) route['authorization'] = 'client'
   if (Object.keys(routeDefaults.set).length > 0) route['headers'] = { set: { ...routeDefaults.set } }
   if (routeDefaults.bearer !== undefined) route['bearer'] = { audience: [...routeDefaults.bearer] }
   if (routeDefaults.preservePost === false) route['preservePost'] = false
   return route
+}
+
+function isAuthorization(name: string): boolean {
+  return name.toLowerCase() === 'authorization'
+}
+
+/** Returns whether the old gateway passed a client's own Authorization: whether it neither set nor removed the header. */
+function passesAuthorization({ token, bearer, set, remove }: RouteDefaults, { withoutToken }: BaseRoute): boolean {
+  const sendsToken = withoutToken !== true && token?.grant !== 'none'
+  if (bearer !== undefined || (sendsToken && isAuthorization(token?.header ?? 'Authorization'))) return false
+  return ![...Object.keys(set), ...remove].some(isAuthorization)
 }
 
 /**
@@ -196,11 +227,14 @@ const KEY_ORDER = [
   'methods',
   'access',
   'upstream',
+  'upstreamProtocol',
+  'upstreamHost',
   'stripPrefix',
   'rewritePrefix',
   'challenge',
   'require',
   'token',
+  'authorization',
   'headers',
   'bearer',
   'preservePost',
@@ -215,11 +249,12 @@ function inKeyOrder(route: Route): Route {
 export interface UpstreamTarget {
   readonly path: string
   readonly upstream: string
+  readonly protocol?: 'h2c' | 'h2'
 }
 
 /** Reads the URL of an HTTP upstream. Returns `null`, with a remark, for other URLs. */
 export function upstreamTarget(url: string, setting: Setting, migration: Migration): UpstreamTarget | null {
-  if (!URL.canParse(url) || !/^(https?|h2c|wss?):\/\//.test(url)) {
+  if (!URL.canParse(url) || !/^(https?|h2c?|wss?):\/\//.test(url)) {
     remark(migration, 'gap', setting, 'an upstream is an http or https origin, or unix:/path; this one is left out')
     return null
   }
@@ -233,5 +268,8 @@ export function upstreamTarget(url: string, setting: Setting, migration: Migrati
     )
   if (search !== '') remark(migration, 'differs', setting, 'the query of the URL is left out')
   const path = pathname === '/' || pathname === '' ? '/**' : pathname.endsWith('/') ? `${pathname}**` : pathname
-  return { path, upstream: `${/^(https|wss):/.test(protocol) ? 'https:' : 'http:'}//${host}` }
+  const upstream = `${/^(https|wss|h2):/.test(protocol) ? 'https:' : 'http:'}//${host}`
+  return protocol === 'h2c:' || protocol === 'h2:'
+    ? { path, upstream, protocol: protocol === 'h2:' ? 'h2' : 'h2c' }
+    : { path, upstream }
 }

@@ -20,6 +20,8 @@ routes:
   - { path: /admin/**, require: { claims: { groups: [admin], realm_access.roles: [boss] } } }
   - { path: /money/**, require: { acr: "urn:mfa", maxAge: 5m } }
   - { path: /api/**, bearer: { audience: "api://orders" }, require: { claims: { groups: [admin] } }, headers: { set: { X-Sub: "{claims.sub}" } } }
+  - { path: /own/**, authorization: client, token: { grant: none }, stripPrefix: /own, upstreamHost: app.internal }
+  - { path: /calls/**, cors: { origins: [https://app.example.org] } }
   - { path: /strong/**, bearer: { audience: "api://orders" }, require: { acr: "urn:mfa" } }
 `,
 )
@@ -109,9 +111,76 @@ void t.test('the explanation says which token goes upstream, and where it comes 
       /Authorization/,
     ],
     [['GET', '/redeem/', ...claims({})], ['token: the session’s refresh token is redeemed for resource api://orders']],
+    [
+      ['GET', '/own/x', '-H', 'Authorization: Basic YTpi', ...claims({})],
+      [
+        'token: none; the client’s own Authorization passes',
+        'header: Authorization: Basic YTpi',
+        'header: Host: app.internal',
+        'header: X-Forwarded-Prefix: /own',
+      ],
+    ],
     [['GET', '/assets/x', ...claims({})], ['token: none from the gateway; the client’s own Authorization passes']],
   ])
 })
+
+void t.test(
+  'the explanation has the response to a preflight request, and says why csrf lets an origin pass',
+  async (t) => {
+    const from = (origin: string): string[] => ['-H', `Origin: ${origin}`]
+    const app = from('https://app.example.org')
+    const preflight = ['-H', 'Access-Control-Request-Method: PUT', '-H', 'Access-Control-Request-Headers: x-own']
+    const readable = ['tells: access-control-allow-origin: https://app.example.org', 'tells: vary: Origin']
+    const why =
+      'because: cors.origins has https://app.example.org: csrf lets the request pass, and the page may read the response'
+    await rows(t, [
+      [
+        ['OPTIONS', '/calls/', ...app, ...preflight],
+        [
+          'answer: 204 to a CORS preflight request',
+          'because: cors.origins has https://app.example.org, whose pages may call this route with PUT',
+          'tells: access-control-allow-methods: PUT',
+          'tells: access-control-allow-headers: x-own',
+        ],
+      ],
+      [
+        ['OPTIONS', '/calls/', ...from('https://evil.example'), ...preflight],
+        ['answer: 401 login_required'],
+        /204|allow-/,
+      ],
+      [
+        ['OPTIONS', '/calls/', ...app],
+        ['answer: 401 login_required', ...readable],
+      ],
+      [
+        ['PUT', '/calls/', ...app, ...claims({})],
+        ['answer: passes: the session may use this route', why, ...readable],
+      ],
+      [
+        ['GET', '/calls/', ...app],
+        ['answer: 401 login_required', ...readable],
+      ],
+      [
+        ['PUT', '/calls/', ...from('https://evil.example'), ...claims({})],
+        ['answer: 403 cross_origin', 'tells: vary: Origin'],
+        /allow-origin/,
+      ],
+      [
+        [
+          'GET',
+          '/oauth2/auth',
+          '-H',
+          'X-Original-Method: OPTIONS',
+          '-H',
+          'X-Original-URI: /calls/',
+          ...app,
+          ...preflight,
+        ],
+        ['answer: 401 login_required: the proxy passes the preflight request on to the gateway, which answers it'],
+      ],
+    ])
+  },
+)
 
 void t.test('the explanation says why a session may use a route, or what it lacks', async (t) => {
   const boss = { groups: ['staff', 'admin'], realm_access: { roles: ['boss'] } }

@@ -343,6 +343,44 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ['8:5 routes[0].require: has no effect with access: optional | use access: required, or leave require out'],
   ],
   [
+    'the client’s own Authorization beside another one',
+    {
+      more: route(
+        'path: /a\n    authorization: client\n    headers: { set: { authorization: a }, remove: [Authorization] }\n' +
+          '    bearer: { audience: a }',
+      ),
+    },
+    [
+      '7:5 routes[0].authorization: client cannot be used here: Authorization carries the token of the session' +
+        ' | set token: { grant: none }, or another token.header',
+      '8:23 routes[0].headers.set.authorization: is the header that carries the token' +
+        ' | set token: { grant: none }, or use another name',
+      "8:23 routes[0].headers.set.authorization: cannot be set: authorization: client passes the client's own" +
+        ' | leave it out, or set authorization: token',
+      '8:52 routes[0].headers.remove[0]: cannot be removed: authorization: client passes it' +
+        ' | leave it out, or set authorization: token',
+      '9:5 routes[0].bearer: cannot be combined with authorization: client: with bearer, only tokens that the' +
+        " gateway has verified pass | leave out bearer, and let the application check its clients' tokens; or leave" +
+        ' out authorization',
+    ],
+  ],
+  [
+    'a Host that is none',
+    { more: route('path: /a\n    upstreamHost: https://app.internal') },
+    [
+      '7:19 routes[0].upstreamHost: must be preserve, upstream, or a host such as app.internal or app.internal:8080,' +
+        ' without scheme or path, not "https://app.internal"',
+    ],
+  ],
+  [
+    'a prefix for the application among the headers',
+    { more: route('path: /a\n    headers: { set: { X-Forwarded-Prefix: /a } }') },
+    [
+      '7:23 routes[0].headers.set.X-Forwarded-Prefix: cannot be set: it belongs to the connection, or the gateway' +
+        ' writes it | leave it out: stripPrefix and rewritePrefix send it',
+    ],
+  ],
+  [
     'headers that are not to be set',
     {
       more: route(
@@ -352,7 +390,8 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     [14, 23, 34, 55].map(
       (column, index) =>
         `8:${column} routes[0].headers.set.${['Host', 'COOKIE', 'X-Forwarded-Host', 'Te'][index]}:` +
-        ' cannot be set: it belongs to the connection, or the gateway writes it | use another name',
+        ' cannot be set: it belongs to the connection, or the gateway writes it | use ' +
+        (index === 0 ? 'upstreamHost' : 'another name'),
     ),
   ],
   [
@@ -389,6 +428,21 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
       '7:22 routes[0].token.header: Cookie cannot carry the token: it belongs to the connection, or the ' +
         'gateway writes it | use Authorization, or a name of your own',
     ],
+  ],
+  [
+    'h2 without TLS',
+    { more: route('path: /a\n    upstreamProtocol: h2') },
+    ['7:23 routes[0].upstreamProtocol: h2 is HTTP/2 with TLS, but the upstream is not https | use h2c'],
+  ],
+  [
+    'h2c with TLS',
+    { more: route('path: /a\n    upstream: "https://b"\n    upstreamProtocol: h2c') },
+    ['8:23 routes[0].upstreamProtocol: h2c is HTTP/2 without TLS, but the upstream is https | use h2'],
+  ],
+  [
+    'a lenient parser of HTTP/2',
+    { more: route('path: /a\n    upstreamProtocol: h2c\n    upstreamParser: lenient') },
+    ['8:5 routes[0].upstreamParser: has no effect with upstreamProtocol: h2c | leave it out'],
   ],
   [
     'tls to a plain upstream',
@@ -549,6 +603,52 @@ await t.test('the forward-auth listener needs an address of its own', async (t) 
     const text = configuration({ more: `${others}\nforwardAuth: { listen: "${forwardAuth}" }` })
     t.same(problemsOf(() => loadText(folder, text)).map(brief), expected, forwardAuth)
   }
+})
+
+await t.test('upstreamHost takes its words in any case, and a word that is nearly one causes a warning', (t) => {
+  const load = (written: string) =>
+    loadText(folder, configuration({ more: route(`path: /a\n    upstreamHost: ${written}`) }))
+  for (const [written, host, warnings] of [
+    ['Upstream', 'upstream', []],
+    ['App.internal:8080', 'App.internal:8080', []],
+    ['"[::1]:80"', '[::1]:80', []],
+    ['upstraem', 'upstraem', [/routes\[0\]\.upstreamHost: upstraem is sent as the Host; did you mean upstream\?/]],
+  ] as const) {
+    const loaded = load(written)
+    t.equal(loaded.config.routes[0]?.upstreamHost, host)
+    t.equal(loaded.warnings.length, warnings.length, written)
+    t.match(loaded.warnings, warnings)
+  }
+  t.end()
+})
+
+await t.test('an origin of cors that gets no session cookie, or needs no entry, causes a warning', async (t) => {
+  const warningsFor = (
+    origins: string,
+    { publicUrl = 'https://api.example.com', session = '', more = '' } = {},
+  ): string[] =>
+    loadText(
+      folder,
+      configuration({ publicUrl, session, more: route(`{ path: /**, cors: { origins: [${origins}] }${more} }`) }),
+    ).warnings.map((line) => line.replace(/^.*?: /, ''))
+  const foreign = (origin: string, sameSite = 'lax'): string =>
+    `routes[0].cors.origins[0]: ${origin} is another site than publicUrl: its requests have no session cookie with ` +
+    `SameSite=${sameSite}; set session.cookie.sameSite: none, or use two hosts below one domain`
+  const other = 'https://app.example.org'
+  t.same(warningsFor(other), [foreign(other)])
+  t.same(warningsFor(other, { session: 'cookie: { sameSite: strict }' }), [foreign(other, 'strict')])
+  t.same(warningsFor('http://app.example.com'), [foreign('http://app.example.com')], 'another scheme is another site')
+  t.same(warningsFor('https://10.0.0.2', { publicUrl: 'https://10.1.0.2' }), [foreign('https://10.0.0.2')])
+  for (const near of ['https://app.example.com', 'https://example.com:8443', 'https://a.b.example.com'])
+    t.same(warningsFor(near), [], near)
+  t.same(warningsFor(other, { publicUrl: '[https://api.example.com, https://api.example.org]' }), [])
+  t.same(warningsFor(other, { session: 'cookie: { sameSite: none }' }), [])
+  for (const more of [', access: public, token: { grant: none }', ', bearer: { audience: x }'])
+    t.same(warningsFor(other, { more }), [], more)
+  t.same(warningsFor('https://api.example.com'), [
+    'routes[0].cors.origins[0]: is publicUrl, whose pages may call anyway; leave it out',
+  ])
+  t.same(warningsFor('https://b.example.com', { publicUrl: '[https://api.example.com, https://b.example.com]' }), [])
 })
 
 await t.test('questionable configurations cause warnings', async (t) => {

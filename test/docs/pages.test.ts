@@ -27,6 +27,17 @@ const anchorsOf = (text: string): string[] =>
       .replaceAll(' ', '-'),
   )
 
+void t.test('the example with cors in docs/requests.md loads without warnings', (t) => {
+  const [example = ''] = documented('requests.md', 'yaml')
+  const { config, warnings } = loadConfig({
+    file: asFile(t, parse(example)),
+    env: { OIDC_CLIENT_SECRET: 'hush', SESSION_KEY: Buffer.alloc(32, 7).toString('base64') },
+  })
+  t.same(warnings, [])
+  t.same(config.routes[0]?.cors, { origins: ['https://app.example.org'] })
+  t.end()
+})
+
 void t.test('the configuration in README.md loads without warnings', async (t) => {
   const [example = ''] = documented('../README.md', 'yaml')
   const { config, warnings } = loadConfig({

@@ -139,6 +139,24 @@ void t.test('Trailer names the trailer fields that pass, and TE says that the cl
   t.end()
 })
 
+void t.test(
+  'with authorization: client, the client’s own credentials pass, except a proof beside the gateway’s',
+  (t) => {
+    const rawHeaders = ['Authorization', 'Bearer own', 'AUTHORIZATION', 'Basic YTpi', 'DPoP', 'own']
+    const facts = { ...factsOf(), rawHeaders }
+    const route = compiled({ authorization: 'client', token: { ...compiled().token, header: 'X-Token' } })
+    const built = compileHeaders(tableOf([route]), isOwnCookie)
+    const credentials = (token: string | null, scheme?: 'DPoP'): string[] => {
+      const flat = built.build(facts, route, sessionOf(), token, scheme)
+      return flat.filter((_, i) => /^(?:authorization|dpop|x-token)$/i.test(flat[i - (i % 2)] ?? ''))
+    }
+    t.same(credentials(null), rawHeaders)
+    t.same(credentials('token'), [...rawHeaders, 'X-Token', 'token'])
+    t.same(credentials('token', 'DPoP'), [...rawHeaders.slice(0, 4), 'X-Token', 'token'])
+    t.end()
+  },
+)
+
 void t.test('hop-by-hop headers are not forwarded', (t) => {
   const names = [
     'Connection',

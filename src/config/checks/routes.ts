@@ -3,7 +3,7 @@ import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
 import { suggest } from '../suggest.ts'
-import { wildcardOf } from '../value-types/address.ts'
+import { mayBeSameSite, wildcardOf } from '../value-types/address.ts'
 import { hasPlaceholder } from '../value-types/http.ts'
 import { findMismatch, type PlacedRoute, type Rule } from './rule.ts'
 import { isBelow } from './session.ts'
@@ -219,12 +219,18 @@ function findProofs(
   ]
 }
 
+/** The keys to use in place of a header that no route may set. */
+const KEYS_FOR_HEADERS = new Map([
+  ['host', 'use upstreamHost'],
+  ['x-forwarded-prefix', 'leave it out: stripPrefix and rewritePrefix send it'],
+])
+
 function findHeaders({ token, headers }: ResolvedRoute, at: KeyPath): Finding[] {
   const findings = Object.keys(headers.set).flatMap((name): Finding[] => {
     const path = [...at, 'headers', 'set', name]
     if (isReservedHeader(name)) {
       const message = 'cannot be set: it belongs to the connection, or the gateway writes it'
-      return [{ path, part: 'key', message, instead: 'use another name' }]
+      return [{ path, part: 'key', message, instead: KEYS_FOR_HEADERS.get(foldHeaderName(name)) ?? 'use another name' }]
     }
     if (token.grant === 'none' || name.toLowerCase() !== token.header.toLowerCase()) return []
     const instead = 'set token: { grant: none }, or use another name'
@@ -238,6 +244,64 @@ function findHeaders({ token, headers }: ResolvedRoute, at: KeyPath): Finding[] 
     })
   }
   return findings
+}
+
+function isAuthorization(name: string): boolean {
+  return foldHeaderName(name) === 'authorization'
+}
+
+/** With `authorization: client`, the client's own Authorization must be the only one that the application can receive. */
+function findAuthorization({ authorization, token, headers, bearer }: ResolvedRoute, at: KeyPath): Finding[] {
+  if (authorization !== 'client') return []
+  const findings: Finding[] = []
+  const report = (path: KeyPath, message: string, instead: string): void => {
+    findings.push({ path: [...at, ...path], part: 'key', message, instead })
+  }
+  if (token.grant !== 'none' && isAuthorization(token.header))
+    report(
+      ['authorization'],
+      'client cannot be used here: Authorization carries the token of the session',
+      'set token: { grant: none }, or another token.header',
+    )
+  for (const name of Object.keys(headers.set).filter(isAuthorization))
+    report(
+      ['headers', 'set', name],
+      "cannot be set: authorization: client passes the client's own",
+      'leave it out, or set authorization: token',
+    )
+  for (const [index, name] of headers.remove.entries())
+    if (isAuthorization(name))
+      report(
+        ['headers', 'remove', index],
+        'cannot be removed: authorization: client passes it',
+        'leave it out, or set authorization: token',
+      )
+  if (bearer !== null)
+    report(
+      ['bearer'],
+      'cannot be combined with authorization: client: with bearer, only tokens that the gateway has verified pass',
+      "leave out bearer, and let the application check its clients' tokens; or leave out authorization",
+    )
+  return findings
+}
+
+function findCors(
+  { cors, access, bearer }: ResolvedRoute,
+  at: KeyPath,
+  { publicUrl, session }: ResolvedConfig,
+): Finding[] {
+  const sendsCookie = access !== 'public' && bearer === null
+  const { sameSite } = session.cookie
+  return (cors?.origins ?? []).flatMap((origin, index): Finding[] => {
+    const path = [...at, 'cors', 'origins', index]
+    if (publicUrl.length === 1 && publicUrl[0] === origin)
+      return [{ path, message: 'is publicUrl, whose pages may call anyway', instead: 'leave it out', warning: true }]
+    const isNear = publicUrl.some((url) => mayBeSameSite(url, origin))
+    if (!sendsCookie || sameSite === 'none' || isNear) return []
+    const message = `${origin} is another site than publicUrl: its requests have no session cookie with SameSite=${sameSite}`
+    const instead = 'set session.cookie.sameSite: none, or use two hosts below one domain'
+    return [{ path, message, instead, warning: true }]
+  })
 }
 
 function findUpstreamTls({ upstreamTls, upstream }: ResolvedRoute, at: KeyPath): Finding[] {
@@ -305,11 +369,21 @@ export const routeRules: readonly Rule[] = [
   { reads: [], routeReads: ['access', 'require'], find: perRoute(findRequirements) },
   { reads: [], routeReads: ['access', 'token.grant', 'headers.set', 'bearer'], find: perRoute(findPublicInjection) },
   { reads: [], routeReads: ['token.grant', 'token.header', 'headers.set', 'access'], find: perRoute(findHeaders) },
+  {
+    reads: [],
+    routeReads: ['authorization', 'token.grant', 'token.header', 'headers', 'bearer', 'access'],
+    find: perRoute(findAuthorization),
+  },
   { reads: ['providers'], routeReads: ['provider', 'access'], find: perRoute(findProviders) },
   {
     reads: ['provider', 'providers', 'forwardAuth'],
     routeReads: ['token.grant', 'provider'],
     find: perRoute(findProofs),
+  },
+  {
+    reads: ['publicUrl', 'session.cookie.sameSite'],
+    routeReads: ['cors', 'access', 'bearer'],
+    find: perRoute(findCors),
   },
   { reads: ['upstream'], routeReads: ['upstream', 'upstreamTls'], find: perRoute(findUpstreamTls) },
   { reads: ['upstream'], routeReads: ['upstream', 'upstreamProtocol'], find: perRoute(findUpstreamProtocol) },

@@ -1,4 +1,4 @@
-import { origin, upstream } from '../value-types/address.ts'
+import { callingOrigin, upstream } from '../value-types/address.ts'
 import { duration, orOff, size } from '../value-types/amount.ts'
 import { claimValue, list, map, textual } from '../value-types/collection.ts'
 import {
@@ -10,6 +10,7 @@ import {
   withHead,
   acrValue,
   scope,
+  upstreamHost,
 } from '../value-types/http.ts'
 import { newPrefix, pathPattern, pathPrefix, urlPattern } from '../value-types/path.ts'
 import { choice, flag, text } from '../value-types/scalar.ts'
@@ -108,11 +109,12 @@ export const route = group('Which requests the route applies to, who may send th
     defaultText: 'the top-level `upstream`',
     description: 'The application that receives the requests of the route.',
   }),
-  upstreamHost: leaf(text({ name: 'host' }), {
+  upstreamHost: leaf(upstreamHost, {
     default: 'preserve',
     description:
-      'The `Host` that the application receives: `preserve` sends the Host of the public URL, `upstream` sends the ' +
-      'host of `upstream`, and any other value is sent as it is.',
+      'The `Host` that the application receives: `preserve` sends the host of the public URL, `upstream` sends the ' +
+      'host of `upstream` (`localhost` for a unix socket), and any other value is sent as it is. `X-Forwarded-Host` ' +
+      'always has the public host.',
   }),
   upstreamProtocol: leaf(choice(['http1', 'h2c', 'h2']), {
     default: 'http1',
@@ -146,7 +148,8 @@ export const route = group('Which requests the route applies to, who may send th
     default: true,
     description:
       'With `stripPrefix` or `rewritePrefix`, tells the application the prefix in `X-Forwarded-Prefix`, and puts the ' +
-      "prefix back into the `Location`, the `Content-Location` and the cookie paths of the application's responses.",
+      "prefix back into the `Location`, the `Content-Location` and the cookie paths of the application's responses. " +
+      'With `upstreamHost`, URLs in these headers that name the host of the application become public URLs.',
   }),
   challenge: leaf(choice(['auto', 'redirect', '401']), {
     default: 'auto',
@@ -161,7 +164,7 @@ export const route = group('Which requests the route applies to, who may send th
     description:
       'Whose `Authorization` the application receives on a route with a session: `token` sends the access token of ' +
       "the session, if any, and `client` passes the client's own header. `client` requires `token.grant: none` or " +
-      'another `token.header`.',
+      'another `token.header`, and cannot be combined with `bearer`.',
   }),
   headers,
   bearer: optional(
@@ -192,15 +195,16 @@ export const route = group('Which requests the route applies to, who may send th
     default: 'origin',
     description:
       '`origin` rejects unsafe requests with a session, and WebSocket handshakes, if they come from another ' +
-      'origin. `off` lets them through.',
+      'origin that is not in `cors.origins`. `off` lets them through.',
   }),
   cors: optional(
     group('Lets pages of other origins call the route with the cookies of the user (CORS).', {
-      origins: leaf(list(origin, { min: 1, single: true }), {
+      origins: leaf(list(callingOrigin, { min: 1, single: true }), {
         default: undefined,
         description:
-          'The origins that may call. The gateway answers their preflight requests, adds the CORS headers to the ' +
-          'responses, and lets their requests pass `csrf`.',
+          'The origins that may call. The gateway answers their preflight requests, adds the CORS headers to its own ' +
+          'responses and to those of the application that have none, and lets the requests and WebSockets of these ' +
+          'origins pass `csrf`. `*` is not possible.',
       }),
     }),
   ),

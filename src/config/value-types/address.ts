@@ -105,6 +105,21 @@ export const origin: ValueType<string> = {
   format: (value) => value,
 }
 
+/** An origin whose pages may call with cookies. Browsers accept no wildcard in the response to such a call. */
+export const callingOrigin: ValueType<string> = {
+  name: 'origin',
+  json: { type: 'string', pattern: '^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@*\\\\\\s]+/?$' },
+  parse(written, context) {
+    const instead = 'write each origin in full, such as https://app.example.org'
+    if (written === 'null')
+      return context.refuse('must not be null, because any page can have this origin in a sandboxed frame', instead)
+    if (typeof written === 'string' && written.includes('*'))
+      return context.refuse(`must be an origin without *, not ${quote(written)}`, instead)
+    return parseOrigin(written, 'https://app.example.org', context.refuse)
+  },
+  format: (value) => value,
+}
+
 const WILDCARD_ORIGIN = /^(https?:\/\/)\*(\.[^*]*)$/i
 
 /** An origin of `publicUrl`, whose first label may be `*`, which stands for exactly one label. */
@@ -271,6 +286,22 @@ export const outgoingProxy: ValueType<string> = {
 export function isLoopback(hostname: string): boolean {
   const bare = withoutBrackets(hostname).toLowerCase()
   return bare === 'localhost' || bare === '::1' || (isIP(bare) === 4 && bare.startsWith('127.'))
+}
+
+/**
+ * Returns whether two origins may belong to one site. Without the list of public suffixes, the answer is certain only if
+ * it is `false`.
+ * @see https://html.spec.whatwg.org/#same-site
+ */
+export function mayBeSameSite(one: string, other: string): boolean {
+  return siteOf(one) === siteOf(other)
+}
+
+/** Returns the scheme and the last two labels of an origin, or its whole host if it is an address. */
+function siteOf(written: string): string {
+  const { protocol, hostname } = new URL(written)
+  const isAddress = hostname.startsWith('[') || isIP(hostname) !== 0
+  return `${protocol}//${isAddress ? hostname : hostname.split('.').slice(-2).join('.')}`
 }
 
 /** Returns a URL's host without the brackets of an IPv6 address, because sockets and certificates use none. */

@@ -1,4 +1,5 @@
 import { quote, type ValueType } from '../value-type.ts'
+import { suggest } from '../suggest.ts'
 import { text } from './scalar.ts'
 
 /** @see https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2 */
@@ -25,13 +26,35 @@ export const cookieDomain = text({
   normalize: (domain) => domain.replace(/^\./, '').toLowerCase(),
 })
 
+const HOST = /^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$/
+
 /** The Host that a route matches, with or without a port. */
 export const host = text({
   name: 'host',
-  pattern: /^([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$/,
+  pattern: HOST,
   expected: 'a host such as orders.example.com, without scheme or path',
   normalize: (name) => name.toLowerCase(),
 })
+
+const UPSTREAM_HOST_WORDS = ['preserve', 'upstream']
+
+const wordOrHost = text({
+  name: '`preserve`, `upstream` or host',
+  pattern: HOST,
+  expected: 'preserve, upstream, or a host such as app.internal or app.internal:8080, without scheme or path',
+})
+
+/** The Host that an application receives: a word, or a host that is stored as written. */
+export const upstreamHost: ValueType<string> = {
+  ...wordOrHost,
+  parse(written, context) {
+    const value = wordOrHost.parse(written, context)
+    const near = value === undefined ? null : suggest(value, UPSTREAM_HOST_WORDS)
+    if (near === null || value?.toLowerCase() === near) return near ?? value
+    context.warn(`${value} is sent as the Host`, `did you mean ${near}?`)
+    return value
+  },
+}
 
 /** A host name or address without a port, stored in lower case. */
 export const hostName = text({

@@ -4,11 +4,14 @@ import type { Config } from '../../config/schema.ts'
 import { Fault, causes, faults, type FaultCode } from '../../errors.ts'
 import { finalAnswer, type Answer } from '../../gate/challenge.ts'
 import { classify } from '../../gate/classify.ts'
+import { corsHeaders, type FindCors } from '../../gate/cors.ts'
+import { hostOf } from '../../gate/match.ts'
 import { startPageOf } from '../../gate/return-target.ts'
 import type { FinalDenial, RequestKind } from '../../gate/verdict.ts'
 import type { Cookies } from '../cookies/cookies.ts'
 import { PROBLEM_TYPE, problem } from '../problem.ts'
 import { breakOff } from '../server/response-queue.ts'
+import { targetOf } from '../target.ts'
 import { logDenial } from './denial-log.ts'
 import { renderPage, type Action } from './pages.ts'
 
@@ -19,7 +22,16 @@ export interface Answers {
   deny(request: FastifyRequest, reply: FastifyReply, denial: FinalDenial): FastifyReply
 }
 
-export function createAnswers(config: Config, cookies: Cookies): Answers {
+/** `findCors` is `null` on a listener whose own URLs are none of the routes. */
+export function createAnswers(config: Config, cookies: Cookies, findCors: FindCors | null): Answers {
+  function corsOf({ context, method, headers, raw }: FastifyRequest): Readonly<Record<string, string>> {
+    if (context !== null && context.route !== null) return corsHeaders(context.route, headers.origin)
+    if (findCors === null) return {}
+    if (context !== null) return findCors(method, context.facts.path, headers, hostOf(context.facts.origin))
+    const target = targetOf(raw)
+    return target.ok ? findCors(method, target.path, headers) : {}
+  }
+
   function headersOf(answer: Answer): Record<string, string> {
     return {
       'gatehouse': answer.code,
@@ -35,7 +47,7 @@ export function createAnswers(config: Config, cookies: Cookies): Answers {
   }
 
   function render(request: FastifyRequest, answer: Answer): { headers: Record<string, string>; body: string } {
-    const headers = headersOf(answer)
+    const headers = { ...headersOf(answer), ...corsOf(request) }
     if (answer.location !== undefined) return { headers: { ...headers, 'x-content-type-options': 'nosniff' }, body: '' }
     const htmx =
       answer.loginUrl !== undefined && request.headers['hx-request'] !== undefined

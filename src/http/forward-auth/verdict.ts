@@ -2,7 +2,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { challenge, type Answer } from '../../gate/challenge.ts'
 import { classify } from '../../gate/classify.ts'
-import type { UpstreamHeaders } from '../../gate/headers.ts'
+import { corsHeaders } from '../../gate/cors.ts'
+import { passesAuthorization, type UpstreamHeaders } from '../../gate/headers.ts'
 import type { RouteTable } from '../../gate/match.ts'
 import type { PublicOrigins } from '../../gate/public-origins.ts'
 import { isBasicAlone, type Gate } from '../../gate/pipeline.ts'
@@ -54,7 +55,7 @@ async function answer(
     const cause = `the application could take ${forged} for another header`
     return answers.deny(request, reply, { reason: 'malformed', cause })
   }
-  const verdict = withoutProof(await gate(facts, context.now), facts, config)
+  const verdict = verdictForProxy(await gate(facts, context.now), facts, config)
   context.route = verdict.route
   if (verdict.type === 'deny') return deny(services, verdict, facts, authUrl, request, reply)
   if (verdict.session !== null) sessions.touch(verdict.session, context.now)
@@ -63,21 +64,32 @@ async function answer(
   for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
   // Returns the client's own Authorization if the route lets it pass, because a proxy that copies the header from this
   // response would otherwise drop it.
-  const passes =
-    verdict.session === null && (verdict.who !== null || verdict.route.bearer === null || isBasicAlone(facts))
+  const { route, who } = verdict
+  const passes = passesAuthorization(route, who) && (who !== null || route.bearer === null || isBasicAlone(facts))
   const authorization = passes ? facts.headers.authorization : undefined
   if (authorization !== undefined && !reply.hasHeader('authorization')) reply.header('authorization', authorization)
+  // The proxy can copy these headers to the application's response.
+  reply.headers(corsHeaders(verdict.route, facts.headers.origin))
   return reply.header('cache-control', 'no-store').code(200).send()
 }
 
 /**
- * Returns the verdict, or a denial if the access token needs a DPoP proof, which only the gateway could send with the
- * request. Such a session began before `provider.dpop` was switched off, so another login helps. A route with an
- * optional session treats the session like a missing one.
+ * Returns the verdict, or a denial in two cases:
+ *
+ * - A CORS preflight request is denied, because proxies pass denied requests on to the gateway, which answers it.
+ * - The access token needs a DPoP proof, which only the gateway could send with the request. Such a session began before
+ *   `provider.dpop` was switched off, so another login helps. A route with an optional session treats the session like a
+ *   missing one.
  */
-function withoutProof(verdict: Verdict, { method, headers }: Facts, { scripts }: Config): Verdict {
-  if (verdict.type === 'deny' || verdict.proofKey === null) return verdict
+function verdictForProxy(
+  verdict: Verdict,
+  { method, headers }: Facts,
+  { scripts }: Pick<Config, 'scripts'>,
+): Exclude<Verdict, { type: 'preflight' }> {
+  if (verdict.type === 'deny' || (verdict.type === 'forward' && verdict.proofKey === null)) return verdict
   const { route } = verdict
+  if (verdict.type === 'preflight')
+    return { type: 'deny', denial: { reason: 'login-required' }, kind: classify(method, headers, scripts), route }
   if (route.access === 'optional')
     return { type: 'forward', route, session: null, who: null, accessToken: null, proofKey: null }
   const denial = { reason: 'session-expired', clearCookie: false } as const

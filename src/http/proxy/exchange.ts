@@ -8,6 +8,7 @@ import { Fault, causes, faults } from '../../errors.ts'
 import { admit, denyWithoutToken } from '../../gate/admit.ts'
 import { SAFE_METHODS } from '../../gate/csrf.ts'
 import { challenge, type Answer } from '../../gate/challenge.ts'
+import { addCorsHeaders } from '../../gate/cors.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { Denial, Verdict } from '../../gate/verdict.ts'
 import { createProof } from '../../oidc/dpop.ts'
@@ -35,6 +36,7 @@ import {
   sendEarlyHints,
   type ResponseBody,
 } from './response-body.ts'
+import { toPublicUrls, upstreamOrigin } from './public-urls.ts'
 import { clientHeaders, clientTrailers, dropLength, statusText } from './response-headers.ts'
 import { endedUsedConnection } from './undici-parser.ts'
 import { bodyOf, dispatcherOf, uploadOf, upstreamHeaders, upstreamPath } from './upstream-request.ts'
@@ -177,8 +179,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { facts } = this.#context
     const proof = createProof(proofKey, {
       method: facts.method,
-      // The application receives the Host and the scheme of the public URL.
-      url: facts.origin + printable(upstreamPath(route, facts.path)),
+      url: upstreamOrigin(route, facts.origin) + printable(upstreamPath(route, facts.path)),
       accessToken,
       nonce: nonces.get(this.#services.upstreams.poolFor(route)),
     })
@@ -240,6 +241,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
       return
     }
     const { headers } = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
+    toPublicUrls(headers, this.#verdict.route, this.#context.facts, this.#services.config)
     switchProtocols(upgrade, socket, headers)
     this.#noteWait(performance.now() - this.#sentAt, 101, true)
     joinWebSocket(this.#services, this.#verdict, this.#request, upgrade.socket, socket)
@@ -284,8 +286,10 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
       )
     const concernsLogin = location !== null || authenticate.length > 0
     if (concernsLogin && this.#answerInstead({ status, location, authenticate, dpopNonce }, waited)) return
+    toPublicUrls(headers, route, this.#context.facts, this.#services.config)
     if (this.#isUploading()) headers.push('Connection', 'close')
     if (status === 204) dropLength(headers)
+    if (route.cors !== null) addCorsHeaders(headers, route, this.#context.facts.headers.origin)
     if (trailer !== null && this.#hasTrailerSection(status, headers)) headers.push('Trailer', trailer)
     this.response.writeHead(status, statusText(status, phrase), headers)
     this.#noteWait(waited, status, true)
@@ -304,8 +308,9 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   /** Answers in place of the upstream, or sends the request again, if the upstream's response requires a login. */
   #answerInstead(answer: UpstreamAnswer & { readonly dpopNonce: string | null }, waited: number): boolean {
     const { config, loginRedirects } = this.#services
-    const { route, session } = this.#verdict
+    const { route } = this.#verdict
     const kind = kindOf(this.#request, config)
+    const session = this.#checkedSession()
     const found = intercept(answer, { kind, route, session }, loginRedirects, this.#context.now)
     switch (found.type) {
       case 'pass':
@@ -330,6 +335,13 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
         return true
       }
     }
+  }
+
+  /** Returns the session, or `null` if the upstream has checked the client's own Authorization. */
+  #checkedSession(): Session | null {
+    const { route, session, accessToken } = this.#verdict
+    const { authorization } = this.#context.facts.headers
+    return route.authorization === 'client' && (accessToken === null || authorization !== undefined) ? null : session
   }
 
   /** Ends the exchange without the upstream's response, because the gateway answers itself. */

@@ -12,7 +12,8 @@ import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import { markUsedConnection } from './undici-parser.ts'
 
-const { NGHTTP2_CANCEL, NGHTTP2_HTTP_1_1_REQUIRED, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
+const { NGHTTP2_CANCEL, NGHTTP2_HTTP_1_1_REQUIRED, NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_REFUSED_STREAM } =
+  constants
 
 /** How many bytes of a body are kept until the response begins, so that a refused request can be sent again. */
 const MAX_KEPT_BYTES = 65_536
@@ -321,7 +322,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       this.#owner.sendAgain(this)
       return
     }
-    this.#settleError(stream, error, connection)
+    this.#settleError(stream, connection)
   }
 
   /** https://www.rfc-editor.org/rfc/rfc9113#section-8.7 */
@@ -334,7 +335,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     return this.#resendsLeft > 0 && !this.#headArrived && (this.#upload === null || this.#kept !== null)
   }
 
-  #settleError(stream: ClientHttp2Stream, error: Error | null, connection: Http2Connection): void {
+  #settleError(stream: ClientHttp2Stream, connection: Http2Connection): void {
     if (connection.session.destroyed) {
       this.fail(connectionError(connection))
       return
@@ -342,11 +343,8 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     // A reset is a response, although it cannot be passed on.
     this.#handler.onResponseStarted?.()
     const { rstCode = NGHTTP2_NO_ERROR } = stream
-    const why =
-      rstCode === NGHTTP2_HTTP_1_1_REQUIRED
-        ? 'the application requires HTTP/1.1 for this request'
-        : `the stream was reset with ${ERROR_CODES[rstCode] ?? rstCode}`
-    this.fail(new Error(why, error === null ? {} : { cause: error }))
+    const meaning = MEANINGS.get(rstCode) ?? ''
+    this.fail(new Error(`the stream was reset with ${ERROR_CODES[rstCode] ?? rstCode}${meaning}`))
   }
 
   /** https://www.rfc-editor.org/rfc/rfc8441#section-5 */
@@ -554,6 +552,11 @@ const ERROR_CODES = [
   'INADEQUATE_SECURITY',
   'HTTP_1_1_REQUIRED',
 ]
+
+const MEANINGS = new Map([
+  [NGHTTP2_PROTOCOL_ERROR, ': the response violates HTTP/2, or the application rejects the form of the request'],
+  [NGHTTP2_HTTP_1_1_REQUIRED, ': the application requires HTTP/1.1 for this request'],
+])
 
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error))

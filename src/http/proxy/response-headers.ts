@@ -141,7 +141,7 @@ function append(list: string[] | null, value: string): string[] {
 }
 
 /** Returns the name under which a browser sends a cookie back: `=name=value` comes back as `name=value`. */
-function cookieName(setCookie: string): string {
+export function cookieName(setCookie: string): string {
   const [, name = ''] = /^[\s=]*([^=;]*)/.exec(setCookie) ?? []
   return name.trim()
 }

@@ -1,4 +1,4 @@
-import type { RequestListener, Server, ServerResponse } from 'node:http'
+import { METHODS, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import { constants, createServer, type ServerHttp2Session, type Settings } from 'node:http2'
 import type { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
@@ -24,6 +24,8 @@ export interface Http2Sessions {
 
 const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR } = constants
 
+/** Methods that Fastify does not route. */
+const REFUSED_METHODS = new Set(['CONNECT', 'TRACK'])
 /** The number of requests that a connection may have open, as in nginx. */
 const MAX_STREAMS = 128
 /** How much of a body a client may send before the gateway has read it, in bytes per stream and per connection. */
@@ -119,8 +121,14 @@ export function createHttp2Sessions(
   })
 
   function serve(request: Http2Request, response: Http2Response): void {
-    if (request.method === 'CONNECT') {
-      refusals.refuseStream(new Fault('method_not_allowed', { cause: new Error('CONNECT') }), response, false)
+    const { method = '' } = request
+    if (REFUSED_METHODS.has(method)) {
+      refusals.refuseStream(new Fault('method_not_allowed', { cause: new Error(method) }), response, false)
+      return
+    }
+    // Like the parser of HTTP/1.1, which knows these methods only.
+    if (!METHODS.includes(method)) {
+      refusals.refuseStream(new Fault('bad_request', { cause: new Error('an unknown method') }), response, false)
       return
     }
     if (sizeOf(request.rawHeaders) > maxHeaders) {
@@ -174,6 +182,8 @@ export function createHttp2Sessions(
 
   return {
     accept(socket) {
+      // HTTP/1.1 servers leave a connection open that the client has ended, but no response could follow here.
+      socket.allowHalfOpen = false
       // Node.js emits `session` before this call returns.
       connection = socket
       server.emit('connection', socket)

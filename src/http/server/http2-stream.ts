@@ -130,8 +130,9 @@ export class Http2Response extends EventEmitter {
 
   get writableFinished(): boolean {
     const { writableFinished, closed, rstCode } = this.#stream
-    // A client may disconnect after the last frame, before Node.js has noticed that the frame was sent.
-    return writableFinished || (this.writableEnded && closed && rstCode === NGHTTP2_NO_ERROR)
+    // A stream that is reset counts as finished in Node.js. A client may disconnect after the last frame, before Node.js
+    // has noticed that the frame was sent.
+    return this.writableEnded && (closed ? rstCode === NGHTTP2_NO_ERROR : writableFinished)
   }
 
   get writableLength(): number {
@@ -270,6 +271,8 @@ export class Http2Response extends EventEmitter {
     this.#endsWithTrailers = mayHaveTrailers
     if (mayHaveTrailers) {
       this.#stream.on('wantTrailers', () => {
+        // Node.js also ends a stream that it resets. Without trailers, the client does not take it for complete.
+        if (this.#stream.closed) return
         this.#stream.sendTrailers(this.#trailers ?? {})
         // Node.js hands the trailers to nghttp2 in the next phase of the event loop, and sends them in the one after it.
         if (!this.req.complete) setImmediate(setImmediate, this.#stopUpload)

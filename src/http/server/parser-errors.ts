@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Config } from '../../config/schema.ts'
 import { Fault, causes, faults } from '../../errors.ts'
 import { classify } from '../../gate/classify.ts'
+import type { FindCors } from '../../gate/cors.ts'
 import { fallbackOrigin } from '../../gate/public-origins.ts'
 import type { RequestKind } from '../../gate/verdict.ts'
 import { createLimiter } from '../../resilience/limiter.ts'
@@ -47,12 +48,15 @@ interface RefusalServices {
   readonly log: Log
   readonly metrics: Pick<Metrics, 'countRequest'>
   readonly config: () => Pick<Config, 'pages' | 'scripts' | 'session' | 'publicUrl' | 'loginHost'>
+  readonly findCors: () => FindCors
 }
 
 interface Head {
   readonly method: string
   readonly path: string
   readonly kind: RequestKind
+  /** The headers as far as they have been read. */
+  readonly headers: IncomingHttpHeaders
 }
 
 type Rejected = Pick<AccessLine, 'status' | 'verdict' | 'aborted' | 'cause'>
@@ -75,7 +79,7 @@ export function rejectionOf(request: IncomingMessage): Rejected | null {
   return refused.get(request) ?? null
 }
 
-export function createRefusals({ log, metrics, config }: RefusalServices): Refusals {
+export function createRefusals({ log, metrics, config, findCors }: RefusalServices): Refusals {
   const writeLine = openAccessLog(log)
   const mayLog = limitLines(log)
   const ended = new WeakSet<Socket>()
@@ -96,7 +100,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
       setTimeout(() => {
         socket.destroy()
       }, LINGER_MS).unref()
-      socket.end(rawAnswer(fault, head.kind, id))
+      socket.end(rawAnswer(fault, head, id))
     } else socket.destroy()
     record(fault, id, peerOf(socket), request, head, answered)
   }
@@ -125,7 +129,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
 
   function contentFor(
     fault: Fault,
-    kind: RequestKind,
+    { method, path, kind, headers: sent }: Head,
     id: string,
   ): { headers: Readonly<Record<string, string>>; body: string } {
     const settings = config()
@@ -138,13 +142,14 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
         'Gatehouse': fault.code,
         'Cache-Control': 'no-store',
         ...others,
+        ...findCors()(method, path, sent),
       },
       body,
     }
   }
 
-  function rawAnswer(fault: Fault, kind: RequestKind, id: string): string {
-    const { headers, body } = contentFor(fault, kind, id)
+  function rawAnswer(fault: Fault, head: Head, id: string): string {
+    const { headers, body } = contentFor(fault, head, id)
     return [
       `HTTP/1.1 ${fault.status} ${STATUS_CODES[fault.status] ?? ''}`,
       ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
@@ -161,11 +166,11 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
 
   function headOf({ method = 'GET', url = '', headers }: IncomingMessage): Head {
     const path = printable(url.split('?', 1)[0] ?? '').slice(0, LONGEST_PATH)
-    return { method, path, kind: kindOf(method, headers) }
+    return { method, path, kind: kindOf(method, headers), headers }
   }
 
   function readHead({ rawPacket, bytesParsed, code }: ClientError): Head {
-    if (rawPacket === undefined) return { method: '-', path: '-', kind: 'script' }
+    if (rawPacket === undefined) return { method: '-', path: '-', kind: 'script', headers: {} }
     const text = rawPacket.toString('latin1')
     const [first = '', ...lines] = text.slice(lastHead(text, bytesParsed ?? 0)).split('\r\n', MOST_LINES)
     const [, method = '-', path = '-'] = /^([A-Z]{1,20}) (\/[^\s?#]*)?/.exec(first) ?? []
@@ -173,7 +178,7 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
     // The bytes are a later part of a head that arrived in parts, mostly from a browser with too many cookies.
     const isPiece = code === 'HPE_HEADER_OVERFLOW' && method === '-' && headers.accept === undefined
     const kind = isPiece ? 'navigation' : kindOf(method === '-' ? 'GET' : method, headers)
-    return { method, path: printable(path).slice(0, LONGEST_PATH), kind }
+    return { method, path: printable(path).slice(0, LONGEST_PATH), kind, headers }
   }
 
   return {
@@ -201,13 +206,13 @@ export function createRefusals({ log, metrics, config }: RefusalServices): Refus
       const head = headOf(request)
       const answered = !response.headersSent
       if (answered) {
-        const { headers, body } = contentFor(fault, head.kind, id)
+        const { headers, body } = contentFor(fault, head, id)
         response.writeHead(fault.status, headers).end(request.method === 'HEAD' ? null : body)
       } else response.destroy()
       record(fault, id, peerOf(request.socket), wasRouted ? request : null, head, answered)
     },
     onConnectionError(error, connection) {
-      const head: Head = { method: '-', path: '-', kind: 'script' }
+      const head: Head = { method: '-', path: '-', kind: 'script', headers: {} }
       record(new Fault('bad_request', { cause: error }), newRequestId(), peerOf(connection), null, head, false)
     },
     refuse(fault, socket, request) {

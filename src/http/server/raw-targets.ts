@@ -24,7 +24,11 @@ const [NEWLINE, SPACE, FIRST_RAW, STAND_IN] = [0x0a, 0x20, 0x80, 0x7e]
 /** Parsing each part again resets `limits.headersTimeout`. */
 const MAX_PARTS = 8
 
+const CONNECTIONS = 'http.server.connections'
+
 const rawTargets = new WeakMap<Socket, RawTarget>()
+/** The connections on which a request was refused. Their further bytes are not another request. */
+const refused = new WeakSet<Socket>()
 
 /**
  * Makes Node.js parse a request again whose target has bytes above 0x7F, with another character in place of each of
@@ -32,6 +36,12 @@ const rawTargets = new WeakMap<Socket, RawTarget>()
  * error has another cause, or if the start of the request line arrived in an earlier packet.
  */
 export function parseRawTarget(error: ParseError, socket: Socket, server: Server): boolean {
+  if (!refused.has(socket) && parseAgain(error, socket, server)) return true
+  refused.add(socket)
+  return false
+}
+
+function parseAgain(error: ParseError, socket: Socket, server: Server): boolean {
   const { code, rawPacket, bytesParsed = 0 } = error
   if (code !== 'HPE_INVALID_URL' || rawPacket === undefined || (rawPacket[bytesParsed] ?? 0) < FIRST_RAW) return false
   const begun = rawTargets.get(socket)
@@ -58,15 +68,13 @@ export function parseRawTarget(error: ParseError, socket: Socket, server: Server
 
 /** Returns the list by which Node.js finds connections whose head takes longer than `headersTimeout`. */
 function connectionsOf(server: Server): unknown {
-  const symbol = Object.getOwnPropertySymbols(server).find(({ description }) => description === KEY)
+  const symbol = Object.getOwnPropertySymbols(server).find(({ description }) => description === CONNECTIONS)
   return symbol === undefined ? undefined : Reflect.get(server, symbol)
 }
 
-const KEY = 'http.server.connections'
-
 /**
- * Returns the target of a request that has just been parsed, with one character for each byte. Node.js replaces nothing
- * in a target without bytes above 0x7F.
+ * Returns the target that a client sent, with one character for each byte, for the target of a request that Node.js has
+ * just parsed.
  */
 export function takeRawTarget(socket: Socket, parsed: string): string {
   const raw = rawTargets.get(socket)

@@ -482,9 +482,17 @@ export const modAuthOpenidc: Rules = {
       'the path until you decide',
   ),
   ProxyPassReverse: noEquivalent(
-    'redirects of the upstream are not changed: let it read its public URL from X-Forwarded-Host and -Proto',
+    'redirects get the prefix of the route and, with upstreamHost, the public origin (prefixHeaders)',
+    'builtin',
   ),
-  ProxyPreserveHost: always(true, 'the upstream receives the Host that the browser sends', 'differs'),
+  ProxyPassReverseCookiePath: noEquivalent('cookie paths get the prefix of the route (prefixHeaders)', 'builtin'),
+  ProxyPassReverseCookieDomain: noEquivalent(
+    'the Domain of a cookie is not changed: let the application set cookies without Domain',
+  ),
+  ProxyPreserveHost: becomes('routes[].upstreamHost', (setting, migration) => {
+    if (flagOf(setting) === false) markRouteSource(migration, setting)
+    else remark(migration, 'builtin', setting, 'the upstream receives the Host that the browser sends')
+  }),
   SSLCertificateFile: noEquivalent(
     'a proxy in front can keep TLS: list its address under trustedProxies; otherwise set tls.certFile',
     'todo',

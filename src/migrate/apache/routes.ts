@@ -290,7 +290,7 @@ function reportWithoutPatterns({ section, policy }: Area, migration: Migration):
   )
 }
 
-interface ProxyPass extends UpstreamTarget {
+interface ProxyPass extends UpstreamTarget, Pick<BaseRoute, 'upstreamHost'> {
   readonly rewritePrefix?: { readonly from: string; readonly to: string }
   readonly from: Setting
 }
@@ -316,7 +316,8 @@ function proxyPassesOf(directives: readonly PlacedDirective[], migration: Migrat
     const from = path.replace(/\/$/, '')
     const to = new URL(url).pathname.replace(/\/$/, '')
     const pattern = from === '' ? '/**' : `${from}/**`
-    if (from === to) return [{ path: pattern, upstream: target.upstream, from: setting }]
+    const { path: _, ...application } = { ...target, ...sentHost(directives, within, migration) }
+    if (from === to) return [{ path: pattern, ...application, from: setting }]
     if (from === '') {
       remark(
         migration,
@@ -327,10 +328,26 @@ function proxyPassesOf(directives: readonly PlacedDirective[], migration: Migrat
       )
       return [{ path: pattern, upstream: 'http://upstream.change-me.invalid', from: setting }]
     }
-    return [
-      { path: pattern, upstream: target.upstream, rewritePrefix: { from, to: to === '' ? '/' : to }, from: setting },
-    ]
+    return [{ path: pattern, ...application, rewritePrefix: { from, to: to === '' ? '/' : to }, from: setting }]
   })
+}
+
+/** Returns the upstream's own Host for the ProxyPass of a section, unless ProxyPreserveHost is on. */
+function sentHost(
+  directives: readonly PlacedDirective[],
+  section: Section,
+  migration: Migration,
+): Pick<BaseRoute, 'upstreamHost'> {
+  const own = directives.findLast(({ setting, within }) => setting.key === 'ProxyPreserveHost' && within === section)
+  const setting = own?.setting ?? migration.effective.get('ProxyPreserveHost')
+  if (setting !== undefined && flagOf(setting) !== false) return {}
+  const text =
+    'ProxyPreserveHost is not given, and off by default: the upstream receives its own host (upstreamHost: upstream); ' +
+    'remove this key if it should receive the Host that the browser sends'
+  if (setting === undefined && !migration.remarks.some((one) => one.text === text)) {
+    remark(migration, 'differs', null, text)
+  }
+  return { upstreamHost: 'upstream' }
 }
 
 /** Closes a path that was excluded from `ProxyPass`, because its requests would reach the application. */
@@ -372,7 +389,9 @@ function addBaseRoutes(
       access: area?.access ?? 'required',
       ...claimsOf(area, migration),
       upstream: target?.upstream ?? null,
+      ...(target?.protocol === undefined ? {} : { protocol: target.protocol }),
       ...(target?.rewritePrefix === undefined ? {} : { rewritePrefix: target.rewritePrefix }),
+      ...(target?.upstreamHost === undefined ? {} : { upstreamHost: target.upstreamHost }),
       ...(area?.challenge === undefined ? {} : { challenge: area.challenge }),
       withoutToken: area?.withoutToken === true,
       from: target === undefined ? [] : [target.from],

@@ -14,7 +14,7 @@ import { combined, noEquivalent, type Rule, type Rules } from '../rule.ts'
 import { duration, flagOf, goDuration, listOf, literal, type Setting, textOf } from '../setting.ts'
 import { templateOf } from './headers.ts'
 import { oauth2Proxy } from './keys.ts'
-import { DEFAULT_TIMEOUT_MS } from './routes.ts'
+import { DEFAULT_TIMEOUT_MS, sentHost } from './routes.ts'
 
 /** Keys of the alpha configuration that mean the same as an older key. */
 const OLDER_KEYS: Readonly<Record<string, string>> = {
@@ -314,8 +314,10 @@ function migrateUpstream(migration: Migration, fields: Item['fields'], all: read
   migration.baseRoutes.push({
     ...match,
     upstream: target.upstream,
+    ...(target.protocol === undefined ? {} : { protocol: target.protocol }),
     timeout: duration(ms),
     insecure: skipsVerification,
+    ...sentHost(fields.get('passHostHeader')),
     from: [uri],
   })
 }

@@ -321,7 +321,10 @@ export const oauth2Proxy: Rules = {
     'routes[].timeout',
     'the time ends with the first byte of the response, so streams are not cut off',
   ),
-  pass_host_header: always(true, 'the upstream receives the Host that the browser sends', 'differs'),
+  pass_host_header: becomes('routes[].upstreamHost', (setting, migration) => {
+    if (flagOf(setting) === false) markRouteSource(migration, setting)
+    else remark(migration, 'builtin', setting, 'the upstream receives the Host that the browser sends')
+  }),
   proxy_websockets: always(true, 'WebSockets are forwarded after the session has been checked', 'differs'),
   flush_interval: noEquivalent('responses are streamed', 'builtin'),
   disable_keep_alives: unavailable('connections to the upstream are kept alive', 'gap'),

@@ -1,5 +1,5 @@
 import { enableForwardAuth } from '../forward-auth.ts'
-import { markRouteSource, type Migration, remark } from '../migration.ts'
+import { type BaseRoute, markRouteSource, type Migration, remark } from '../migration.ts'
 import { pathsOf } from '../path-regex.ts'
 import { type UpstreamTarget, upstreamTarget } from '../routes.ts'
 import { becomes, type Rule } from '../rule.ts'
@@ -55,7 +55,8 @@ function openPreflight(setting: Setting, migration: Migration): void {
     'security',
     setting,
     'OPTIONS goes to the upstream without a session on every path, as before: remove those routes if no other site ' +
-      'calls this application',
+      'calls this application, or if you list the origins that call it in routes[].cors.origins, for which the ' +
+      'gateway answers preflight requests itself',
   )
 }
 
@@ -109,6 +110,7 @@ export function migrateUpstreams(migration: Migration): void {
   const setting = migration.effective.get('upstreams')
   const timeout = migration.effective.get('upstream_timeout')
   const insecure = migration.effective.get('ssl_upstream_insecure_skip_verify')
+  const passHost = migration.effective.get('pass_host_header')
   if (timeout !== undefined) markRouteSource(migration, timeout)
   if (setting === undefined) return
   markRouteSource(migration, setting)
@@ -120,10 +122,16 @@ export function migrateUpstreams(migration: Migration): void {
         ...target,
         timeout: duration(ms),
         insecure: insecure !== undefined && flagOf(insecure) !== false,
+        ...sentHost(passHost),
         from: [setting],
       })
     }
   }
+}
+
+/** Returns the upstream's own Host for a route if the old gateway did not pass the Host of the browser. */
+export function sentHost(passHost: Setting | undefined): Pick<BaseRoute, 'upstreamHost'> {
+  return passHost !== undefined && flagOf(passHost) === false ? { upstreamHost: 'upstream' } : {}
 }
 
 function targetOf(item: string, setting: Setting, migration: Migration): UpstreamTarget | null {

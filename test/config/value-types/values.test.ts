@@ -379,6 +379,17 @@ const takenByRoute: [string, [unknown, unknown][]][] = [
     ],
   ],
   [
+    'cors',
+    [
+      [null, null],
+      [{ origins: 'https://APP.example.org:443/' }, { origins: ['https://app.example.org'] }],
+      [
+        { origins: ['http://localhost:5173', 'https://[::1]:8443'] },
+        { origins: ['http://localhost:5173', 'https://[::1]:8443'] },
+      ],
+    ],
+  ],
+  [
     'csrf',
     [
       ['off', 'off'],
@@ -621,6 +632,22 @@ const badInRoute: [string, RegExp, unknown[]][] = [
     [['https://a'], ['a/**'], ['ftp://a/'], ['https://a/**/b'], ['']],
   ],
   ['maxBody', /^must be/, ['10', 10, '0kb', true]],
+  [
+    'cors',
+    /^must be an origin|^must not be|^must be a (?:list|map)|^is required/,
+    [
+      'https://a.example.org',
+      { origins: '*' },
+      { origins: ['null'] },
+      { origins: [null] },
+      { origins: [] },
+      { origins: ['https://*.example.org'] },
+      { origins: ['https://a.example.org/app'] },
+      { origins: ['https://u:p@a.example.org'] },
+      { origins: ['a.example.org'] },
+      { origins: ['file://a'] },
+    ],
+  ],
 ]
 
 await t.test('invalid values are refused with a reason', async (t) => {
@@ -676,6 +703,8 @@ await t.test('error messages say what to write instead', async (t) => {
     ['session.lifetime', 3600, 'add the unit, such as 3600s'],
     ['session.keys', ['AAAA'], 'generate one with: gatehouse keygen'],
     ['routes', [{ path: '/', loginRedirects: ['https://a'] }], 'https://a/**'],
+    ['routes', [{ path: '/', cors: { origins: '*' } }], 'write each origin in full, such as https://app.example.org'],
+    ['routes', [{ path: '/', cors: { origins: ['https://a.example.org/app/'] } }], 'https://a.example.org'],
   ]
   for (const [path, value, instead] of table) {
     t.equal(

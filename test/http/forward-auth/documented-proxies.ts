@@ -15,6 +15,8 @@ export type Places = {
   readonly certificate: Certificate
   /** Whether the proxy serves all hosts below example.com, with the login host auth.example.com. */
   readonly manyHosts?: boolean
+  /** Whether nginx adds the CORS headers of the verdict to the application's responses. */
+  readonly cors?: boolean
 }
 
 /** Starts a proxy with its configuration from docs/forward-auth.md, with other ports and file names. */
@@ -29,9 +31,10 @@ const put = (text: string, replacements: Readonly<Record<string, string>>): stri
 
 const startDocumentedNginx: StartProxy = async (
   t,
-  { port, gateway, verdicts, application, certificate, manyHosts = false },
+  { port, gateway, verdicts, application, certificate, manyHosts = false, cors = false },
 ) => {
-  const [conf = '', auth = ''] = documented('forward-auth.md', 'nginx')
+  const [single = '', auth = '', corsLines = ''] = documented('forward-auth.md', 'nginx')
+  const conf = cors ? put(single, { '    error_page': `${corsLines}    error_page` }) : single
   const all = manyHosts ? put(conf, { 'server_name orders': 'server_name *' }) + auth : conf
   const http = put(all, {
     'listen 443 ssl': `listen 127.0.0.1:${port} ssl`,

@@ -24,7 +24,7 @@ type Started = Running & { readonly site: string; readonly browser: Browser; rea
 const startBehind = async (
   t: Test,
   startProxy: StartProxy,
-  more: { readonly routes?: readonly object[]; readonly idp?: IdpOptions } = {},
+  more: { readonly routes?: readonly object[]; readonly idp?: IdpOptions; readonly cors?: boolean } = {},
 ): Promise<Started> => {
   const port = await freePort()
   const site = `https://127.0.0.1:${port}`
@@ -44,6 +44,7 @@ const startBehind = async (
     verdicts: new URL(running.verdicts).host,
     application: new URL(running.upstream.url).host,
     certificate: authority.issue(['127.0.0.1']),
+    ...(more.cors === undefined ? {} : { cors: more.cors }),
   })
   const browser = createBrowser({ ca: authority.ca })
   return { ...running, site, browser, cookie: () => `Cookie: ${browser.cookies.header(new URL(site))}` }
@@ -136,6 +137,36 @@ for (const [name, startProxy] of documentedProxies) {
       t.equal(kept.status, 401)
       t.match(kept.body, 'keep me')
       t.same(upstream.requests, [])
+    },
+  )
+
+  void t.test(
+    `${name}: the gateway answers the preflight request of a listed origin, which then passes csrf`,
+    async (t) => {
+      const from = 'https://app.example.org'
+      const { site, browser, upstream } = await start(t, {
+        routes: [{ path: '/api/**', cors: { origins: [from] } }],
+        cors: name === 'nginx',
+      })
+      const call = { ...script, from: `${from}/` }
+      const readable = {
+        'access-control-allow-origin': from,
+        'access-control-allow-credentials': 'true',
+        'vary': /Origin/,
+      }
+      const headers = { 'access-control-request-method': 'PUT', 'access-control-request-headers': 'x-own' }
+      const preflight = await browser.request('OPTIONS', `${site}/api/echo`, { ...call, headers })
+      t.match(preflight, { status: 204, headers: { ...readable, 'access-control-allow-headers': 'x-own' } })
+      t.match(await browser.get(`${site}/api/echo`, call), { status: 401, headers: readable })
+      t.same(upstream.requests, [])
+      await browser.login(`${site}/`, 'alice')
+      const session = { cookie: browser.cookies.header(new URL(site)) }
+      const put = await browser.request('PUT', `${site}/api/echo`, { ...call, headers: session, body: 'x' })
+      t.match(put, { status: 200, headers: name === 'nginx' ? readable : {} })
+      const other = { ...call, from: 'https://evil.example/', headers: session, body: 'x' }
+      const refused = await browser.request('PUT', `${site}/api/echo`, other)
+      t.equal(refused.status, 403)
+      t.equal(refused.headers['access-control-allow-origin'], undefined)
     },
   )
 

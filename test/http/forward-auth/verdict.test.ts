@@ -15,6 +15,7 @@ const routes = [
   { path: '/exchanged/**', token: { grant: 'token-exchange', audience: 'api://orders' } },
   { path: '/read/**', methods: ['GET'] },
   { path: '/read/**', methods: ['DELETE'], require: { claims: { groups: ['root'] } } },
+  { path: '/own/**', authorization: 'client', token: { grant: 'none' } },
   { path: '/robot/**', bearer: { audience: 'api://orders' } },
 ]
 
@@ -217,6 +218,16 @@ for (const [name, proxy] of proxies) {
       [wrong.status, header(wrong, 'www-authenticate'), header(wrong, 'authorization')],
       [401, 'Bearer error="invalid_token"', null],
     )
+  })
+
+  void t.test(`${name}: with authorization: client, the client’s own Authorization is in the response`, async (t) => {
+    const { through, cookie } = await start(t)
+    const basic = 'Authorization: Basic YTpi'
+    const own = await through(proxy, { target: '/own/x', headers: [cookie, basic] })
+    t.same([own.status, header(own, 'authorization')], [200, 'Basic YTpi'])
+    const other = await through(proxy, { target: '/orders', headers: [cookie, basic] })
+    t.match(header(other, 'authorization'), /^Bearer /)
+    t.equal((await through(proxy, { target: '/own/x', headers: [basic] })).status, 401)
   })
 
   void t.test(`${name}: an address outside trustedProxies gets the same verdicts`, async (t) => {

@@ -164,6 +164,28 @@ void t.test('another session on the same connection and address is another clien
   t.match((await client.ask()).body.toString(), /is bob$/)
 })
 
+void t.test('with authorization: client, a connection-bound login belongs to one session', async (t) => {
+  const application = await startNtlm(t)
+  const route = { path: '/**', authorization: 'client', token: { grant: 'none' } }
+  const { url } = await startGateway(t, { idp, config: { upstream: application.url, routes: [route] } })
+  const cookieOf = async (user: string): Promise<string> => {
+    const browser = createBrowser()
+    await browser.login(`${url}/oauth2/login`, user)
+    return `Cookie: ${browser.cookies.header(new URL(url))}`
+  }
+  const [hers, his] = [await cookieOf('alice'), await cookieOf('bob')]
+  const [a, b] = [connect(t, url), connect(t, url)]
+  const first = (await a.login('alice', hers)).body.toString()
+  t.match(first, /is alice$/)
+  for (let i = 0; i < 3; i += 1) {
+    t.equal((await a.ask(hers)).body.toString(), first)
+    t.match((await a.ask(his)).body.toString(), /is nobody$/, 'another session on the same connection')
+    t.match((await b.ask(hers)).body.toString(), /is nobody$/, 'the same session on another connection')
+  }
+  t.match((await a.login('bob', his)).body.toString(), /is bob$/)
+  t.equal((await a.ask(hers)).body.toString(), first)
+})
+
 void t.test('connection-bound credentials are recognized in any case, and next to other credentials', async (t) => {
   const application = await startNtlm(t)
   const { url } = await startGateway(t, {

@@ -78,6 +78,17 @@ for (const [name, route, path] of [
     t.equal(received[0]?.url, path)
   })
 
+void t.test('with upstreamHost, the proof is for the Host that the application receives', async (t) => {
+  for (const upstreamHost of ['upstream', 'orders.internal:8443']) {
+    const { browser, url, refusals, received } = await withApplication(t, { route: { upstreamHost } })
+    t.equal((await browser.get(`${url}/api/orders`, script)).status, 200)
+    t.same(refusals, [])
+    t.not(received[0]?.headers.host, new URL(url).host)
+    const { htu } = decodeJwt(String(received[0]?.headers['dpop']))
+    t.equal(htu, `http://${received[0]?.headers.host ?? ''}/api/orders`)
+  }
+})
+
 void t.test(
   'the application’s nonce is used from the next request on, and a 401 for it is repeated once',
   async (t) => {

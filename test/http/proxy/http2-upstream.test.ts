@@ -1,17 +1,18 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { constants } from 'node:http2'
+import { constants, type IncomingHttpHeaders } from 'node:http2'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
+import { startUpstream } from '../../../src/demo/upstream.ts'
 import { startApplication } from '../../support/application.ts'
 import { createAuthority } from '../../support/certificates.ts'
 import { eventually } from '../../support/eventually.ts'
 import { startGateway, type Running } from '../../support/gateway.ts'
 import { startHttp2Application, type Http2Application, type Http2Request } from '../../support/http2-application.ts'
-import { ask, header, open, openAndRead, parseAnswers, sendRaw } from '../../support/raw-http.ts'
+import { ask, header, open, openAndRead, parseAnswers, sendRaw, type RawAnswer } from '../../support/raw-http.ts'
 import { startSockets } from '../../support/sockets.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
@@ -51,7 +52,7 @@ const echo = ({ stream }: Http2Request): void => {
 void t.test('the application gets the request with its bytes, in the form of HTTP/2', async (t) => {
   const { url, application } = await start(t, ok)
   const host = new URL(url).host
-  const answer = await ask(url, 'GET', '/a%2fb/%E9?q=caf\u00e9&x', [
+  const answer = await ask(url, 'GET', '/a%2fb/%C3%A9?q=caf%E9&x', [
     `Host: ${host}`,
     'X-Latin: caf\u00e9 \u00ff',
     'X-UTF8: caf\u00c3\u00a9',
@@ -72,7 +73,7 @@ void t.test('the application gets the request with its bytes, in the form of HTT
   t.same(all(':method'), ['GET'])
   t.same(all(':scheme'), ['http'])
   t.same(all(':authority'), [host])
-  t.same(all(':path'), ['/a%2fb/%E9?q=caf\u00e9&x'])
+  t.same(all(':path'), ['/a%2fb/%C3%A9?q=caf%E9&x'])
   t.same(all('x-latin'), ['caf\u00e9 \u00ff'])
   t.same(all('x-utf8'), ['caf\u00c3\u00a9'])
   t.same(all('x-twice'), ['one', 'two'])
@@ -92,7 +93,7 @@ void t.test('the client gets the response with its bytes', async (t) => {
         'x-latin': 'caf\u00e9 \u00ff',
         'content-disposition': 'attachment; filename="caf\u00c3\u00a9"',
         'set-cookie': ['a=b', 'c=d'],
-        'content-length': '3',
+        ...(status === 204 ? {} : { 'content-length': '3' }),
       },
       { endStream: headers[':method'] === 'HEAD' || status === 204 || status === 304 },
     )
@@ -123,14 +124,19 @@ void t.test('bodies pass in both directions, of every size and framing', async (
   }
 })
 
+const post = async (url: string, body: string): Promise<RawAnswer | undefined> => {
+  const head = `POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n`
+  return parseAnswers(await sendRaw(url, head + body))[0]
+}
+
 const CRLF = Buffer.from('\r\n')
 const LAST_CHUNK = Buffer.from('0\r\n\r\n')
 
 void t.test('trailers pass in both directions', async (t) => {
   const received: unknown[] = []
   const { url } = await start(t, ({ stream }) => {
-    stream.on('trailers', (headers: object) => {
-      received.push({ ...headers })
+    stream.on('trailers', (headers: IncomingHttpHeaders) => {
+      received.push(headers['x-check'])
     })
     stream.resume()
     stream.on('end', () => {
@@ -146,7 +152,7 @@ void t.test('trailers pass in both directions', async (t) => {
     '2\r\nok\r\n0\r\nX-Check: 42\r\n\r\n'
   const text = (await sendRaw(url, request)).toString('latin1')
   t.match(text, /\r\n0\r\nx-sum: abc\r\n\r\n$/i)
-  t.same(received, [{ 'x-check': '42' }])
+  t.same(received, ['42'])
 })
 
 void t.test('`maxBody` and `Expect: 100-continue` apply', async (t) => {
@@ -208,14 +214,11 @@ void t.test('requests that the application has not processed are sent again, wit
     else if (count === 4) stream.close(constants.NGHTTP2_REFUSED_STREAM)
     else echo(request)
   })
-  const post = async (body: string): Promise<string> => {
-    const head = `POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n`
-    const [answer] = parseAnswers(await sendRaw(url, head + body))
-    return `${answer?.status} ${answer?.body.toString()}`
+  for (const body of ['first', 'behind the GOAWAY', 'refused']) {
+    const answer = await post(url, body)
+    t.equal(answer?.status, 200)
+    t.equal(answer?.body.toString(), body)
   }
-  t.equal(await post('first'), '200 first')
-  t.equal(await post('behind the GOAWAY'), '200 behind the GOAWAY')
-  t.equal(await post('refused'), '200 refused')
   t.equal(application.requests.length, 5)
   t.equal(application.sessions.length, 2)
 })
@@ -237,7 +240,6 @@ void t.test('a GET on a used connection that breaks is sent again, and a POST is
       return
     }
     breaks = false
-    request.stream.session?.socket.destroy()
     request.stream.session?.destroy()
   })
   t.equal((await ask(url, 'GET', '/')).status, 200)
@@ -245,7 +247,7 @@ void t.test('a GET on a used connection that breaks is sent again, and a POST is
   t.equal((await ask(url, 'GET', '/')).status, 200)
   t.equal(application.requests.length, 3)
   breaks = true
-  t.equal((await ask(url, 'POST', '/', ['Content-Length: 2\r\n\r\nok'])).status, 502)
+  t.equal((await post(url, 'ok'))?.status, 502)
   t.equal(application.requests.length, 4)
   breaks = true
   t.equal((await ask(url, 'GET', '/')).status, 502, 'the request on a new connection is sent once')
@@ -259,11 +261,11 @@ void t.test('a connection takes no new requests after upstreamConnectionAge, and
       if (request.headers[':path'] === '/held') held.push(request)
       else ok(request)
     },
-    { upstreamConnectionAge: '200ms' },
+    { upstreamConnectionAge: '1s' },
   )
   const slow = ask(url, 'GET', '/held')
   await eventually(() => held.length === 1)
-  await sleep(300)
+  await sleep(1_100)
   t.equal((await ask(url, 'GET', '/')).status, 200)
   t.equal(application.sessions.length, 2)
   t.notOk(application.sessions[0]?.destroyed)
@@ -278,20 +280,20 @@ void t.test('a response that breaks off reaches no client as complete', async (t
     stream.respond({ ':status': 200, ...(what === 'length' ? { 'content-length': '10' } : {}) })
     stream.write('begun')
     setTimeout(() => {
-      if (what === 'connection') stream.session?.socket.destroy()
+      if (what === 'connection') stream.session?.destroy()
       else if (what === 'length') stream.end()
-      else stream.close(Number(what))
+      // Node.js resets the stream with INTERNAL_ERROR or NO_ERROR.
+      else stream.destroy(what === 'error' ? new Error('broken') : undefined)
     }, 30)
   })
-  const codes = [constants.NGHTTP2_NO_ERROR, constants.NGHTTP2_CANCEL, constants.NGHTTP2_INTERNAL_ERROR]
-  for (const what of [...codes, 'length', 'connection']) {
+  for (const what of ['error', 'no error', 'length', 'connection']) {
     const { socket, text } = openAndRead(url)
-    socket.write(`GET /${what} HTTP/1.1\r\nHost: a\r\n\r\n`)
+    socket.write(`GET /${encodeURIComponent(what)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)
     await once(socket, 'close')
-    t.match(text(), /^HTTP\/1\.1 200 OK\r\n[^]*begun/, String(what))
-    t.notMatch(text(), /\r\n0\r\n/, String(what))
+    t.match(text(), /^HTTP\/1\.1 200 OK\r\n[^]*begun/, what)
+    t.notMatch(text(), /\r\n0\r\n/, what)
   }
-  t.equal(running.events('upstream_aborted').length, 5)
+  t.equal(running.events('upstream_aborted').length, 4)
 })
 
 void t.test('a reset in place of a response is a 502 with the error code', async (t) => {
@@ -312,7 +314,7 @@ void t.test('a client that disconnects, and a timeout, cancel the stream', async
   await eventually(() => application.requests[0]?.stream.closed === true)
   t.equal(application.requests[0]?.stream.rstCode, constants.NGHTTP2_CANCEL)
   t.equal((await ask(url, 'GET', '/')).status, 504)
-  t.equal((await ask(url, 'POST', '/', ['Content-Length: 2\r\n\r\nok'])).status, 504)
+  t.equal((await post(url, 'ok'))?.status, 504)
   await eventually(() => application.requests.every(({ stream }) => stream.closed))
   t.equal(application.sessions.length, 1, 'the connection stays open')
 })
@@ -366,8 +368,8 @@ void t.test('an application that does not speak HTTP/2 is a 502, and the log say
     socket.end()
   })
   const authority = createAuthority()
-  const pair = authority.issue(['127.0.0.1'])
-  const tls = await startHttp2Application(t, ok, { ...pair, ALPNProtocols: ['http/1.1'], allowHTTP1: true })
+  const tls = await startUpstream({ tls: authority.issue(['127.0.0.1']) })
+  t.teardown(() => tls.close())
   for (const [upstream, route] of [
     [http1.url, {}],
     [silent, { timeout: '300ms' }],

@@ -154,6 +154,10 @@ void t.test('raw bytes keep their place on a connection', async (t) => {
     await setTimeout(50)
     split.socket.write(`\u00e9 HTTP/1.1\r\nHost: ${host}\r\n\r\n`, 'latin1')
     await eventually(() => split.text().startsWith('HTTP/1.1 400'))
+    const before = targets.length
+    for (const part of ['\u00e9', request('/public/\u00e9')]) split.socket.write(part, 'latin1')
+    await setTimeout(50)
+    t.equal(targets.length, before, 'bytes behind a refusal are no request')
   }
 })
 

@@ -27,7 +27,12 @@ type UpstreamTls = { readonly caFile?: string; readonly serverName?: string; rea
 const caFile = (t: Test, pem = authority.ca): string => join(t.testdir({ 'ca.pem': pem }), 'ca.pem')
 
 /** The status of a request to an application with this certificate, behind a gateway whose public host is a name. */
-const statusThrough = async (t: Test, tls: Certificate, upstreamTls: UpstreamTls): Promise<number> => {
+const statusThrough = async (
+  t: Test,
+  tls: Certificate,
+  upstreamTls: UpstreamTls,
+  route: object = {},
+): Promise<number> => {
   const upstream = await startUpstream({ tls })
   t.teardown(() => upstream.close())
   const port = await freePort()
@@ -37,7 +42,7 @@ const statusThrough = async (t: Test, tls: Certificate, upstreamTls: UpstreamTls
     port,
     upstream,
     publicUrl,
-    config: { routes: [{ path: '/**', access: 'public', upstreamTls }] },
+    config: { routes: [{ path: '/**', access: 'public', upstreamTls, ...route }] },
   })
   const browser = createBrowser({ origins: { [publicUrl]: `http://127.0.0.1:${port}` } })
   return (await browser.get(`${publicUrl}/api/orders`, { kind: 'script' })).status
@@ -57,6 +62,18 @@ void t.test('a certificate must match the application’s address, not the gatew
   t.equal(await statusThrough(t, authority.issue(['gateway.localhost']), { caFile: file }), 502)
   t.equal(await statusThrough(t, authority.issue(['other.internal']), { caFile: file }), 502)
 })
+
+void t.test(
+  'with upstreamHost, the certificate must still match the application’s address or serverName',
+  async (t) => {
+    const file = caFile(t)
+    const host = { upstreamHost: 'shop.internal' }
+    t.equal(await statusThrough(t, authority.issue(['127.0.0.1']), { caFile: file }, host), 200)
+    t.equal(await statusThrough(t, authority.issue(['shop.internal']), { caFile: file }, host), 502)
+    const named = { caFile: file, serverName: 'orders.internal' }
+    t.equal(await statusThrough(t, authority.issue(['orders.internal']), named, host), 200)
+  },
+)
 
 void t.test('serverName is the name that the certificate must have', async (t) => {
   const file = caFile(t)

@@ -6,6 +6,19 @@ import { startUpstream } from '../../../src/demo/upstream.ts'
 import { createBrowser } from '../../support/browser.ts'
 import { startGateway } from '../../support/gateway.ts'
 
+void t.test('with upstreamHost: upstream, an application on a Unix socket is localhost', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
+  t.teardown(() => {
+    rmSync(folder, { recursive: true })
+  })
+  const upstream = await startUpstream({ socketPath: join(folder, 'app.sock') })
+  t.teardown(() => upstream.close())
+  const routes = [{ path: '/**', access: 'public', upstreamHost: 'upstream' }]
+  const { url } = await startGateway(t, { upstream, config: { routes } })
+  await createBrowser().get(`${url}/orders`)
+  t.match(upstream.requests.at(-1)?.headers, { 'host': 'localhost', 'x-forwarded-host': new URL(url).host })
+})
+
 void t.test('an application is reached on a Unix socket', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
   t.teardown(() => {

@@ -1,0 +1,111 @@
+import type { Config } from '../../config/schema.ts'
+import { prefixOf, upstreamHostOf } from '../../gate/headers.ts'
+import { hostOf } from '../../gate/match.ts'
+import type { CompiledRoute, Facts } from '../../gate/verdict.ts'
+import { cookieName } from './response-headers.ts'
+import { startsWithPrefix } from './upstream-request.ts'
+
+/** How the paths of a route's application read in public: `to` at the start of a path becomes `from`. */
+interface Mapping {
+  readonly from: string
+  readonly to: string
+  /** The start of a path that has the prefixes of the proxies in front as well. */
+  readonly full: string
+  /** The hosts that name the application instead of the public origin. */
+  readonly ownHosts: readonly string[]
+  readonly origin: string
+  readonly basePath: string
+}
+
+/** The endpoints to which an application redirects a browser, below `basePath`. */
+const GATEWAY_PAGES = new Set(['login', 'start', 'sign_in', 'logout', 'sign_out'])
+
+/** Scheme, authority, path, and the rest of an absolute URL without credentials. */
+const ABSOLUTE_URL = /^(https?:)\/\/([^/?#\\@]+)((?:\/[^?#]*)?)((?:[?#].*)?)$/is
+/** The path and the rest of a relative reference with an absolute path. `//` and `/\` would begin a host. */
+const ABSOLUTE_PATH = /^(\/(?![/\\])[^?#]*)(.*)$/s
+/** https://www.rfc-editor.org/rfc/rfc6265#section-5.2.4 */
+const COOKIE_PATH = /(;\s*path\s*=\s*"?)(\/[^;"\s]*)/gi
+
+/**
+ * Translates `Location`, `Content-Location` and the paths of cookies in a response from the application's URLs to the
+ * public ones, in place: the prefix that the route strips or rewrites comes back, and with `upstreamHost`, the public
+ * origin replaces the application's own. URLs that are public already, and URLs of other hosts, stay as they are.
+ */
+export function toPublicUrls(
+  headers: string[],
+  route: CompiledRoute,
+  facts: Facts,
+  { basePath }: Pick<Config, 'basePath'>,
+): void {
+  const from = prefixOf(route) ?? ''
+  if (!route.prefixHeaders || (from === '' && route.upstreamHost === 'preserve')) return
+  const mapping: Mapping = {
+    from,
+    to: route.rewritePrefix?.to ?? '',
+    full: prefixesInFront(facts) + from,
+    ownHosts: ownHosts(route),
+    origin: facts.origin,
+    basePath,
+  }
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i]?.toLowerCase()
+    const value = headers[i + 1] ?? ''
+    if (name === 'location' || name === 'content-location') headers[i + 1] = publicUrl(value, mapping)
+    else if (name === 'set-cookie') headers[i + 1] = publicCookie(value, mapping)
+  }
+}
+
+/**
+ * Returns the origin that the application takes for its own: the public one, or with `upstreamHost`, the Host that the
+ * gateway sends with the scheme of the connection.
+ */
+export function upstreamOrigin(route: CompiledRoute, publicOrigin: string): string {
+  if (route.upstreamHost === 'preserve') return publicOrigin
+  return `${new URL(route.upstream.origin).protocol}//${upstreamHostOf(route, '')}`
+}
+
+function ownHosts(route: CompiledRoute): string[] {
+  if (route.upstreamHost === 'preserve') return []
+  return [hostOf(route.upstream.origin), upstreamHostOf(route, '')]
+}
+
+function prefixesInFront({ client, headers }: Facts): string {
+  if (!client.trusted) return ''
+  const prefixes = String(headers['x-forwarded-prefix'] ?? '').split(',')
+  return prefixes.map((prefix) => prefix.trim().replace(/\/$/, '')).join('')
+}
+
+function publicUrl(url: string, mapping: Mapping): string {
+  const [, path, rest = ''] = ABSOLUTE_PATH.exec(url) ?? []
+  if (path !== undefined) return publicPath(path, mapping) + rest
+  const [, scheme = '', authority = '', absolutePath = '', suffix = ''] = ABSOLUTE_URL.exec(url) ?? []
+  if (authority === '') return url
+  const isNamed = (host: string): boolean => isSameHost(scheme, authority, host)
+  const mapped = publicPath(absolutePath === '' ? '/' : absolutePath, mapping)
+  if (isNamed(hostOf(mapping.origin))) return mapping.from === '' ? url : `${scheme}//${authority}${mapped}${suffix}`
+  return mapping.ownHosts.some(isNamed) ? mapping.origin + mapped + suffix : url
+}
+
+/** Compares hosts regardless of letter case and of a default port. */
+function isSameHost(scheme: string, one: string, other: string): boolean {
+  const [a, b] = [`${scheme}//${one}`, `${scheme}//${other}`]
+  return URL.canParse(a) && URL.canParse(b) && new URL(a).host === new URL(b).host
+}
+
+function publicPath(path: string, { from, to, full, basePath }: Mapping): string {
+  if (path.startsWith(`${basePath}/`) && GATEWAY_PAGES.has(path.slice(basePath.length + 1))) return path
+  // If one prefix begins with the other, the longer one decides.
+  const isPublic = startsWithPrefix(path, from) || startsWithPrefix(path, full)
+  if (isPublic && !(to.length > from.length && startsWithPrefix(path, to))) return path
+  return startsWithPrefix(path, to) ? from + path.slice(to.length) : path
+}
+
+function publicCookie(cookie: string, mapping: Mapping): string {
+  // Browsers accept this name only with the path `/`.
+  if (/^__Host-/i.test(cookieName(cookie))) return cookie
+  return cookie.replace(COOKIE_PATH, (_, before: string, path: string) => {
+    // The path `/` covers all paths of the application, the one without a trailing slash included.
+    return before + (path === '/' && mapping.to === '' ? mapping.from || '/' : publicPath(path, mapping))
+  })
+}

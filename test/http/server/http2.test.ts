@@ -1,0 +1,447 @@
+import { once } from 'node:events'
+import {
+  connect,
+  constants,
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  type IncomingHttpHeaders,
+} from 'node:http2'
+import { connect as connectTls } from 'node:tls'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { startIdp } from '../../../src/demo/idp.ts'
+import { startUpstream } from '../../../src/demo/upstream.ts'
+import { startApplication, type Application } from '../../support/application.ts'
+import { createAuthority } from '../../support/certificates.ts'
+import { eventually } from '../../support/eventually.ts'
+import { startGateway, type Running } from '../../support/gateway.ts'
+import { loggedIn } from '../../support/logged-in.ts'
+import { countOf } from '../../support/metrics.ts'
+import { ask } from '../../support/raw-http.ts'
+
+const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR } = constants
+
+const idp = await startIdp()
+const upstream = await startUpstream()
+t.teardown(async () => Promise.all([idp.close(), upstream.close()]))
+
+const open = (access = 'public'): object[] => [{ path: '/**', access }]
+
+type Answer = {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  /** Name, value, name, value … */
+  readonly raw: readonly string[]
+  readonly body: string
+  /** The code of the frame that reset the stream, or 0. */
+  readonly reset: number
+}
+
+/** Opens an HTTP/2 connection, which ends with the test. */
+const openSession = (t: Test, url: string): ClientHttp2Session => {
+  const session = connect(url, { rejectUnauthorized: false })
+  session.on('error', () => {})
+  t.teardown(() => {
+    session.destroy()
+  })
+  return session
+}
+
+const answerOf = async (stream: ClientHttp2Stream): Promise<Answer> => {
+  let headers: IncomingHttpHeaders = {}
+  let raw: readonly string[] = []
+  const chunks: Buffer[] = []
+  stream
+    .on('response', (received, _flags, rawHeaders: string[]) => {
+      headers = received
+      raw = rawHeaders
+    })
+    .on('data', (chunk: Buffer) => chunks.push(chunk))
+    .on('error', () => {})
+  if (!stream.closed) await once(stream, 'close').catch(() => {})
+  const body = Buffer.concat(chunks).toString('latin1')
+  return { status: Number(headers[':status'] ?? 0), headers, raw, body, reset: stream.rstCode ?? 0 }
+}
+
+const request = async (
+  session: ClientHttp2Session,
+  headers: Record<string, string | string[]>,
+  body?: string | Buffer,
+): Promise<Answer> => {
+  const stream = session.request({ ':path': '/', ...headers }, { endStream: body === undefined })
+  if (body !== undefined) stream.end(body)
+  return answerOf(stream)
+}
+
+/** Starts a gateway with `listenH2c` in front of an application that answers with this listener. */
+const startWith = async (
+  t: Test,
+  listener: Parameters<typeof startApplication>[1],
+  config: Record<string, unknown> = {},
+): Promise<Running & { readonly application: Application }> => {
+  const application = await startApplication(t, listener)
+  const settings = { listenH2c: true, upstream: application.url, routes: open(), ...config }
+  return { ...(await startGateway(t, { idp, upstream, config: settings })), application }
+}
+
+void t.test('listenH2c: one port speaks HTTP/2 to clients that begin with it, and HTTP/1.1 to others', async (t) => {
+  const { url, gateway } = await startWith(t, (req, res) => {
+    res.end(`${req.method} ${req.url} ${req.headers.host}`)
+  })
+  const session = openSession(t, url)
+  const answers = await Promise.all(['/1', '/2?a=b', '/3'].map(async (path) => request(session, { ':path': path })))
+  const { host } = new URL(url)
+  t.same(
+    answers.map(({ status, body }) => [status, body]),
+    ['/1', '/2?a=b', '/3'].map((path) => [200, `GET ${path} ${host}`]),
+  )
+  t.equal((await ask(url, 'GET', '/4')).status, 200, 'HTTP/1.1')
+  t.equal(await countOf(gateway, { verdict: 'forward' }), 4)
+})
+
+void t.test('without listenH2c, the preface of HTTP/2 is a bad request', async (t) => {
+  const { url, gateway } = await startWith(t, (_req, res) => res.end(), { listenH2c: false })
+  const session = openSession(t, url)
+  t.equal((await request(session, {})).status, 0)
+  await eventually(async () => (await countOf(gateway, { verdict: 'bad_request' })) === 1, { what: 'it is counted' })
+})
+
+void t.test('over TLS, clients negotiate HTTP/2 or HTTP/1.1', async (t) => {
+  const authority = createAuthority()
+  const { cert, key } = authority.issue(['127.0.0.1'])
+  const directory = t.testdir({ 'cert.pem': cert, 'key.pem': key })
+  const tls = { certFile: `${directory}/cert.pem`, keyFile: `${directory}/key.pem` }
+  const application = await startApplication(t, (_req, res) => res.end('hello'))
+  const { gateway } = await startGateway(t, {
+    idp,
+    upstream,
+    publicUrl: 'https://127.0.0.1',
+    config: { tls, upstream: application.url, routes: open() },
+  })
+  const address = gateway.listener.address()
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  const negotiated = async (ALPNProtocols?: string[]): Promise<string | false | null> => {
+    const socket = connectTls({
+      host: '127.0.0.1',
+      port,
+      rejectUnauthorized: false,
+      ...(ALPNProtocols && { ALPNProtocols }),
+    })
+    await once(socket, 'secureConnect')
+    const { alpnProtocol } = socket
+    socket.destroy()
+    return alpnProtocol
+  }
+  t.same(
+    [await negotiated(['h2', 'http/1.1']), await negotiated(['http/1.1']), await negotiated()],
+    ['h2', 'http/1.1', false],
+  )
+  const session = openSession(t, `https://127.0.0.1:${port}`)
+  t.match(await request(session, {}), { status: 200, body: 'hello' })
+  t.equal((await ask(`https://127.0.0.1:${port}`, 'GET', '/')).status, 200)
+})
+
+void t.test('a session, its cookie in several fields, and a login over HTTP/2', async (t) => {
+  const {
+    url,
+    browser,
+    upstream: application,
+  } = await loggedIn(t, {
+    idp,
+    config: { listenH2c: true, routes: open('required') },
+  })
+  const session = openSession(t, url)
+  const cookies = browser.cookies.header(new URL(url)).split('; ')
+  const received = application.requests.length
+  t.equal((await request(session, { ':path': '/', 'cookie': ['a=1', ...cookies, 'b=2'] })).status, 200)
+  const passed = application.requests[received]?.headers.cookie ?? ''
+  t.match(passed, /^a=1; (?:.*; )?b=2$/)
+  t.notMatch(passed, /gatehouse/, "without the gateway's own cookie")
+
+  const script = await request(session, { ':path': '/api/echo', 'referer': `${url}/page` })
+  t.match(script, { status: 401, headers: { 'gatehouse': 'login_required', 'www-authenticate': 'Bearer' } })
+  t.match(JSON.parse(script.body), { code: 'login_required', login_url: `${url}/oauth2/login?redirect=%2Fpage` })
+  const navigation = await request(session, { ':path': '/page', 'accept': 'text/html' })
+  t.match(navigation, { status: 302, headers: { location: /^\/oauth2\/login\?redirect=%2Fpage$|\/oauth2\/login/ } })
+  const form = await request(
+    session,
+    {
+      ':path': '/orders',
+      ':method': 'POST',
+      'sec-fetch-mode': 'navigate',
+      'sec-fetch-dest': 'document',
+      'content-type': 'application/x-www-form-urlencoded',
+    },
+    'note=kept',
+  )
+  t.match(form, { status: 401, headers: { 'content-type': /text\/html/ }, body: /kept/ }, 'the page keeps the form')
+})
+
+void t.test('what a client must not send is refused, and other streams of the connection go on', async (t) => {
+  const { url, events } = await startWith(t, (req, res) => res.end(JSON.stringify(req.rawHeaders)), {
+    routes: [...open(), { path: '/admin/**', access: 'required' }],
+    publicUrl: 'http://127.0.0.1',
+  })
+  const session = openSession(t, url)
+  const refused: [string, Record<string, string>, number][] = [
+    ['a Host that differs from :authority', { ':authority': '127.0.0.1', 'host': 'evil.example' }, 400],
+    ['a path of another route after dot segments', { ':path': '/x/..%2fadmin/x' }, 400],
+    ['a raw backslash', { ':path': '/x\\y' }, 400],
+    ['a raw number sign', { ':path': '/x#y' }, 400],
+    ['a malformed percent-encoding', { ':path': '/%zz' }, 400],
+    ['TRACE', { ':method': 'TRACE' }, 405],
+    ['TRACK', { ':method': 'TRACK' }, 405],
+    ['an unknown method', { ':method': 'BAN' }, 400],
+    ['too many fields', Object.fromEntries(Array.from({ length: 101 }, (_, i) => [`a${i}`, '1'])), 431],
+    ['too large a cookie', { cookie: 'c'.repeat(40_000) }, 431],
+  ]
+  const lines = (): number => events('request').length
+  for (const [what, headers, status] of refused) {
+    const before = lines()
+    t.equal((await request(session, headers)).status, status, what)
+    await eventually(() => lines() === before + 1, { what: `${what} has its access line` })
+    t.match(events('request').at(-1), { status }, what)
+  }
+  const page = await request(session, { cookie: 'c'.repeat(40_000), accept: 'text/html' })
+  t.match(page, { status: 431, headers: { 'content-type': /^text\/html/ }, body: /cookies/ }, 'a browser gets a page')
+
+  const forged = {
+    'x-forwarded-for': '6.6.6.6',
+    'x_forwarded_for': '6.6.6.6',
+    'x-real-ip': '6.6.6.6',
+    'te': 'trailers',
+  }
+  const seen: unknown = JSON.parse((await request(session, { ...forged, 'x-own': 'stays' })).body)
+  const names = Array.isArray(seen) ? seen.filter((_, i) => i % 2 === 0).map((name) => String(name).toLowerCase()) : []
+  t.notMatch(JSON.stringify(seen), /6\.6\.6\.6/)
+  t.ok(names.includes('x-own') && names.includes('via') && !names.some((name) => name.startsWith(':')))
+})
+
+void t.test('bytes and repeated fields of a response stay as they are', async (t) => {
+  const { url } = await startWith(t, (req, res) => {
+    const repeated = req.url === '/equal' ? ['1', '1'] : ['1', '2']
+    const headers =
+      req.url === '/'
+        ? [
+            'Set-Cookie',
+            'a=1',
+            'X-Bytes',
+            'Pr\u00fcf\u00c3\u00bc',
+            'Set-Cookie',
+            'a=1',
+            'X-A',
+            '1',
+            'X-A',
+            '1',
+            'X-Empty',
+            '',
+          ]
+        : ['Age', repeated[0] ?? '', 'Age', repeated[1] ?? '']
+    res.writeHead(200, ['Date', 'today', 'Content-Length', '0', ...headers])
+    res.end()
+  })
+  const session = openSession(t, url)
+  const { raw } = await request(session, {})
+  const pairs = raw.map((name, i) => (i % 2 === 0 ? `${name}: ${raw[i + 1] ?? ''}` : '')).filter((pair) => pair !== '')
+  t.same(
+    pairs.toSorted(),
+    [
+      ':status: 200',
+      'content-length: 0',
+      'date: today',
+      'set-cookie: a=1',
+      'set-cookie: a=1',
+      'x-a: 1',
+      'x-a: 1',
+      'x-bytes: Pr\u00fcf\u00c3\u00bc',
+      'x-empty: ',
+    ],
+    'in lower case, without fields of the connection',
+  )
+  t.match(await request(session, { ':path': '/equal' }), { status: 200, headers: { age: '1' } })
+  t.match(
+    await request(session, { ':path': '/different' }),
+    { status: 502 },
+    'two ages: no client could tell them apart',
+  )
+})
+
+void t.test(
+  'bodies: large, both ways, of unknown length, with 100-continue, and refused before they are sent',
+  async (t) => {
+    const { url, events } = await startWith(
+      t,
+      (req, res) => {
+        req.pipe(res)
+      },
+      { routes: [{ path: '/**', access: 'public', maxBody: '4mb' }] },
+    )
+    const session = openSession(t, url)
+    const large = Buffer.alloc(3_000_000, 'x')
+    const echoed = await request(session, { ':method': 'POST' }, large)
+    t.same([echoed.status, echoed.body.length], [200, 3_000_000])
+
+    const expecting = session.request({ ':method': 'POST', ':path': '/', 'expect': '100-continue' })
+    let continued = 0
+    expecting.on('headers', () => {
+      continued += 1
+      expecting.end('later')
+    })
+    t.match(await answerOf(expecting), { status: 200, body: 'later' })
+    t.equal(continued, 1)
+
+    const tooLarge = session.request({ ':method': 'POST', ':path': '/', 'content-length': '5000000' })
+    tooLarge.write('x')
+    t.match(
+      await answerOf(tooLarge),
+      { status: 413, reset: NGHTTP2_NO_ERROR },
+      'the client is told to stop, without an error',
+    )
+    const grown = session.request({ ':method': 'POST', ':path': '/' })
+    grown.write(large)
+    grown.write(large)
+    const { status, reset } = await answerOf(grown)
+    t.ok(status === 413 || reset !== 0, `a body that grows too large is cut (${status}, ${reset})`)
+    t.equal((await request(session, {})).status, 200, 'the connection goes on')
+    t.equal(events('request').length, 5, 'each request has one line')
+  },
+)
+
+void t.test('a client that resets a stream ends its request at the application, with one line', async (t) => {
+  let aborted = 0
+  const { url, events } = await startWith(t, (req, res) => {
+    if (req.url === '/') {
+      res.end('hello')
+      return
+    }
+    res.on('close', () => {
+      if (!res.writableFinished) aborted += 1
+    })
+    if (req.url === '/begun') res.write('begun')
+  })
+  const session = openSession(t, url)
+  for (const path of ['/begun', '/silent']) {
+    const stream = session.request({ ':path': path })
+    if (path === '/begun') await once(stream, 'response')
+    else await sleep(100)
+    stream.close(NGHTTP2_CANCEL)
+    await answerOf(stream)
+  }
+  await eventually(() => aborted === 2, { what: 'both requests end at the application' })
+  await eventually(() => events('request').length === 2, { what: 'both have their line' })
+  t.match(events('request'), [
+    { path: '/begun', status: 200, aborted: true },
+    { path: '/silent', status: 499, aborted: true },
+  ])
+  t.equal((await request(session, {})).status, 200)
+})
+
+void t.test('a response that the application breaks off is broken off', async (t) => {
+  const { url } = await startWith(t, (req, res) => {
+    res.writeHead(200, req.url === '/sized' ? { 'content-length': '100' } : {})
+    res.write('part', () => req.socket.destroy())
+  })
+  const session = openSession(t, url)
+  t.match(await request(session, {}), { status: 200, body: 'part', reset: NGHTTP2_INTERNAL_ERROR })
+  const sized = await request(session, { ':path': '/sized' })
+  t.match(sized, { status: 200, body: 'part' })
+  t.not(sized.reset, NGHTTP2_NO_ERROR)
+})
+
+void t.test('a client that does not read one stream for limits.idleRead loses that stream only', async (t) => {
+  let ended = 0
+  const { url } = await startWith(
+    t,
+    (req, res) => {
+      if (req.url === '/') {
+        res.end('hello')
+        return
+      }
+      res.on('close', () => {
+        ended += 1
+      })
+      const pour = (): void => {
+        while (!res.destroyed && res.write(Buffer.alloc(65_536)));
+      }
+      res.on('drain', pour)
+      pour()
+    },
+    { limits: { idleRead: '1200ms' } },
+  )
+  const session = openSession(t, url)
+  const unread = session.request({ ':path': '/endless' })
+  await once(unread, 'response')
+  const begun = performance.now()
+  unread.on('error', () => {})
+  const slow = session.request({ ':path': '/endless' })
+  slow.on('error', () => {})
+  slow.on('data', () => {
+    slow.pause()
+    setTimeout(() => slow.resume(), 200)
+  })
+  await eventually(() => ended === 1, { what: 'the unread response ends', timeoutMs: 8_000 })
+  t.ok(performance.now() - begun > 1_100)
+  t.equal((await request(session, {})).status, 200, 'the connection goes on')
+  t.notOk(slow.closed, 'a slow reader stays')
+  slow.close()
+})
+
+void t.test('event streams end with the session, and other streams of the connection go on', async (t) => {
+  const {
+    url,
+    browser,
+    upstream: application,
+  } = await loggedIn(t, {
+    idp,
+    config: { listenH2c: true, routes: [...open('required'), { path: '/public/**', access: 'public' }] },
+  })
+  const session = openSession(t, url)
+  const cookie = browser.cookies.header(new URL(url))
+  const stream = session.request({ ':path': '/api/stream', cookie, 'accept': 'text/event-stream' })
+  const [head] = await once(stream, 'response')
+  t.match(head, { ':status': 200 })
+  t.equal((await request(session, { ':path': '/oauth2/logout/local', ':method': 'POST', cookie })).status, 204)
+  t.match(await answerOf(stream), { reset: NGHTTP2_NO_ERROR }, 'a proper end')
+  await eventually(() => application.openStreams() === 0, { what: 'the stream ends at the application' })
+  t.equal((await request(session, { ':path': '/public/x' })).status, 200)
+  t.equal((await request(session, { ':path': '/api/echo', cookie })).status, 401)
+})
+
+void t.test('a gateway that stops announces it, finishes the open streams and closes the connection', async (t) => {
+  const finish: (() => void)[] = []
+  const { url, gateway } = await startWith(t, (req, res) => {
+    if (req.url === '/slow') finish.push(() => res.end('finished'))
+    else res.end('hello')
+  })
+  const session = openSession(t, url)
+  const idle = openSession(t, url)
+  await request(idle, {})
+  const slow = answerOf(session.request({ ':path': '/slow' }))
+  await eventually(() => finish.length === 1, { what: 'the request has arrived' })
+  const announced = once(session, 'goaway')
+  gateway.drain()
+  const [code, lastStream] = await announced
+  t.same([code, lastStream], [NGHTTP2_NO_ERROR, 2 ** 31 - 1])
+  const closed = gateway.close()
+  await once(idle, 'close')
+  await sleep(1_200)
+  finish[0]?.()
+  t.match(await slow, { status: 200, body: 'finished' })
+  await Promise.all([once(session, 'close'), closed])
+})
+
+void t.test('a connection without open streams is closed after limits.keepAlive', async (t) => {
+  const { url } = await startWith(
+    t,
+    (req, res) => {
+      if (req.url === '/stream') res.write('begun')
+      else res.end()
+    },
+    { limits: { keepAlive: '1s' } },
+  )
+  const [idle, busy] = [openSession(t, url), openSession(t, url)]
+  await request(idle, {})
+  busy.request({ ':path': '/stream' }).on('error', () => {})
+  await once(idle, 'close')
+  t.notOk(busy.closed, 'an open stream keeps the connection open')
+})
