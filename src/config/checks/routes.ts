@@ -337,6 +337,24 @@ function findClientCertificate({ upstreamTls: { certFile, keyFile } }: ResolvedR
   return findMismatch(certFile, keyFile, path)
 }
 
+function findUpstreamProtocol({ upstreamProtocol, upstream }: ResolvedRoute, at: KeyPath): Finding[] {
+  // `findUpstream` reports a missing upstream.
+  if (upstreamProtocol === 'http1' || upstream === null) return []
+  const path = [...at, 'upstreamProtocol']
+  const isTls = upstream.origin.startsWith('https:')
+  if (upstreamProtocol === 'h2' && !isTls)
+    return [{ path, message: 'h2 is HTTP/2 with TLS, but the upstream is not https', instead: 'use h2c' }]
+  if (upstreamProtocol === 'h2c' && isTls)
+    return [{ path, message: 'h2c is HTTP/2 without TLS, but the upstream is https', instead: 'use h2' }]
+  return []
+}
+
+function findUpstreamParser({ upstreamProtocol, upstreamParser }: ResolvedRoute, at: KeyPath): Finding[] {
+  if (upstreamProtocol === 'http1' || upstreamParser === 'strict') return []
+  const message = `has no effect with upstreamProtocol: ${upstreamProtocol}`
+  return [{ path: [...at, 'upstreamParser'], part: 'key', message, instead: 'leave it out' }]
+}
+
 export const routeRules: readonly Rule[] = [
   { reads: ['upstream'], routeReads: ['upstream'], find: findUpstream },
   { reads: [], routeReads: ['path', 'host', 'methods'], find: findDuplicates },
@@ -369,4 +387,6 @@ export const routeRules: readonly Rule[] = [
   },
   { reads: ['upstream'], routeReads: ['upstream', 'upstreamTls'], find: perRoute(findUpstreamTls) },
   { reads: [], routeReads: ['upstreamTls'], find: perRoute(findClientCertificate) },
+  { reads: ['upstream'], routeReads: ['upstream', 'upstreamProtocol'], find: perRoute(findUpstreamProtocol) },
+  { reads: [], routeReads: ['upstreamProtocol', 'upstreamParser'], find: perRoute(findUpstreamParser) },
 ]

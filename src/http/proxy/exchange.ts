@@ -24,6 +24,7 @@ import type { Cookies } from '../cookies/cookies.ts'
 import { isPlainCoding, hasBody } from '../server/framing.ts'
 import { breakOff } from '../server/response-queue.ts'
 import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
+import { isGrpc, type Http2Options } from './http2-dispatch.ts'
 import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
 import {
@@ -38,7 +39,7 @@ import {
 import { toPublicUrls, upstreamOrigin } from './public-urls.ts'
 import { clientHeaders, clientTrailers, dropLength, statusText } from './response-headers.ts'
 import { endedUsedConnection } from './undici-parser.ts'
-import { bodyOf, dispatcherOf, upstreamHeaders, upstreamPath } from './upstream-request.ts'
+import { bodyOf, dispatcherOf, uploadOf, upstreamHeaders, upstreamPath } from './upstream-request.ts'
 import type { Upstreams } from './upstreams.ts'
 import { joinWebSocket, switchProtocols } from './websocket.ts'
 
@@ -56,7 +57,7 @@ export interface ExchangeServices {
 }
 
 type Forward = Extract<Verdict, { type: 'forward' }>
-type Options = Dispatcher.DispatchOptions & { readonly headers: string[] }
+type Options = Http2Options & { readonly headers: string[] }
 
 /** Why the request is a repetition: with a new token, with the upstream's nonce, or with both. Each happens once. */
 interface Repeated {
@@ -76,6 +77,11 @@ const MAX_RETRIES = 3
 /** The error codes of a connection that the upstream closed while a request was being sent. */
 const STALE = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
 const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT', 'ETIMEDOUT'])
+
+/** The statuses UNAUTHENTICATED and UNAVAILABLE, and how long calls have to end when the gateway stops. */
+const SESSION_ENDED = ['grpc-status', '16', 'grpc-message', 'the session has ended']
+const GOING_AWAY = ['grpc-status', '14', 'grpc-message', 'the gateway is stopping']
+const LAST_CALLS_MS = 5_000
 
 /**
  * A request to an upstream and the response to the client, both streamed with backpressure.
@@ -142,13 +148,14 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     })
     const headers = upstreamHeaders(rules, this.#verdict, this.#context)
     const dispatcher = dispatcherOf(upstreams, route, session, facts, raw.socket, headers)
+    const isHttp1 = route.upstreamProtocol === 'http1'
+    const trailers = (): string[] => rules.trailers(raw.rawTrailers, facts, route)
     const options: Options = {
       path: upstreamPath(route, facts.path) + facts.query,
       method: facts.method,
       headers,
-      body: this.#hasBody
-        ? bodyOf(raw, route, config.limits.headerFields, () => rules.trailers(raw.rawTrailers, facts, route))
-        : null,
+      body: this.#hasBody && isHttp1 ? bodyOf(raw, route, config.limits.headerFields, trailers) : null,
+      upload: this.#hasBody && !isHttp1 ? uploadOf(raw, route, config.limits.headerFields, trailers) : null,
       // Without a body, `#startTimer` enforces the timeout: undici's clock ticks only twice a second, and each garbage
       // collection copies its timers of ended requests.
       headersTimeout: this.#hasBody ? route.timeout : 0,
@@ -158,6 +165,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (!this.#hasBody && this.#upgrade === null && SAFE_METHODS.has(facts.method)) this.#retriesLeft = MAX_RETRIES
     this.#dispatcher = dispatcher
     this.#options = options
+    if (isGrpc(facts.headers['content-type'])) this.#openCall()
     this.#dispatch(dispatcher, options)
   }
 
@@ -285,7 +293,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (trailer !== null && this.#hasTrailerSection(status, headers)) headers.push('Trailer', trailer)
     this.response.writeHead(status, statusText(status, phrase), headers)
     this.#noteWait(waited, status, true)
-    if (isEventStream(answer.contentType)) this.#openStream()
+    if (isEventStream(answer.contentType)) this.#openEventStream()
     // The head is written on the next tick, together with a chunk that has arrived with it.
     process.nextTick(begin, this)
   }
@@ -423,7 +431,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     context.trace?.endUpstreamSpan(status)
   }
 
-  #openStream(): void {
+  #openEventStream(): void {
     this.#forgetStream = this.#services.streams.add(this.#verdict.session, {
       kind: 'event-stream',
       close: () => {
@@ -432,6 +440,30 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
         limitLastBytes(this.response)
       },
     })
+  }
+
+  /** A gRPC call counts as a stream from its beginning, because a server may send the head with its first message. */
+  #openCall(): void {
+    this.#forgetStream = this.#services.streams.add(this.#verdict.session, {
+      kind: 'grpc',
+      close: (reason) => {
+        if (reason === 'session-ended') this.#endCall(SESSION_ENDED)
+        else setTimeout(Exchange.#onLastCalls, LAST_CALLS_MS, this).unref()
+      },
+    })
+  }
+
+  static #onLastCalls(this: void, exchange: Exchange): void {
+    exchange.#endCall(GOING_AWAY)
+  }
+
+  /** Ends a gRPC call with a status of its own: https://grpc.io/docs/guides/status-codes/ */
+  #endCall(status: readonly string[]): void {
+    if (this.#isOver) return
+    this.#stop('the call was ended')
+    if (this.response.headersSent) complete(this, status)
+    else this.response.writeHead(200, ['Content-Type', 'application/grpc', ...status]).end()
+    limitLastBytes(this.response)
   }
 
   /**

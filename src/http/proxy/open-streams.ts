@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Session } from '../../session/session.ts'
 import type { Sessions } from '../../session/sessions.ts'
 
-export const STREAM_KINDS = ['event-stream', 'websocket'] as const
+export const STREAM_KINDS = ['event-stream', 'websocket', 'grpc'] as const
 
 export type CloseReason = 'session-ended' | 'draining'
 

@@ -95,7 +95,7 @@ function resume(body: ResponseBody): void {
 
 /** Media types of responses that do not end by themselves. */
 const STREAM =
-  /^(?:text\/event-stream|multipart\/x-mixed-replace|application\/(?:x-ndjson|stream\+json|json-seq|grpc-web))\b/i
+  /^(?:text\/event-stream|multipart\/x-mixed-replace|application\/(?:x-ndjson|stream\+json|json-seq|grpc-web|connect\+[a-z]+))\b/i
 /** How long a client may take to read the end of a stream. */
 const LAST_BYTES_MS = 1_000
 

@@ -59,6 +59,11 @@ export function endedUsedConnection(error: Error): boolean {
   return ofUsed.has(error)
 }
 
+/** Marks an error that ended a connection that had carried a response before. */
+export function markUsedConnection(error: Error): void {
+  ofUsed.add(error)
+}
+
 interface ConnectionSettings {
   /** Whether the connection carries the requests of several clients. */
   readonly shared: boolean
@@ -92,7 +97,7 @@ export function mendParser(socket: Socket, { shared, maxAge }: ConnectionSetting
   let isUsed = false
   // This listener comes first, because undici's own listener may fail a request immediately.
   socket.prependListener('error', (error) => {
-    if (isUsed) ofUsed.add(error)
+    if (isUsed) markUsedConnection(error)
   })
 
   socket.prependListener('error', (error: NodeJS.ErrnoException) => {

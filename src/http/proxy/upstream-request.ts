@@ -12,6 +12,7 @@ import type { Context } from '../context.ts'
 import { askForBody, waitsToBeAsked } from '../server/expect-continue.ts'
 import { tooManyFields } from '../server/framing.ts'
 import { dispatcherFor, hasConnectionLogin, hasOwnConnections } from './connection-bound.ts'
+import type { Upload } from './http2-dispatch.ts'
 import { withTrailers } from './undici-writer.ts'
 import type { Upstreams } from './upstreams.ts'
 
@@ -49,6 +50,8 @@ export function dispatcherOf(
   headers: readonly string[],
 ): Dispatcher {
   const pool = upstreams.poolFor(route)
+  // All clients share an HTTP/2 connection, so no application authenticates it.
+  if (route.upstreamProtocol !== 'http1') return pool
   if (facts.headers.authorization === undefined && !hasOwnConnections(client)) return pool
   const owner = { client, address: facts.client.address, session: session?.id ?? null }
   return dispatcherFor(owner, pool, hasConnectionLogin(headers), () => upstreams.openOne(route))
@@ -70,6 +73,26 @@ export function bodyOf(
   const body = isUnlimited ? chunks : limitBody(request, chunks, maxBody ?? Number.POSITIVE_INFINITY, maxTrailerFields)
   const stream = Readable.from(body, { objectMode: false })
   return hasLength ? stream : withTrailers(stream, trailers)
+}
+
+/** Returns the request's body for an upstream that speaks HTTP/2. */
+export function uploadOf(
+  request: IncomingMessage,
+  { maxBody }: CompiledRoute,
+  maxTrailerFields: number,
+  trailers: () => readonly string[],
+): Upload {
+  return {
+    stream: request,
+    maxBytes: maxBody ?? Number.POSITIVE_INFINITY,
+    start() {
+      askForBody(request)
+    },
+    trailers() {
+      if (request.rawTrailers.length > 2 * maxTrailerFields) throw tooManyFields('trailer', maxTrailerFields)
+      return trailers()
+    },
+  }
 }
 
 /** Requests the body when the upstream is ready for it, and limits its bytes and trailer fields. */

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { Pool, buildConnector, type Dispatcher } from 'undici'
 import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
+import { Http2Upstream, type TlsSettings } from './http2-upstream.ts'
 import { makeLenient } from './lenient-parser.ts'
 import { mendParser } from './undici-parser.ts'
 import { mendWriter } from './undici-writer.ts'
@@ -27,7 +28,7 @@ export interface Upstreams {
 
 interface Identity extends Pick<
   CompiledRoute,
-  'upstream' | 'upstreamTls' | 'upstreamParser' | 'upstreamConnectionAge'
+  'upstream' | 'upstreamTls' | 'upstreamProtocol' | 'upstreamParser' | 'upstreamConnectionAge'
 > {
   readonly connectTimeout: number
   readonly answerHeaders: number
@@ -42,7 +43,7 @@ export function createPools(): Pools {
     const identity = identityOf(route, answerHeaders)
     const known = pools.find((one) => isDeepStrictEqual(one.identity, identity))
     if (known !== undefined) return known.pool
-    const pool = open(identity, {})
+    const pool = identity.upstreamProtocol === 'http1' ? open(identity, {}) : openHttp2(identity)
     pools.push({ identity, pool })
     return pool
   }
@@ -80,34 +81,59 @@ export function createPools(): Pools {
 const ONE_CONNECTION = { connections: 1, keepAliveTimeout: 600_000 }
 
 function identityOf(route: CompiledRoute, answerHeaders: number): Identity {
-  const { upstream, upstreamTls, upstreamParser, upstreamConnectionAge, timeout } = route
+  const { upstream, upstreamTls, upstreamProtocol, upstreamParser, upstreamConnectionAge, timeout } = route
   const connectTimeout = Math.min(timeout, MAX_CONNECT_TIMEOUT_MS)
-  return { upstream, upstreamTls, upstreamParser, upstreamConnectionAge, connectTimeout, answerHeaders }
+  return {
+    upstream,
+    upstreamTls,
+    upstreamProtocol,
+    upstreamParser,
+    upstreamConnectionAge,
+    connectTimeout,
+    answerHeaders,
+  }
+}
+
+function openHttp2(identity: Identity): Dispatcher {
+  return new Http2Upstream({ ...identity, tls: tlsOf(identity), servername: serverNameOf(identity).sni })
+}
+
+function tlsOf({ upstreamTls }: Identity): TlsSettings {
+  const { caFile, certFile, keyFile, insecureSkipVerify } = upstreamTls
+  return {
+    ...(caFile === null ? {} : { ca: caFile.content.toString('utf8') }),
+    ...(certFile === null || keyFile === null ? {} : { cert: certFile.content, key: keyFile.content }),
+    rejectUnauthorized: !insecureSkipVerify,
+  }
+}
+
+/**
+ * Returns the name in the upstream's certificate, and the name for SNI, which is empty for an address. By default,
+ * undici uses the client's Host for both, and reconnects when the Host changes.
+ */
+function serverNameOf({ upstream, upstreamTls }: Identity): { readonly name: string; readonly sni: string } {
+  const name = upstreamTls.serverName ?? new URL(upstream.origin).hostname
+  return { name, sni: isIP(withoutBrackets(name)) === 0 ? name : '' }
 }
 
 function open(identity: Identity, settings: Pool.Options): Dispatcher {
-  const { upstream, upstreamTls, upstreamParser, upstreamConnectionAge, connectTimeout, answerHeaders } = identity
-  const { caFile, certFile, keyFile, serverName, insecureSkipVerify } = upstreamTls
+  const { upstream, upstreamParser, upstreamConnectionAge, connectTimeout, answerHeaders } = identity
   const shared = settings.connections !== 1
   // A login that authenticates a connection lasts as long as the connection.
   const maxAge = shared ? upstreamConnectionAge : Infinity
   const connect = buildConnector({
     timeout: connectTimeout,
     ...(upstream.socketPath === null ? {} : { socketPath: upstream.socketPath }),
-    ...(caFile === null ? {} : { ca: caFile.content.toString('utf8') }),
-    ...(certFile === null || keyFile === null ? {} : { cert: certFile.content, key: keyFile.content }),
-    rejectUnauthorized: !insecureSkipVerify,
+    ...tlsOf(identity),
   })
-  // By default, undici uses the client's Host for SNI and the certificate check, and reconnects when the Host changes.
-  const name = serverName ?? new URL(upstream.origin).hostname
-  const servername = isIP(withoutBrackets(name)) === 0 ? name : ''
+  const { name, sni } = serverNameOf(identity)
   const pool = new Pool(upstream.origin, {
     ...settings,
     pipelining: 1,
     bodyTimeout: 0,
     maxHeaderSize: answerHeaders,
     connect: (options, callback) => {
-      connect({ ...options, servername }, (...made) => {
+      connect({ ...options, servername: sni }, (...made) => {
         const [error, socket] = made
         if (error === null) mendWriter(socket)
         callback(...made)

@@ -103,6 +103,7 @@ export class Http2Response extends EventEmitter {
   readonly #headers: OutgoingHttpHeaders = {}
   #head: OutgoingHttpHeaders | null = null
   #isHeadSent = false
+  #endsWithTrailers = false
   #trailers: OutgoingHttpHeaders | null = null
 
   constructor(request: Http2Request) {
@@ -258,10 +259,14 @@ export class Http2Response extends EventEmitter {
     const head = this.#head ?? {}
     // Without a length, trailers may follow. Waiting for them takes one more frame.
     const mayHaveTrailers = !isLast && (this.#trailers !== null || (!this.writableEnded && !('content-length' in head)))
+    this.#endsWithTrailers = mayHaveTrailers
     if (mayHaveTrailers) {
       this.#stream.on('wantTrailers', () => {
         // Node.js also ends a stream that it resets. Without trailers, the client does not take it for complete.
-        if (!this.#stream.closed) this.#stream.sendTrailers(this.#trailers ?? {})
+        if (this.#stream.closed) return
+        this.#stream.sendTrailers(this.#trailers ?? {})
+        // Node.js hands the trailers to nghttp2 in the next phase of the event loop, and sends them in the one after it.
+        if (!this.req.complete) setImmediate(setImmediate, this.#stopUpload)
       })
     }
     this.#stream.respond(head, { endStream: isLast, waitForTrailers: mayHaveTrailers })
@@ -272,11 +277,14 @@ export class Http2Response extends EventEmitter {
    * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.1-13
    */
   #endUpload(): void {
-    const stop = (): void => {
-      this.#stream.close(NGHTTP2_NO_ERROR)
-    }
-    if (this.#stream.writableFinished) stop()
-    else this.#stream.once('finish', stop)
+    // A reset before the trailers would discard them.
+    if (this.#endsWithTrailers) return
+    if (this.#stream.writableFinished) this.#stopUpload()
+    else this.#stream.once('finish', this.#stopUpload)
+  }
+
+  readonly #stopUpload = (): void => {
+    this.#stream.close(NGHTTP2_NO_ERROR)
   }
 
   #onClose(): void {

@@ -1,0 +1,563 @@
+import { createHash } from 'node:crypto'
+import { STATUS_CODES, type IncomingHttpHeaders as HttpHeaders } from 'node:http'
+import {
+  constants,
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+} from 'node:http2'
+import type { Readable } from 'node:stream'
+import { errors, type Dispatcher } from 'undici'
+import { Fault } from '../../errors.ts'
+import { markUsedConnection } from './undici-parser.ts'
+
+const { NGHTTP2_CANCEL, NGHTTP2_HTTP_1_1_REQUIRED, NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_REFUSED_STREAM } =
+  constants
+
+/** How many bytes of a body are kept until the response begins, so that a refused request can be sent again. */
+const MAX_KEPT_BYTES = 65_536
+/** How often a request that the upstream has not processed is sent again. */
+const MAX_RESENDS = 3
+
+export interface Http2Connection {
+  readonly session: ClientHttp2Session
+  /** The number of requests on this connection. */
+  active: number
+  /** Whether a response has begun on this connection. */
+  used: boolean
+  /** Whether something has arrived since the last check. */
+  heard: boolean
+  /** The highest stream that the upstream has processed, once it has sent GOAWAY. */
+  lastStreamId: number
+  /** Why the connection has ended, if the reason is known. */
+  error: Error | null
+}
+
+interface Owner {
+  /** Sends the request on another connection. */
+  sendAgain(request: Http2Dispatch): void
+  /** Called when a request no longer uses its connection. */
+  release(connection: Http2Connection): void
+}
+
+const kDispatch = Symbol('the dispatch of a stream')
+
+type Handler = Dispatcher.DispatchHandler
+
+/** The body of a request, read from the client's own stream. */
+export interface Upload {
+  readonly stream: Readable
+  readonly maxBytes: number
+  /** Called when the upstream is ready for the body. */
+  start(): void
+  /** Returns the trailer fields once the body has ended: name, value, name, value … Throws a fault for too many. */
+  trailers(): readonly string[]
+}
+
+export interface Http2Options extends Dispatcher.DispatchOptions {
+  /** Replaces `body`. The stream stays open if the upstream fails, so that the client gets a response. */
+  readonly upload?: Upload | null
+}
+
+interface UpstreamStream extends ClientHttp2Stream {
+  [kDispatch]?: Http2Dispatch | undefined
+}
+
+/**
+ * A request on an HTTP/2 stream. Calls undici's handler interface, with the raw header fields of the stream.
+ *
+ * Replaces `push` of the stream, which Node.js calls for each chunk and at the end. The usual events do not distinguish
+ * the end of a response from a reset with NO_ERROR, and buffer every chunk once more.
+ */
+export class Http2Dispatch implements Dispatcher.DispatchController {
+  aborted = false
+  paused = false
+  reason: Error | null = null
+  rawHeaders: string[] = []
+  rawTrailers: string[] = []
+  readonly #owner: Owner
+  readonly #options: Http2Options
+  readonly #scheme: string
+  readonly #handler: Handler
+  readonly #upload: Upload | null
+  #connection: Http2Connection | null = null
+  #stream: UpstreamStream | null = null
+  /** The body's chunks that have been sent, or `null` if the request cannot be sent again. */
+  #kept: Buffer[] | null = []
+  #bodyBytes = 0
+  #bodyEnded = false
+  #resendsLeft = MAX_RESENDS
+  /** Chunks that arrived before the head was handled or while the client does not read. */
+  readonly #queue: Buffer[] = []
+  #headArrived = false
+  /** Whether END_STREAM has arrived. */
+  #responseEnded = false
+  #isOver = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(owner: Owner, options: Http2Options, scheme: string, handler: Handler) {
+    this.#owner = owner
+    this.#options = options
+    this.#scheme = scheme
+    this.#handler = handler
+    this.#upload = options.upload ?? null
+  }
+
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  /** Sends the request. The caller has checked that the connection has a free stream. */
+  start(connection: Http2Connection): void {
+    const isFirst = this.#resendsLeft === MAX_RESENDS
+    try {
+      if (isFirst) this.#handler.onRequestStart?.(this, {})
+      if (this.#isOver) return
+      const upgrade = this.#options.upgrade === 'websocket'
+      if (upgrade && connection.session.remoteSettings.enableConnectProtocol !== true) throw noWebSockets()
+      const headers = streamHeaders(this.#options, this.#scheme)
+      const upload = this.#upload
+      const waitForTrailers = upload !== null && mayHaveTrailers(headers)
+      const stream: UpstreamStream = connection.session.request(headers, {
+        endStream: upload === null && !upgrade,
+        waitForTrailers,
+      })
+      if (waitForTrailers) stream.on('wantTrailers', onWantTrailers)
+      if (connection.active === 0) connection.heard = true
+      connection.active += 1
+      this.#connection = connection
+      this.#stream = stream
+      this.#listen(stream, upgrade)
+    } catch (error) {
+      this.fail(isRepeatedField(error) ? repeatedField(error) : asError(error))
+      return
+    }
+    if (this.#upload !== null) this.#send(this.#upload, isFirst)
+    const { headersTimeout } = this.#options
+    if (isFirst && typeof headersTimeout === 'number' && headersTimeout > 0)
+      this.#timer = setTimeout(Http2Dispatch.#onTimer, headersTimeout, this)
+  }
+
+  /** Ends the request with an error, and resets its stream. */
+  fail(error: Error): void {
+    if (this.#isOver) return
+    this.#finish()
+    this.#handler.onResponseError?.(this, error)
+  }
+
+  abort(reason: Error): void {
+    this.aborted = true
+    this.reason = reason
+    this.fail(reason)
+  }
+
+  pause(): void {
+    this.paused = true
+  }
+
+  resume(): void {
+    if (!this.paused) return
+    this.paused = false
+    this.#deliver()
+    // `push` returned false, so Node.js has stopped to read the stream.
+    if (!this.paused && !this.#responseEnded && this.#stream?.destroyed === false) this.#stream._read(0)
+  }
+
+  #listen(stream: UpstreamStream, upgrade: boolean): void {
+    stream[kDispatch] = this
+    stream.on('response', onResponse).on('headers', onInterim).on('trailers', onTrailers)
+    stream.on('error', onError).on('close', onClose)
+    if (!upgrade) this.#read(stream)
+  }
+
+  /** Starts reading. */
+  #read(stream: ClientHttp2Stream): void {
+    stream.push = push
+    stream.read(0)
+  }
+
+  /** Takes the head of the response or of an interim response. */
+  takeHead(stream: ClientHttp2Stream, headers: IncomingHttpHeaders, raw: unknown): void {
+    const upgrade = this.#options.upgrade === 'websocket'
+    const connection = this.#connection
+    if (this.#isOver || connection === null) return
+    const status = Number(headers[':status'] ?? 0)
+    connection.heard = true
+    this.#timer?.refresh()
+    this.rawHeaders = fieldsOf(raw)
+    if (status >= 200) {
+      connection.used = true
+      this.#headArrived = true
+      this.#kept = null
+      clearTimeout(this.#timer)
+    }
+    if (upgrade && status === 200) {
+      this.#switchToWebSocket(stream)
+      return
+    }
+    if (upgrade && status >= 200) {
+      // The response denies the WebSocket, and has a body like any other response.
+      this.#read(stream)
+      stream.end()
+    }
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the exchange reads `rawHeaders` only
+    this.#call(() => this.#handler.onResponseStart?.(this, status, headers as HttpHeaders, STATUS_CODES[status] ?? ''))
+    if (this.#headArrived) this.#deliver()
+  }
+
+  /** Takes a chunk, or the end of the stream, in place of the stream's own buffer. Returns whether to read on. */
+  take(stream: ClientHttp2Stream, chunk: Buffer | null): boolean {
+    if (stream !== this.#stream) return false
+    if (chunk === null) {
+      this.#responseEnded = true
+      // Node.js emits the head and the trailers on the next tick.
+      process.nextTick(Http2Dispatch.#onEnd, this)
+      return false
+    }
+    const connection = this.#connection
+    if (connection !== null) connection.heard = true
+    if (this.#isOver) return true
+    if (this.paused || !this.#headArrived || this.#queue.length > 0) this.#queue.push(chunk)
+    else this.#pass(chunk)
+    return !this.paused
+  }
+
+  static #onEnd(this: void, request: Http2Dispatch): void {
+    request.#deliver()
+  }
+
+  #deliver(): void {
+    while (this.#queue.length > 0 && !this.paused && !this.#isOver) {
+      const chunk = this.#queue.shift()
+      if (chunk !== undefined) this.#pass(chunk)
+    }
+    if (!this.#responseEnded || !this.#headArrived || this.#queue.length > 0 || this.#isOver) return
+    this.#finish()
+    this.#call(() => this.#handler.onResponseEnd?.(this, {}))
+  }
+
+  #pass(chunk: Buffer): void {
+    this.#call(() => this.#handler.onResponseData?.(this, chunk))
+  }
+
+  #call(handle: () => void): void {
+    try {
+      handle()
+    } catch (error) {
+      this.fail(asError(error))
+    }
+  }
+
+  /** Sends the body, and first its chunks that an earlier stream has lost. */
+  #send(upload: Upload, isFirst: boolean): void {
+    const body = upload.stream
+    const stream = this.#stream
+    if (stream === null) return
+    stream.on('drain', onDrain)
+    if (isFirst) {
+      body.on('data', this.#onChunk).on('end', this.#onBodyEnd).on('error', this.#onBodyError)
+      upload.start()
+      return
+    }
+    for (const chunk of this.#kept ?? []) stream.write(chunk)
+    if (this.#bodyEnded) stream.end()
+    else if (!stream.writableNeedDrain) body.resume()
+  }
+
+  resumeUpload(): void {
+    this.#upload?.stream.resume()
+  }
+
+  sendTrailers(stream: ClientHttp2Stream): void {
+    this.#call(() => {
+      stream.sendTrailers(headersOf(this.#upload?.trailers() ?? []))
+    })
+  }
+
+  readonly #onChunk = (chunk: Buffer): void => {
+    const upload = this.#upload
+    if (upload === null) return
+    this.#timer?.refresh()
+    this.#bodyBytes += chunk.length
+    if (this.#bodyBytes > upload.maxBytes) {
+      this.fail(new Fault('payload_too_large'))
+      return
+    }
+    if (this.#bodyBytes > MAX_KEPT_BYTES) this.#kept = null
+    this.#kept?.push(chunk)
+    const stream = this.#stream
+    if (stream === null || stream.destroyed || !stream.write(chunk)) upload.stream.pause()
+  }
+
+  readonly #onBodyEnd = (): void => {
+    this.#bodyEnded = true
+    this.#timer?.refresh()
+    if (this.#stream?.destroyed === false) this.#stream.end()
+  }
+
+  readonly #onBodyError = (error: Error): void => {
+    this.fail(error)
+  }
+
+  /**
+   * Gives up if no response has begun in time. A client that still sends its body, and could send more, has not asked
+   * its whole question.
+   */
+  static #onTimer(this: void, request: Http2Dispatch): void {
+    const stream = request.#stream
+    const isAsking = request.#upload !== null && !request.#bodyEnded && stream?.writableNeedDrain === false
+    if (isAsking) request.#timer?.refresh()
+    else request.fail(new errors.HeadersTimeoutError())
+  }
+
+  /** Called when a stream has been closed, with an error or without. */
+  closed(stream: ClientHttp2Stream, error: Error | null): void {
+    if (stream !== this.#stream || this.#isOver || this.#responseEnded) return
+    const connection = this.#connection
+    if (connection === null) return
+    if (this.#isUnprocessed(stream, error, connection) && this.#mayResend()) {
+      this.#resendsLeft -= 1
+      this.#release()
+      this.#owner.sendAgain(this)
+      return
+    }
+    this.#settleError(stream, connection)
+  }
+
+  /** https://www.rfc-editor.org/rfc/rfc9113#section-8.7 */
+  #isUnprocessed(stream: ClientHttp2Stream, error: Error | null, { lastStreamId }: Http2Connection): boolean {
+    if (stream.rstCode === NGHTTP2_REFUSED_STREAM || stream.id === undefined || stream.id > lastStreamId) return true
+    return error !== null && 'code' in error && error.code === 'ERR_HTTP2_GOAWAY_SESSION'
+  }
+
+  #mayResend(): boolean {
+    return this.#resendsLeft > 0 && !this.#headArrived && (this.#upload === null || this.#kept !== null)
+  }
+
+  #settleError(stream: ClientHttp2Stream, connection: Http2Connection): void {
+    if (connection.session.destroyed) {
+      this.fail(connectionError(connection))
+      return
+    }
+    // A reset is a response, although it cannot be passed on.
+    this.#handler.onResponseStarted?.()
+    const { rstCode = NGHTTP2_NO_ERROR } = stream
+    const meaning = MEANINGS.get(rstCode) ?? ''
+    this.fail(new Error(`the stream was reset with ${ERROR_CODES[rstCode] ?? rstCode}${meaning}`))
+  }
+
+  /** https://www.rfc-editor.org/rfc/rfc8441#section-5 */
+  #switchToWebSocket(stream: ClientHttp2Stream): void {
+    const connection = this.#connection
+    this.#isOver = true
+    stream.once('close', () => {
+      if (connection !== null) this.#owner.release(connection)
+    })
+    stream.on('error', () => {})
+    this.rawHeaders.push('Sec-WebSocket-Accept', acceptKey(valueOf(this.#options.headers, 'sec-websocket-key')))
+    this.#handler.onRequestUpgrade?.(this, 101, {}, stream)
+  }
+
+  #finish(): void {
+    this.#isOver = true
+    clearTimeout(this.#timer)
+    this.#kept = null
+    const stream = this.#stream
+    const body = this.#upload?.stream
+    if (body !== undefined) {
+      body.off('data', this.#onChunk).off('end', this.#onBodyEnd).off('error', this.#onBodyError)
+      if (!this.#bodyEnded) body.pause()
+    }
+    // Without the reset, the upstream would wait for the rest of the body, or send the rest of its response.
+    if (stream !== null && !stream.closed && !(this.#responseEnded && (body === undefined || this.#bodyEnded)))
+      stream.close(NGHTTP2_CANCEL)
+    this.#release()
+  }
+
+  #release(): void {
+    const connection = this.#connection
+    // A closed stream survives the fast collections of V8, so it must not keep the exchange alive.
+    if (this.#stream !== null) this.#stream[kDispatch] = undefined
+    this.#stream = null
+    this.#connection = null
+    if (connection !== null) this.#owner.release(connection)
+  }
+}
+
+function onResponse(this: UpstreamStream, headers: IncomingHttpHeaders, _flags: number, raw?: unknown): void {
+  this[kDispatch]?.takeHead(this, headers, raw)
+}
+
+function onInterim(this: UpstreamStream, headers: IncomingHttpHeaders, _flags: number, raw?: unknown): void {
+  if (Number(headers[':status']) < 200) this[kDispatch]?.takeHead(this, headers, raw)
+}
+
+function onTrailers(this: UpstreamStream, _headers: IncomingHttpHeaders, _flags: number, raw?: unknown): void {
+  if (this[kDispatch] !== undefined) this[kDispatch].rawTrailers = fieldsOf(raw)
+}
+
+function onError(this: UpstreamStream, error: Error): void {
+  this[kDispatch]?.closed(this, error)
+}
+
+function onClose(this: UpstreamStream): void {
+  this[kDispatch]?.closed(this, null)
+}
+
+function onWantTrailers(this: UpstreamStream): void {
+  this[kDispatch]?.sendTrailers(this)
+}
+
+function onDrain(this: UpstreamStream): void {
+  this[kDispatch]?.resumeUpload()
+}
+
+function push(this: UpstreamStream, chunk: Buffer | null): boolean {
+  // A stream that is closed before END_STREAM has been reset.
+  if (chunk === null && this.closed) {
+    process.nextTick(destroy, this)
+    return false
+  }
+  return this[kDispatch]?.take(this, chunk) ?? false
+}
+
+/** A stream whose `push` is replaced never ends by itself. Node.js still uses the stream after it has called `push`. */
+function destroy(stream: ClientHttp2Stream): void {
+  stream.destroy()
+}
+
+function connectionError({ error, used }: Http2Connection): Error {
+  const ended = new errors.SocketError(error === null ? 'other side closed' : error.message)
+  if (used) markUsedConnection(ended)
+  return ended
+}
+
+/** Headers that HTTP/2 does not have, because `:authority` or the framing replaces them. */
+const REPLACED = new Set(['host', 'connection', 'upgrade', 'sec-websocket-key'])
+
+/** Returns the fields of a request. Repeated fields remain separate, except those that Node.js sends once. */
+function streamHeaders(
+  { headers, method, path, upgrade }: Dispatcher.DispatchOptions,
+  scheme: string,
+): OutgoingHttpHeaders {
+  const out = headersOf(Array.isArray(headers) ? headers : [])
+  out[':method'] = upgrade === 'websocket' ? 'CONNECT' : method
+  out[':scheme'] = scheme
+  out[':authority'] = valueOf(headers, 'host')
+  out[':path'] = path
+  if (upgrade === 'websocket') out[':protocol'] = 'websocket'
+  // gRPC servers require the header, which a proxy before the gateway may have dropped.
+  if (isGrpc(out['content-type'])) out['te'] = 'trailers'
+  return out
+}
+
+function headersOf(list: readonly string[]): OutgoingHttpHeaders {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- an object without a prototype has no type
+  const out = Object.create(null) as OutgoingHttpHeaders
+  for (let i = 0; i + 1 < list.length; i += 2) {
+    const name = lowerCase(list[i] ?? '')
+    if (REPLACED.has(name)) continue
+    const value = list[i + 1] ?? ''
+    const before = out[name]
+    if (before === undefined || name === 'te') out[name] = value
+    else if (LISTS.has(name)) out[name] = `${String(before)}, ${value}`
+    else if (Array.isArray(before)) before.push(value)
+    else out[name] = [String(before), value]
+  }
+  return out
+}
+
+/** Returns whether trailers may follow the body. Waiting for them takes one more frame, and gRPC requests have none. */
+function mayHaveTrailers(headers: OutgoingHttpHeaders): boolean {
+  return headers['content-length'] === undefined && !isGrpc(headers['content-type'])
+}
+
+/**
+ * Returns whether a content type is gRPC's. gRPC-web has a type of its own.
+ * @see https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
+ */
+export function isGrpc(contentType: unknown): boolean {
+  return typeof contentType === 'string' && /^application\/grpc(?:[+;]|$)/i.test(contentType)
+}
+
+/** Fields that Node.js sends once although their values are lists: https://www.rfc-editor.org/rfc/rfc9110#section-5.3 */
+const LISTS = new Set(['if-match', 'if-none-match', 'content-encoding', 'content-language'])
+
+/** Node.js sends many fields only once: https://nodejs.org/api/http2.html#headers-object */
+function isRepeatedField(error: unknown): error is Error {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_HTTP2_HEADER_SINGLE_VALUE'
+}
+
+function repeatedField(cause: Error): Fault {
+  return new Fault('bad_request', { detail: 'This request repeats a header field that may occur only once.', cause })
+}
+
+function noWebSockets(): Fault {
+  return new Fault('upstream_unreachable', {
+    title: 'No WebSockets',
+    detail: 'The application behind this address does not accept WebSockets.',
+    cause: new Error('the application does not accept WebSockets over HTTP/2 (RFC 8441)'),
+  })
+}
+
+const MAX_NAMES_KEPT = 1000
+const MAX_LENGTH_KEPT = 100
+const lowerNames = new Map<string, string>()
+
+function lowerCase(name: string): string {
+  const known = lowerNames.get(name)
+  if (known !== undefined) return known
+  const lower = name.toLowerCase()
+  if (lowerNames.size < MAX_NAMES_KEPT && name.length <= MAX_LENGTH_KEPT) lowerNames.set(name, lower)
+  return lower
+}
+
+function valueOf(headers: Dispatcher.DispatchOptions['headers'], wanted: string): string {
+  const list = Array.isArray(headers) ? headers : []
+  const at = list.findIndex((name, i) => i % 2 === 0 && lowerCase(String(name)) === wanted)
+  return at === -1 ? '' : String(list[at + 1])
+}
+
+/** Returns the fields of a head without pseudo-header fields: name, value, name, value … */
+function fieldsOf(raw: unknown): string[] {
+  if (!Array.isArray(raw)) return []
+  const fields: string[] = []
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = String(raw[i])
+    if (!name.startsWith(':')) fields.push(name, String(raw[i + 1]))
+  }
+  return fields
+}
+
+/** https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2 */
+function acceptKey(key: string): string {
+  return createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')
+}
+
+/** The error codes by their numbers: https://www.rfc-editor.org/rfc/rfc9113#section-7 */
+const ERROR_CODES = [
+  'NO_ERROR',
+  'PROTOCOL_ERROR',
+  'INTERNAL_ERROR',
+  'FLOW_CONTROL_ERROR',
+  'SETTINGS_TIMEOUT',
+  'STREAM_CLOSED',
+  'FRAME_SIZE_ERROR',
+  'REFUSED_STREAM',
+  'CANCEL',
+  'COMPRESSION_ERROR',
+  'CONNECT_ERROR',
+  'ENHANCE_YOUR_CALM',
+  'INADEQUATE_SECURITY',
+  'HTTP_1_1_REQUIRED',
+]
+
+const MEANINGS = new Map([
+  [NGHTTP2_PROTOCOL_ERROR, ': the response violates HTTP/2, or the application rejects the form of the request'],
+  [NGHTTP2_HTTP_1_1_REQUIRED, ': the application requires HTTP/1.1 for this request'],
+])
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error))
+}

@@ -1,0 +1,312 @@
+import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2'
+import { connect as connectTcp, type Socket } from 'node:net'
+import { connect as connectTls, type ConnectionOptions } from 'node:tls'
+import { Dispatcher, errors } from 'undici'
+import { withoutBrackets } from '../../config/value-types/address.ts'
+import type { CompiledRoute } from '../../gate/verdict.ts'
+import { Http2Dispatch, type Http2Connection } from './http2-dispatch.ts'
+
+export type TlsSettings = Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized'>
+
+interface UpstreamOptions {
+  readonly upstream: CompiledRoute['upstream']
+  readonly tls: TlsSettings
+  /** The name for SNI and the certificate check, or an empty string if the upstream is an address. */
+  readonly servername: string
+  readonly connectTimeout: number
+  readonly upstreamConnectionAge: number
+  /** The limit of the response headers, in bytes. */
+  readonly answerHeaders: number
+}
+
+interface Connection extends Http2Connection {
+  /** The number of streams that the upstream allows at a time. */
+  maxStreams: number
+  /** The number of checks in a row that found nothing new. */
+  quietChecks: number
+  /** Whether the upstream has not answered a ping yet. */
+  pinged: boolean
+  checksSincePing: number
+  ageTimer: NodeJS.Timeout | undefined
+}
+
+/** The number of streams that is assumed until an upstream has sent its settings. */
+const ASSUMED_STREAMS = 100
+/** Lets a stream receive data while the client's buffer fills. */
+const STREAM_WINDOW_BYTES = 262_144
+const CONNECTION_WINDOW_BYTES = 8_388_608
+/** Node.js's limit of the memory of a connection. The window of each stream limits it already. */
+const MAX_SESSION_MEMORY_MB = 1_000
+const MAX_HEADER_FIELDS = 10_000
+
+const CHECK_MS = 5_000
+/** An unused connection is closed after this many checks. */
+const IDLE_CHECKS = 12
+/** A connection with waiting requests is pinged after this many checks without anything from the upstream. */
+const QUIET_CHECKS = 2
+/**
+ * The checks between two pings on a quiet connection. gRPC servers end a connection that is pinged more often than
+ * every five minutes while they send nothing:
+ * https://github.com/grpc/proposal/blob/master/A8-client-side-keepalive.md
+ */
+const PING_CHECKS = 61
+
+/**
+ * The HTTP/2 connections to an upstream, with node:http2. undici's own HTTP/2 client re-encodes header bytes as UTF-8
+ * and sends requests that are not idempotent one after the other.
+ *
+ * A request goes out on an open connection with a free stream, otherwise on a new connection once its settings have
+ * arrived. Requests that the upstream has not processed (GOAWAY, REFUSED_STREAM) are sent again.
+ */
+export class Http2Upstream extends Dispatcher {
+  readonly #options: UpstreamOptions
+  readonly #open = new Set<Connection>()
+  /** Connections that finish their requests, but take no new ones. */
+  readonly #retired = new Set<Connection>()
+  #waiting: Http2Dispatch[] = []
+  #connecting = 0
+  #knownStreams = ASSUMED_STREAMS
+  #checks: NodeJS.Timeout | undefined
+  #isDestroyed = false
+
+  constructor(options: UpstreamOptions) {
+    super()
+    this.#options = options
+  }
+
+  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    const request = new Http2Dispatch(this, options, this.#isTls() ? 'https' : 'http', handler)
+    if (this.#isDestroyed) request.fail(new errors.ClientDestroyedError())
+    else this.sendAgain(request)
+    return true
+  }
+
+  sendAgain(request: Http2Dispatch): void {
+    const connection = this.#free()
+    if (connection !== null) {
+      request.start(connection)
+      return
+    }
+    this.#waiting.push(request)
+    this.#connectIfNeeded()
+  }
+
+  release(connection: Http2Connection): void {
+    connection.active -= 1
+    if (this.#waiting.length > 0) this.#flush()
+  }
+
+  override close(): Promise<void>
+  override close(callback: () => void): void
+  override close(callback?: () => void): Promise<void> | undefined {
+    for (const connection of this.#open) this.#retire(connection)
+    return done(callback)
+  }
+
+  override destroy(): Promise<void>
+  override destroy(error: Error | null): Promise<void>
+  override destroy(callback: () => void): void
+  override destroy(error: Error | null, callback: () => void): void
+  override destroy(error?: Error | null | (() => void), callback?: () => void): Promise<void> | undefined {
+    this.#isDestroyed = true
+    clearInterval(this.#checks)
+    this.#failWaiting(new errors.ClientDestroyedError())
+    for (const { session } of [...this.#open, ...this.#retired]) session.destroy()
+    return done(typeof error === 'function' ? error : callback)
+  }
+
+  #isTls(): boolean {
+    return this.#options.upstream.origin.startsWith('https:')
+  }
+
+  #free(): Connection | null {
+    for (const connection of this.#open) if (connection.active < connection.maxStreams) return connection
+    return null
+  }
+
+  #flush(): void {
+    for (let free = this.#free(); free !== null && this.#waiting.length > 0; free = this.#free()) {
+      const request = this.#waiting.shift()
+      if (request?.isOver === false) request.start(free)
+    }
+    this.#connectIfNeeded()
+  }
+
+  #connectIfNeeded(): void {
+    if (this.#waiting.length > this.#connecting * this.#knownStreams) this.#connect()
+  }
+
+  #failWaiting(error: Error): void {
+    const failed = this.#waiting
+    this.#waiting = []
+    for (const request of failed) request.fail(error)
+  }
+
+  #connect(): void {
+    this.#connecting += 1
+    const socket = this.#openSocket().setNoDelay(true).setKeepAlive(true)
+    let session: ClientHttp2Session | null = null
+    let failure: Error | null = null
+    const timer = setTimeout(() => {
+      fail(session === null ? new errors.ConnectTimeoutError() : notHttp2('it sent no HTTP/2 settings in time'))
+    }, this.#options.connectTimeout)
+    const fail = (error: Error): void => {
+      if (failure !== null) return
+      failure = error
+      clearTimeout(timer)
+      socket.destroy()
+      session?.destroy()
+      this.#connecting -= 1
+      if (this.#connecting === 0) this.#failWaiting(error)
+    }
+    socket.once('error', fail)
+    socket.once(this.#isTls() ? 'secureConnect' : 'connect', () => {
+      if (failure !== null) return
+      if ('alpnProtocol' in socket && socket.alpnProtocol !== 'h2') {
+        fail(notHttp2('it did not choose h2 with ALPN'))
+        return
+      }
+      socket.off('error', fail)
+      session = this.#openSession(socket)
+      const opened = session
+      // The upstream's first frame has its settings. An upstream that speaks only HTTP/1.1 sends none.
+      opened.once('remoteSettings', () => {
+        clearTimeout(timer)
+        opened.off('error', onError).off('close', onClose)
+        this.#connecting -= 1
+        this.#add(opened)
+      })
+      const onError = (error: Error): void => {
+        fail(notHttp2(error.message))
+      }
+      const onClose = (): void => {
+        fail(notHttp2('it closed the connection'))
+      }
+      opened.on('error', onError).on('close', onClose)
+    })
+  }
+
+  #openSocket(): Socket {
+    const { upstream, tls, servername } = this.#options
+    const { hostname, port } = new URL(upstream.origin)
+    const host = withoutBrackets(hostname)
+    if (upstream.socketPath !== null) return connectTcp({ path: upstream.socketPath })
+    if (!this.#isTls()) return connectTcp({ host, port: Number(port) || 80 })
+    return connectTls({ ...tls, host, port: Number(port) || 443, servername, ALPNProtocols: ['h2'] })
+  }
+
+  #openSession(socket: Socket): ClientHttp2Session {
+    const session = connectHttp2(this.#options.upstream.origin, {
+      createConnection: () => socket,
+      maxHeaderListPairs: MAX_HEADER_FIELDS,
+      maxSessionMemory: MAX_SESSION_MEMORY_MB,
+      settings: {
+        enablePush: false,
+        initialWindowSize: STREAM_WINDOW_BYTES,
+        maxHeaderListSize: this.#options.answerHeaders,
+      },
+    })
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
+    return session
+  }
+
+  #add(session: ClientHttp2Session): void {
+    const connection: Connection = {
+      session,
+      maxStreams: maxStreamsOf(session),
+      active: 0,
+      used: false,
+      heard: true,
+      lastStreamId: Number.POSITIVE_INFINITY,
+      error: null,
+      quietChecks: 0,
+      pinged: false,
+      checksSincePing: PING_CHECKS,
+      ageTimer: undefined,
+    }
+    connection.ageTimer = setTimeout(() => {
+      this.#retire(connection)
+    }, this.#options.upstreamConnectionAge).unref()
+    session.on('remoteSettings', () => {
+      connection.maxStreams = maxStreamsOf(session)
+    })
+    session.on('goaway', (code, lastStreamId) => {
+      connection.lastStreamId = lastStreamId
+      if (code !== 0) connection.error = new Error(`the application ended the connection with the error code ${code}`)
+      this.#retire(connection)
+    })
+    session.on('error', (error) => {
+      connection.error ??= error
+      this.#retire(connection)
+    })
+    session.on('close', () => {
+      clearTimeout(connection.ageTimer)
+      this.#open.delete(connection)
+      this.#retired.delete(connection)
+      this.#flush()
+    })
+    this.#knownStreams = connection.maxStreams
+    this.#open.add(connection)
+    this.#checks ??= setInterval(() => {
+      this.#check()
+    }, CHECK_MS).unref()
+    this.#flush()
+  }
+
+  /** Lets the requests on a connection finish, and takes no new ones. */
+  #retire(connection: Connection): void {
+    if (!this.#open.delete(connection)) return
+    clearTimeout(connection.ageTimer)
+    this.#retired.add(connection)
+    if (!connection.session.closed) connection.session.close()
+  }
+
+  /** Closes idle connections, and finds those that are dead although no packet has said so. */
+  #check(): void {
+    for (const connection of [...this.#open, ...this.#retired]) {
+      connection.checksSincePing += 1
+      connection.quietChecks = connection.heard ? 0 : connection.quietChecks + 1
+      connection.heard = false
+      if (connection.active === 0) {
+        if (connection.quietChecks >= IDLE_CHECKS) this.#retire(connection)
+      } else if (
+        connection.quietChecks >= QUIET_CHECKS &&
+        !connection.pinged &&
+        connection.checksSincePing >= PING_CHECKS
+      ) {
+        this.#ping(connection)
+      }
+    }
+    if (this.#open.size + this.#retired.size > 0) return
+    clearInterval(this.#checks)
+    this.#checks = undefined
+  }
+
+  #ping(connection: Connection): void {
+    connection.pinged = true
+    connection.checksSincePing = 0
+    const timer = setTimeout(() => {
+      connection.error = new Error('the application does not answer on this connection')
+      connection.session.destroy()
+    }, CHECK_MS).unref()
+    connection.session.ping(() => {
+      clearTimeout(timer)
+      connection.pinged = false
+    })
+  }
+}
+
+function maxStreamsOf({ remoteSettings }: ClientHttp2Session): number {
+  // An upstream may temporarily announce 0. A request then waits for its stream.
+  return Math.max(1, remoteSettings.maxConcurrentStreams ?? Number.POSITIVE_INFINITY)
+}
+
+function notHttp2(why: string): Error {
+  return new Error(`the application does not speak HTTP/2 (upstreamProtocol): ${why}`)
+}
+
+function done(callback: (() => void) | undefined): Promise<void> | undefined {
+  if (callback === undefined) return Promise.resolve()
+  callback()
+  return undefined
+}
