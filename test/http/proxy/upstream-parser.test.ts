@@ -244,7 +244,8 @@ void t.test('strict and lenient routes accept and refuse what the table says', a
   const asked: string[] = []
   const upstream = await startSockets(t, (socket) => {
     socket.on('data', (request) => {
-      const [, path = '', number = '', pieces = ''] = /^(?:GET|HEAD) (\/\w+\/(\d+)\/(\w+)) /.exec(request.toString()) ?? []
+      const [, path = '', number = '', pieces = ''] =
+        /^(?:GET|HEAD) (\/\w+\/(\d+)\/(\w+)) /.exec(request.toString()) ?? []
       asked.push(path)
       const row = ROWS[Number(number)]
       if (row === undefined) return
