@@ -36,6 +36,7 @@ export interface BaseRoute {
   readonly claims?: Readonly<Record<string, (string | boolean)[]>>
   readonly acr?: readonly string[]
   readonly upstream: string | null
+  readonly protocol?: 'h2c' | 'h2'
   readonly rewritePrefix?: { readonly from: string; readonly to: string }
   readonly timeout?: string
   readonly insecure?: boolean

@@ -153,6 +153,7 @@ function routeOf({ routeDefaults }: Migration, base: BaseRoute, siteUpstream: st
   const access = base.access ?? 'required'
   const route: Route = { path: base.path, ...(access === 'required' ? {} : { access }) }
   if (base.upstream !== null && base.upstream !== siteUpstream) route['upstream'] = base.upstream
+  if (base.protocol !== undefined) route['upstreamProtocol'] = base.protocol
   if (base.rewritePrefix !== undefined && startsWithPath(base.path, base.rewritePrefix.from)) {
     const { from, to } = base.rewritePrefix
     if (to === '/') route['stripPrefix'] = from
@@ -227,6 +228,7 @@ const KEY_ORDER = [
   'access',
   'upstream',
   'upstreamHost',
+  'upstreamProtocol',
   'stripPrefix',
   'rewritePrefix',
   'challenge',
@@ -247,11 +249,12 @@ function inKeyOrder(route: Route): Route {
 export interface UpstreamTarget {
   readonly path: string
   readonly upstream: string
+  readonly protocol?: 'h2c' | 'h2'
 }
 
 /** Reads the URL of an HTTP upstream. Returns `null`, with a remark, for other URLs. */
 export function upstreamTarget(url: string, setting: Setting, migration: Migration): UpstreamTarget | null {
-  if (!URL.canParse(url) || !/^(https?|h2c|wss?):\/\//.test(url)) {
+  if (!URL.canParse(url) || !/^(https?|h2c?|wss?):\/\//.test(url)) {
     remark(migration, 'gap', setting, 'an upstream is an http or https origin, or unix:/path; this one is left out')
     return null
   }
@@ -265,5 +268,8 @@ export function upstreamTarget(url: string, setting: Setting, migration: Migrati
     )
   if (search !== '') remark(migration, 'differs', setting, 'the query of the URL is left out')
   const path = pathname === '/' || pathname === '' ? '/**' : pathname.endsWith('/') ? `${pathname}**` : pathname
-  return { path, upstream: `${/^(https|wss):/.test(protocol) ? 'https:' : 'http:'}//${host}` }
+  const upstream = `${/^(https|wss|h2):/.test(protocol) ? 'https:' : 'http:'}//${host}`
+  return protocol === 'h2c:' || protocol === 'h2:'
+    ? { path, upstream, protocol: protocol === 'h2:' ? 'h2' : 'h2c' }
+    : { path, upstream }
 }

@@ -430,6 +430,21 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ],
   ],
   [
+    'h2 without TLS',
+    { more: route('path: /a\n    upstreamProtocol: h2') },
+    ['7:23 routes[0].upstreamProtocol: h2 is HTTP/2 with TLS, but the upstream is not https | use h2c'],
+  ],
+  [
+    'h2c with TLS',
+    { more: route('path: /a\n    upstream: "https://b"\n    upstreamProtocol: h2c') },
+    ['8:23 routes[0].upstreamProtocol: h2c is HTTP/2 without TLS, but the upstream is https | use h2'],
+  ],
+  [
+    'a lenient parser of HTTP/2',
+    { more: route('path: /a\n    upstreamProtocol: h2c\n    upstreamParser: lenient') },
+    ['8:5 routes[0].upstreamParser: has no effect with upstreamProtocol: h2c | leave it out'],
+  ],
+  [
     'tls to a plain upstream',
     { more: route('path: /a\n    upstreamTls: { serverName: a.example.com }') },
     [

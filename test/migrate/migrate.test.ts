@@ -400,6 +400,24 @@ void t.test('mod_auth_openidc: directives that open or protect a path are listed
   t.match(securityOf(run('apache.conf').stderr), /Require: needs no session, as before: \/public\/\*\*/)
 })
 
+void t.test('mod_proxy_http2: upstreams that speak HTTP/2 keep their protocol', async (t) => {
+  const lines = [
+    'OIDCClientID x',
+    'OIDCRedirectURI https://a.example/r',
+    'ProxyPass /grpc h2c://127.0.0.1:50051/grpc',
+    'ProxyPass /tls h2://app:8443/tls',
+    'ProxyPass / http://app/',
+    '<Location />',
+    'Require valid-user',
+    '</Location>',
+  ]
+  const { stdout } = await runProgram(t, ['migrate', join(t.testdir({ 'a.conf': lines.join('\n') }), 'a.conf')])
+  const config: Written = parse(stdout)
+  t.match(routeOf(config, '/grpc/**'), { upstream: 'http://127.0.0.1:50051', upstreamProtocol: 'h2c' })
+  t.match(routeOf(config, '/tls/**'), { upstream: 'https://app:8443', upstreamProtocol: 'h2' })
+  t.equal(Object.hasOwn(routeOf(config, '/**') ?? {}, 'upstreamProtocol'), false)
+})
+
 void t.test('mod_auth_openidc: the application receives the user that was in REMOTE_USER', async (t) => {
   const migrated = async (
     ...lines: string[]

@@ -159,14 +159,18 @@ export class Http2Upstream extends Dispatcher {
       this.#connecting -= 1
       if (this.#connecting === 0) this.#failWaiting(error)
     }
-    socket.once('error', fail)
+    const onSocketError = (error: Error): void => {
+      const isRefused = 'code' in error && error.code === 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL'
+      fail(isRefused ? notHttp2(NO_H2) : error)
+    }
+    socket.once('error', onSocketError)
     socket.once(this.#isTls() ? 'secureConnect' : 'connect', () => {
       if (failure !== null) return
       if ('alpnProtocol' in socket && socket.alpnProtocol !== 'h2') {
-        fail(notHttp2('it did not choose h2 with ALPN'))
+        fail(notHttp2(NO_H2))
         return
       }
-      socket.off('error', fail)
+      socket.off('error', onSocketError)
       session = this.#openSession(socket)
       const opened = session
       // The upstream's first frame has its settings. An upstream that speaks only HTTP/1.1 sends none.
@@ -300,6 +304,9 @@ function maxStreamsOf({ remoteSettings }: ClientHttp2Session): number {
   // An upstream may temporarily announce 0. A request then waits for its stream.
   return Math.max(1, remoteSettings.maxConcurrentStreams ?? Number.POSITIVE_INFINITY)
 }
+
+/** https://www.rfc-editor.org/rfc/rfc9113#section-3.2 */
+const NO_H2 = 'it did not choose h2 with ALPN'
 
 function notHttp2(why: string): Error {
   return new Error(`the application does not speak HTTP/2 (upstreamProtocol): ${why}`)

@@ -316,8 +316,9 @@ function proxyPassesOf(directives: readonly PlacedDirective[], migration: Migrat
     const from = path.replace(/\/$/, '')
     const to = new URL(url).pathname.replace(/\/$/, '')
     const pattern = from === '' ? '/**' : `${from}/**`
+    const { path: _, ...application } = target
     const host = sentHost(directives, within, migration)
-    if (from === to) return [{ path: pattern, upstream: target.upstream, ...host, from: setting }]
+    if (from === to) return [{ path: pattern, ...application, ...host, from: setting }]
     if (from === '') {
       remark(
         migration,
@@ -329,13 +330,7 @@ function proxyPassesOf(directives: readonly PlacedDirective[], migration: Migrat
       return [{ path: pattern, upstream: 'http://upstream.change-me.invalid', from: setting }]
     }
     return [
-      {
-        path: pattern,
-        upstream: target.upstream,
-        ...host,
-        rewritePrefix: { from, to: to === '' ? '/' : to },
-        from: setting,
-      },
+      { path: pattern, ...application, ...host, rewritePrefix: { from, to: to === '' ? '/' : to }, from: setting },
     ]
   })
 }
@@ -397,6 +392,7 @@ function addBaseRoutes(
       access: area?.access ?? 'required',
       ...claimsOf(area, migration),
       upstream: target?.upstream ?? null,
+      ...(target?.protocol === undefined ? {} : { protocol: target.protocol }),
       ...(target?.rewritePrefix === undefined ? {} : { rewritePrefix: target.rewritePrefix }),
       ...(target?.upstreamHost === undefined ? {} : { upstreamHost: target.upstreamHost }),
       ...(area?.challenge === undefined ? {} : { challenge: area.challenge }),

@@ -314,6 +314,7 @@ function migrateUpstream(migration: Migration, fields: Item['fields'], all: read
   migration.baseRoutes.push({
     ...match,
     upstream: target.upstream,
+    ...(target.protocol === undefined ? {} : { protocol: target.protocol }),
     timeout: duration(ms),
     insecure: skipsVerification,
     ...sentHost(fields.get('passHostHeader')),
