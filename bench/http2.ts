@@ -57,7 +57,7 @@ export async function measureHttp2(
   const machine = describeMachine(options.node)
   const cores = pickCores()
   pinSelf(cores.load)
-  const [plainPort = 0, grpcPort = 0, nginxPort = 0, http2Port = 0, gatewayPort = 0] = await freePorts(5)
+  const [plainPort = 0, grpcPort = 0, nginxPort = 0, http2Port = 0, gatewayPort = 0, idlePort = 0] = await freePorts(6)
   const load = { core: cores.load, directory }
   await startAndWait(upstreamCommand(directory, cores.load, plainPort, BODY), plainPort)
   const upstream = await startGrpc(upstreamGrpcCommand(grpcPort, MESSAGE, load), {
@@ -70,8 +70,11 @@ export async function measureHttp2(
   const setup = { directory, core: cores.gateway, issuer: provider.issuer, node: options.node, stores: new Map() }
   const plain = createHttp2Gateway('gatehouse-http2', 'http1', http2Port, { ...setup, upstreamPort: plainPort })
   const grpc = createHttp2Gateway('gatehouse-grpc', 'h2c', gatewayPort, { ...setup, upstreamPort: grpcPort })
-  for (const { client } of [plain, grpc])
+  const idle = createHttp2Gateway('gatehouse-idle', 'http1', idlePort, { ...setup, upstreamPort: plainPort })
+  for (const { client } of [plain, grpc, idle])
     if (client) await provider.registerClient({ ...client, redirectUris: [client.redirectUri] })
+  progress(`${IDLE_CONNECTIONS} idle connections`)
+  const memory = await memoryPerConnection(idle)
   const gateway = await startGateway(plain, load)
   const grpcGateway = await startGateway(grpc, load)
   await provider.close()
@@ -109,8 +112,6 @@ export async function measureHttp2(
     }
   }
   for (const { target } of [direct, nginx, grpcGateway]) await checkGrpc(target)
-  progress(`${IDLE_CONNECTIONS} idle connections`)
-  const memory = await memoryPerConnection(gateway)
 
   const date = new Date().toISOString().slice(0, 10)
   const run = { machine, date, otherPrograms: otherProgramsShare(), rounds: options.rounds, seconds: options.seconds }
@@ -185,21 +186,24 @@ async function ask(
 }
 
 /**
- * Returns the growth of the resident memory for each open connection that has carried one request. Node.js collects no
- * garbage on request, so the growth includes garbage.
+ * Starts a gateway and returns the growth of its resident memory for each open connection that has carried one request.
+ * The growth includes garbage. The gateway is a new one, because the heap of one that has been under load may shrink
+ * meanwhile.
  */
-async function memoryPerConnection({ target: { port, cookie }, pid }: Subject): Promise<number> {
-  if (pid === null) return Number.NaN
+async function memoryPerConnection(contestant: Contestant): Promise<number> {
+  const { running } = await startAndWait(contestant.command, contestant.port)
+  const cookie = await logIn(contestant)
   // The first connections fill what the process then reuses.
-  const first = await openConnections(port, cookie, IDLE_CONNECTIONS / 5)
+  const first = await openConnections(contestant.port, cookie, IDLE_CONNECTIONS / 5)
   for (const session of first) session.destroy()
   await sleep(SETTLE_MS)
-  const before = residentMemory(processTree(pid))
-  const sessions = await openConnections(port, cookie, IDLE_CONNECTIONS)
+  const before = residentMemory(processTree(running.pid))
+  const sessions = await openConnections(contestant.port, cookie, IDLE_CONNECTIONS)
   await sleep(SETTLE_MS)
-  const after = residentMemory(processTree(pid))
+  const after = residentMemory(processTree(running.pid))
   if (sessions.some((session) => session.closed || session.destroyed)) throw new Error('an idle connection was closed')
   for (const session of sessions) session.destroy()
+  await running.stop()
   return (after - before) / IDLE_CONNECTIONS
 }
 
