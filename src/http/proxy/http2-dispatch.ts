@@ -192,6 +192,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       this.#headArrived = true
       this.#kept = null
       clearTimeout(this.#timer)
+      this.#handler.onResponseStarted?.()
     }
     if (upgrade && status === 200) {
       this.#switchToWebSocket(stream)
