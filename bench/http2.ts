@@ -46,6 +46,15 @@ const MAX_BYTES_PER_CONNECTION = 60_000
 
 const PLAIN = { path: '/', headers: [] }
 
+const TITLES = {
+  http1: 'HTTP/1.1, 32 connections',
+  oneConnection: 'HTTP/2, 1 connection with 32 streams',
+  fourConnections: 'HTTP/2, 4 connections with 8 streams',
+  direct: 'gRPC without a proxy',
+  nginx: 'gRPC through nginx',
+  grpc: 'gRPC through Gatehouse',
+} as const
+
 /** Measures HTTP/2 from clients and gRPC. `kept`: no promise is broken. */
 export async function measureHttp2(
   options: Options,
@@ -91,12 +100,12 @@ export async function measureHttp2(
   writeFileSync(body, MESSAGE)
   const unary = { connections: 4, streams: 8, path: GRPC_PATH, headers: GRPC_HEADERS, body }
   const measured: Measured[] = [
-    ['HTTP/1.1, 32 connections', gateway, { ...PLAIN, http1: true, connections: 32, streams: 1 }] as const,
-    ['HTTP/2, 1 connection with 32 streams', gateway, { ...PLAIN, connections: 1, streams: 32 }] as const,
-    ['HTTP/2, 4 connections with 8 streams', gateway, { ...PLAIN, connections: 4, streams: 8 }] as const,
-    ['gRPC without a proxy', direct, unary] as const,
-    ['gRPC through nginx', nginx, unary] as const,
-    ['gRPC through Gatehouse', grpcGateway, unary] as const,
+    [TITLES.http1, gateway, { ...PLAIN, http1: true, connections: 32, streams: 1 }] as const,
+    [TITLES.oneConnection, gateway, { ...PLAIN, connections: 1, streams: 32 }] as const,
+    [TITLES.fourConnections, gateway, { ...PLAIN, connections: 4, streams: 8 }] as const,
+    [TITLES.direct, direct, unary] as const,
+    [TITLES.nginx, nginx, unary] as const,
+    [TITLES.grpc, grpcGateway, unary] as const,
   ].map(([title, subject, load]) => ({ title, subject, load, perSecond: [], cpu: [] }))
   for (const { target } of [direct, nginx, grpcGateway]) await checkGrpc(target)
 
@@ -115,7 +124,7 @@ export async function measureHttp2(
 
   const date = new Date().toISOString().slice(0, 10)
   const run = { machine, date, otherPrograms: otherProgramsShare(), rounds: options.rounds, seconds: options.seconds }
-  const promises = judge(measured, memory)
+  const promises = judgeHttp2(measured, memory)
   return {
     report: describe({ measured, memory, promises, run }, options.markdown),
     kept: promises.every(({ kept }) => kept !== false),
@@ -222,20 +231,20 @@ async function openConnections(port: number, cookie: string | null, count: numbe
   return sessions
 }
 
-function judge(measured: readonly Measured[], memory: number): PromiseResult[] {
-  const perSecond = (title: string): readonly number[] =>
-    measured.find((one) => one.title.startsWith(title))?.perSecond ?? []
+/** Checks the promises about HTTP/2. Each ratio is the median of the rounds' ratios; `memory` is in bytes. */
+export function judgeHttp2(
+  measured: readonly Pick<Measured, 'title' | 'perSecond'>[],
+  memory: number,
+): PromiseResult[] {
+  const perSecond = (title: string): readonly number[] => measured.find((one) => one.title === title)?.perSecond ?? []
   const ratio = (title: string, base: string): number =>
     median(perSecond(title).map((value, i) => value / (perSecond(base)[i] ?? Number.NaN)))
-  const [one, four, grpc] = [
-    ratio('HTTP/2, 1 ', 'HTTP/1.1'),
-    ratio('HTTP/2, 4 ', 'HTTP/1.1'),
-    ratio('gRPC through Gatehouse', 'gRPC through nginx'),
-  ]
+  const one = ratio(TITLES.oneConnection, TITLES.http1)
+  const four = ratio(TITLES.fourConnections, TITLES.http1)
   return [
     atLeast(0.8, one, 'with HTTP/2 over one connection, at least 0.8 times the requests per second of HTTP/1.1'),
     atLeast(0.8, four, 'with HTTP/2 over four connections, at least 0.8 times the requests per second of HTTP/1.1'),
-    atLeast(0.5, grpc, 'with gRPC, at least 0.5 times the requests per second of nginx'),
+    atLeast(0.5, ratio(TITLES.grpc, TITLES.nginx), 'with gRPC, at least 0.5 times the requests per second of nginx'),
     {
       text: 'less than 60 kB of memory per idle HTTP/2 connection',
       measured: memory / 1000,
