@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { STATUS_CODES, type IncomingHttpHeaders as HttpHeaders } from 'node:http'
+import { STATUS_CODES } from 'node:http'
 import {
   constants,
   type ClientHttp2Session,
@@ -12,8 +12,7 @@ import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import { markUsedConnection } from './undici-parser.ts'
 
-const { NGHTTP2_CANCEL, NGHTTP2_HTTP_1_1_REQUIRED, NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_REFUSED_STREAM } =
-  constants
+const { NGHTTP2_CANCEL, NGHTTP2_HTTP_1_1_REQUIRED, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_REFUSED_STREAM } = constants
 
 /** How many bytes of a body are kept until the response begins, so that a refused request can be sent again. */
 const MAX_KEPT_BYTES = 65_536
@@ -161,7 +160,9 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     this.paused = false
     this.#deliver()
     // `push` returned false, so Node.js has stopped to read the stream.
-    if (!this.paused && !this.#responseEnded && this.#stream?.destroyed === false) this.#stream._read(0)
+    if (this.paused || this.#responseEnded || this.#stream?.destroyed !== false) return
+    // eslint-disable-next-line no-underscore-dangle -- `read` does not call it again without the stream's own buffer
+    this.#stream._read(0)
   }
 
   #listen(stream: UpstreamStream, upgrade: boolean): void {
@@ -201,8 +202,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       this.#read(stream)
       stream.end()
     }
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the exchange reads `rawHeaders` only
-    this.#call(() => this.#handler.onResponseStart?.(this, status, headers as HttpHeaders, STATUS_CODES[status] ?? ''))
+    this.#call(() => this.#handler.onResponseStart?.(this, status, headers, STATUS_CODES[status] ?? ''))
     if (this.#headArrived) this.#deliver()
   }
 
@@ -238,7 +238,11 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   }
 
   #pass(chunk: Buffer): void {
-    this.#call(() => this.#handler.onResponseData?.(this, chunk))
+    try {
+      this.#handler.onResponseData?.(this, chunk)
+    } catch (error) {
+      this.fail(asError(error))
+    }
   }
 
   #call(handle: () => void): void {
@@ -342,7 +346,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     }
     // A reset is a response, although it cannot be passed on.
     this.#handler.onResponseStarted?.()
-    const { rstCode = NGHTTP2_NO_ERROR } = stream
+    const { rstCode } = stream
     const meaning = MEANINGS.get(rstCode) ?? ''
     this.fail(new Error(`the stream was reset with ${ERROR_CODES[rstCode] ?? rstCode}${meaning}`))
   }
@@ -515,8 +519,8 @@ function lowerCase(name: string): string {
 
 function valueOf(headers: Dispatcher.DispatchOptions['headers'], wanted: string): string {
   const list = Array.isArray(headers) ? headers : []
-  const at = list.findIndex((name, i) => i % 2 === 0 && lowerCase(String(name)) === wanted)
-  return at === -1 ? '' : String(list[at + 1])
+  const at = list.findIndex((name, i) => i % 2 === 0 && lowerCase(name) === wanted)
+  return at === -1 ? '' : (list[at + 1] ?? '')
 }
 
 /** Returns the fields of a head without pseudo-header fields: name, value, name, value … */

@@ -146,47 +146,45 @@ export class Http2Upstream extends Dispatcher {
     this.#connecting += 1
     const socket = this.#openSocket().setNoDelay(true).setKeepAlive(true)
     let session: ClientHttp2Session | null = null
-    let failure: Error | null = null
+    let isOver = false
+    const end = (): boolean => {
+      if (isOver) return false
+      isOver = true
+      clearTimeout(timer)
+      this.#connecting -= 1
+      return true
+    }
+    const fail = (error: Error): void => {
+      if (!end()) return
+      session?.destroy()
+      socket.destroy()
+      if (this.#connecting === 0) this.#failWaiting(error)
+    }
     const timer = setTimeout(() => {
       fail(session === null ? new errors.ConnectTimeoutError() : notHttp2('it sent no HTTP/2 settings in time'))
     }, this.#options.connectTimeout)
-    const fail = (error: Error): void => {
-      if (failure !== null) return
-      failure = error
-      clearTimeout(timer)
-      socket.destroy()
-      session?.destroy()
-      this.#connecting -= 1
-      if (this.#connecting === 0) this.#failWaiting(error)
-    }
-    const onSocketError = (error: Error): void => {
+    socket.on('error', (error) => {
       const isRefused = 'code' in error && error.code === 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL'
-      fail(isRefused ? notHttp2(NO_H2) : error)
-    }
-    socket.once('error', onSocketError)
+      fail(isRefused ? notHttp2(NO_H2) : session === null ? error : notHttp2(error.message))
+    })
     socket.once(this.#isTls() ? 'secureConnect' : 'connect', () => {
-      if (failure !== null) return
+      if (isOver) return
       if ('alpnProtocol' in socket && socket.alpnProtocol !== 'h2') {
         fail(notHttp2(NO_H2))
         return
       }
-      socket.off('error', onSocketError)
-      session = this.#openSession(socket)
-      const opened = session
+      const opened = this.#openSession(socket)
+      session = opened
       // The upstream's first frame has its settings. An upstream that speaks only HTTP/1.1 sends none.
       opened.once('remoteSettings', () => {
-        clearTimeout(timer)
-        opened.off('error', onError).off('close', onClose)
-        this.#connecting -= 1
-        this.#add(opened)
+        if (end()) this.#add(opened)
       })
-      const onError = (error: Error): void => {
+      opened.on('error', (error) => {
         fail(notHttp2(error.message))
-      }
-      const onClose = (): void => {
+      })
+      opened.on('close', () => {
         fail(notHttp2('it closed the connection'))
-      }
-      opened.on('error', onError).on('close', onClose)
+      })
     })
   }
 
@@ -215,6 +213,10 @@ export class Http2Upstream extends Dispatcher {
   }
 
   #add(session: ClientHttp2Session): void {
+    if (this.#isDestroyed) {
+      session.destroy()
+      return
+    }
     const connection: Connection = {
       session,
       maxStreams: maxStreamsOf(session),
