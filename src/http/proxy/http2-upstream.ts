@@ -120,7 +120,11 @@ export class Http2Upstream extends Dispatcher {
   }
 
   #free(): Connection | null {
-    for (const connection of this.#open) if (connection.active < connection.maxStreams) return connection
+    for (const connection of this.#open) {
+      const { session, active, maxStreams } = connection
+      // The requests of a session that is destroyed fail before the session emits `close`.
+      if (active < maxStreams && !session.closed && !session.destroyed) return connection
+    }
     return null
   }
 
@@ -292,7 +296,7 @@ export class Http2Upstream extends Dispatcher {
     connection.pinged = true
     connection.checksSincePing = 0
     const timer = setTimeout(() => {
-      connection.error = new Error('the application does not answer on this connection')
+      connection.error = new Error('the application answers no ping on this connection')
       connection.session.destroy()
     }, CHECK_MS).unref()
     connection.session.ping(() => {
