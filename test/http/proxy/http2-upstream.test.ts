@@ -305,6 +305,39 @@ void t.test('a reset in place of a response is a 502 with the error code', async
   t.match(running.events('upstream_unreachable'), [{ cause: /INTERNAL_ERROR/ }, { cause: /requires HTTP\/1\.1/ }])
 })
 
+void t.test('response headers may be as large as limits.answerHeaders, and have many fields', async (t) => {
+  const answer = ({ stream, headers }: Http2Request): void => {
+    const [, count = 0, size = 0] = headers[':path']?.split('/').map(Number) ?? []
+    const fields = Array.from({ length: count }, (_, i) => [`x-${i}`, 'a'.repeat(size)])
+    stream.respond({ ':status': 200, ...Object.fromEntries(fields) }, { endStream: true })
+  }
+  const { url, running } = await start(t, answer, {}, { maxSendHeaderBlockLength: 200_000 })
+  t.equal((await ask(url, 'GET', '/500/20')).headers.get('x-499')?.length, 1)
+  t.equal((await ask(url, 'GET', '/3/20000')).status, 200)
+  t.equal((await ask(url, 'GET', '/4/20000')).status, 502)
+  t.match(running.events('upstream_unreachable'), [{ cause: /limits\.answerHeaders/ }])
+})
+
+void t.test(
+  'bytes that are no HTTP/2 fail the requests on their connection, and the next request passes',
+  async (t) => {
+    const settings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    const upstream = await startSockets(t, (socket) => {
+      socket.on('data', (chunk: Buffer) => {
+        if (chunk.toString('latin1').startsWith('PRI')) socket.write(settings)
+        // The acknowledgement of the settings is shorter than a request.
+        else if (chunk.length > 30) socket.end(Buffer.alloc(1000, 0xff))
+      })
+    })
+    const { url, events } = await gatewayFor(t, upstream)
+    for (let i = 0; i < 3; i += 1) t.equal((await ask(url, 'GET', '/')).status, 502)
+    t.match(
+      events('upstream_unreachable').map(({ cause }) => cause),
+      Array.from({ length: 3 }, () => /./),
+    )
+  },
+)
+
 void t.test('a client that disconnects, and a timeout, cancel the stream', async (t) => {
   const { url, application } = await start(t, () => {}, { timeout: '300ms' })
   const socket = open(url)
