@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
 import { startUpstream } from '../../../src/demo/upstream.ts'
+import { Http2Upstream } from '../../../src/http/proxy/http2-upstream.ts'
 import { startApplication } from '../../support/application.ts'
 import { createAuthority } from '../../support/certificates.ts'
 import { eventually } from '../../support/eventually.ts'
@@ -318,25 +319,45 @@ void t.test('response headers may be as large as limits.answerHeaders, and have 
   t.match(running.events('upstream_unreachable'), [{ cause: /limits\.answerHeaders/ }])
 })
 
-void t.test(
-  'bytes that are no HTTP/2 fail the requests on their connection, and the next request passes',
-  async (t) => {
-    const settings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])
-    const upstream = await startSockets(t, (socket) => {
-      socket.on('data', (chunk: Buffer) => {
-        if (chunk.toString('latin1').startsWith('PRI')) socket.write(settings)
-        // The acknowledgement of the settings is shorter than a request.
-        else if (chunk.length > 30) socket.end(Buffer.alloc(1000, 0xff))
-      })
-    })
-    const { url, events } = await gatewayFor(t, upstream)
-    for (let i = 0; i < 3; i += 1) t.equal((await ask(url, 'GET', '/')).status, 502)
-    t.match(
-      events('upstream_unreachable').map(({ cause }) => cause),
-      Array.from({ length: 3 }, () => /./),
+/** Sends a GET without a gateway, and returns the status or the error. */
+const dispatch = async (upstream: Http2Upstream): Promise<number | Error> =>
+  new Promise((resolve) => {
+    upstream.dispatch(
+      { path: '/', method: 'GET', headers: ['Host', 'a'] },
+      {
+        onResponseStart(_controller, status) {
+          resolve(status)
+        },
+        onResponseError(_controller, error) {
+          resolve(error)
+        },
+      },
     )
-  },
-)
+  })
+
+void t.test('a connection that answers no ping is given up, and an idle one is closed', async (t) => {
+  const settings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])
+  const silent = await startSockets(t, (socket) => {
+    socket.once('data', () => socket.write(settings))
+  })
+  const violating = await startSockets(t, (socket) => {
+    socket.once('data', () => {
+      socket.write(settings)
+      setTimeout(() => socket.write(Buffer.alloc(1000, 0xff)), 20)
+    })
+  })
+  const { url: working, sessions } = await startHttp2Application(t, ok)
+  const outcomes: (number | Error)[] = []
+  for (const origin of [silent, violating, working]) {
+    const tls = { rejectUnauthorized: true }
+    const limits = { connectTimeout: 1_000, upstreamConnectionAge: 60_000, answerHeaders: 64_000 }
+    const upstream = new Http2Upstream({ upstream: { origin, socketPath: null }, tls, servername: '', ...limits }, 20)
+    t.teardown(() => upstream.destroy())
+    outcomes.push(await dispatch(upstream))
+  }
+  t.match(outcomes, [{ message: /answers no ping/ }, { message: /answers no ping/ }, 200])
+  await eventually(() => sessions[0]?.destroyed === true)
+})
 
 void t.test('a client that disconnects, and a timeout, cancel the stream', async (t) => {
   const { url, application } = await start(t, () => {}, { timeout: '300ms' })
