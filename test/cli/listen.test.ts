@@ -101,7 +101,7 @@ void t.test('a Unix socket has its mode from the beginning, with any umask', asy
   })
   const { config } = loadConfig({ env: {}, file: asFile(t, settings('127.0.0.1:0', false)) })
   const { log } = openLog('silent')
-  const refusals = createRefusals({ log, metrics: createMetrics(), config: () => config, findCors: () => () => null })
+  const refusals = createRefusals({ log, metrics: createMetrics(), config: () => config, findCors: () => () => ({}) })
   for (const umask of [0, 0o022, 0o077])
     for (const mode of [0o660, 0o600, 0o666, 0o777, null]) {
       process.umask(umask)

@@ -254,7 +254,6 @@ export const logoutUrl: ValueType<string> = {
   format: (value) => value,
 }
 
-/** Returns whether a text is a URL whose credentials can be decoded. */
 /** Returns whether a text is a URL whose credentials are percent-encoded correctly. */
 export function isProxyUrl(text: string): boolean {
   try {

@@ -244,7 +244,8 @@ void t.test('strict and lenient routes accept and refuse what the table says', a
   const asked: string[] = []
   const upstream = await startSockets(t, (socket) => {
     socket.on('data', (request) => {
-      const [, path = '', number = '', pieces = ''] = /^GET (\/\w+\/(\d+)\/(\w+)) /.exec(request.toString()) ?? []
+      const [, path = '', number = '', pieces = ''] =
+        /^(?:GET|HEAD) (\/\w+\/(\d+)\/(\w+)) /.exec(request.toString()) ?? []
       asked.push(path)
       const row = ROWS[Number(number)]
       if (row === undefined) return
@@ -310,6 +311,9 @@ void t.test('strict and lenient routes accept and refuse what the table says', a
     await check('strict', index, row, 'whole')
     await check('lenient', index, row, 'whole')
   }
+  const repeated = ROWS.findIndex(({ what }) => what === 'the same Content-Length twice')
+  const head = await ask(url, 'HEAD', `/lenient/${repeated}/whole`)
+  t.same([head.status, head.headers.get('content-length')], [200, ['2']], 'HEAD')
   await Promise.all(
     ROWS.map(async (row, index) => {
       if (row.lenient === null) await check('lenient', index, row, 'bytewise')
