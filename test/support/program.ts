@@ -34,11 +34,18 @@ const changedAt = Math.max(
 if (builtAt < changedAt)
   throw new Error('these tests run the program in dist/, which is older than src/: run npm run build')
 
-/** Starts the built `gatehouse` in its own process, which ends with the test at the latest. */
-export const startProgram = (t: Test, args: readonly string[], env: Environment = {}): Program => {
+/**
+ * Starts the built `gatehouse` in its own process, which ends with the test at the latest. `flags` are those of Node.js.
+ */
+export const startProgram = (
+  t: Test,
+  args: readonly string[],
+  env: Environment = {},
+  flags: readonly string[] = [],
+): Program => {
   // The program gets none of the tests' environment: it may contain a configuration, and tap would load itself into
   // every Node.js process.
-  const command = ['-i', ...Object.entries(env).map(([name, value]) => `${name}=${value}`), process.execPath]
+  const command = ['-i', ...Object.entries(env).map(([name, value]) => `${name}=${value}`), process.execPath, ...flags]
   const child = spawn('/usr/bin/env', [...command, builtProgram, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })

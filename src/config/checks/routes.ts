@@ -326,17 +326,6 @@ function findUpstreamTls({ upstreamTls, upstream }: ResolvedRoute, at: KeyPath):
     : []
 }
 
-function findClientCertificate({ upstreamTls: { certFile, keyFile } }: ResolvedRoute, at: KeyPath): Finding[] {
-  if (certFile === null && keyFile === null) return []
-  const path = [...at, 'upstreamTls']
-  if (certFile === null || keyFile === null) {
-    const [key, missing] = certFile === null ? ['keyFile', 'certFile'] : ['certFile', 'keyFile']
-    const instead = `set ${missing}, or leave ${key} out`
-    return [{ path: [...path, key], part: 'key', message: `needs ${missing}`, instead }]
-  }
-  return findMismatch(certFile, keyFile, path)
-}
-
 function findUpstreamProtocol({ upstreamProtocol, upstream }: ResolvedRoute, at: KeyPath): Finding[] {
   // `findUpstream` reports a missing upstream.
   if (upstreamProtocol === 'http1' || upstream === null) return []
@@ -353,6 +342,17 @@ function findUpstreamParser({ upstreamProtocol, upstreamParser }: ResolvedRoute,
   if (upstreamProtocol === 'http1' || upstreamParser === 'strict') return []
   const message = `has no effect with upstreamProtocol: ${upstreamProtocol}`
   return [{ path: [...at, 'upstreamParser'], part: 'key', message, instead: 'leave it out' }]
+}
+
+function findClientCertificate({ upstreamTls: { certFile, keyFile } }: ResolvedRoute, at: KeyPath): Finding[] {
+  if (certFile === null && keyFile === null) return []
+  const path = [...at, 'upstreamTls']
+  if (certFile === null || keyFile === null) {
+    const [key, missing] = certFile === null ? ['keyFile', 'certFile'] : ['certFile', 'keyFile']
+    const instead = `set ${missing}, or leave ${key} out`
+    return [{ path: [...path, key], part: 'key', message: `needs ${missing}`, instead }]
+  }
+  return findMismatch(certFile, keyFile, path)
 }
 
 export const routeRules: readonly Rule[] = [
@@ -386,7 +386,7 @@ export const routeRules: readonly Rule[] = [
     find: perRoute(findCors),
   },
   { reads: ['upstream'], routeReads: ['upstream', 'upstreamTls'], find: perRoute(findUpstreamTls) },
-  { reads: [], routeReads: ['upstreamTls'], find: perRoute(findClientCertificate) },
   { reads: ['upstream'], routeReads: ['upstream', 'upstreamProtocol'], find: perRoute(findUpstreamProtocol) },
   { reads: [], routeReads: ['upstreamProtocol', 'upstreamParser'], find: perRoute(findUpstreamParser) },
+  { reads: [], routeReads: ['upstreamTls'], find: perRoute(findClientCertificate) },
 ]

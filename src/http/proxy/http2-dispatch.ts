@@ -14,7 +14,13 @@ import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import { markUsedConnection } from './undici-parser.ts'
 
-const { NGHTTP2_CANCEL, NGHTTP2_HTTP_1_1_REQUIRED, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_REFUSED_STREAM } = constants
+const {
+  NGHTTP2_CANCEL,
+  NGHTTP2_ENHANCE_YOUR_CALM,
+  NGHTTP2_HTTP_1_1_REQUIRED,
+  NGHTTP2_PROTOCOL_ERROR,
+  NGHTTP2_REFUSED_STREAM,
+} = constants
 
 /** How many bytes of a body are kept until the response begins, so that a refused request can be sent again. */
 const MAX_KEPT_BYTES = 65_536
@@ -585,6 +591,7 @@ const ERROR_CODES = [
 ]
 
 const MEANINGS = new Map([
+  [NGHTTP2_ENHANCE_YOUR_CALM, ': the response headers exceed limits.answerHeaders, or the application limits requests'],
   [NGHTTP2_PROTOCOL_ERROR, ': the response violates HTTP/2, or the application rejects the form of the request'],
   [NGHTTP2_HTTP_1_1_REQUIRED, ': the application requires HTTP/1.1 for this request'],
 ])

@@ -60,6 +60,7 @@ const PING_CHECKS = 61
  */
 export class Http2Upstream extends Dispatcher {
   readonly #options: UpstreamOptions
+  readonly #checkMs: number
   readonly #open = new Set<Connection>()
   /** Connections that finish their requests, but take no new ones. */
   readonly #retired = new Set<Connection>()
@@ -69,9 +70,11 @@ export class Http2Upstream extends Dispatcher {
   #checks: NodeJS.Timeout | undefined
   #isDestroyed = false
 
-  constructor(options: UpstreamOptions) {
+  /** `checkMs`: the time between two checks for dead and idle connections. */
+  constructor(options: UpstreamOptions, checkMs = CHECK_MS) {
     super()
     this.#options = options
+    this.#checkMs = checkMs
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
@@ -259,7 +262,7 @@ export class Http2Upstream extends Dispatcher {
     this.#open.add(connection)
     this.#checks ??= setInterval(() => {
       this.#check()
-    }, CHECK_MS).unref()
+    }, this.#checkMs).unref()
     this.#flush()
   }
 
@@ -271,7 +274,10 @@ export class Http2Upstream extends Dispatcher {
     if (!connection.session.closed) connection.session.close()
   }
 
-  /** Closes idle connections, and finds those that are dead although no packet has said so. */
+  /**
+   * Closes idle connections, and finds those that are dead although no packet has said so. Node.js does not read on
+   * after an upstream has violated HTTP/2, and does not close the connection either.
+   */
   #check(): void {
     for (const connection of [...this.#open, ...this.#retired]) {
       connection.checksSincePing += 1
@@ -298,7 +304,7 @@ export class Http2Upstream extends Dispatcher {
     const timer = setTimeout(() => {
       connection.error = new Error('the application answers no ping on this connection')
       connection.session.destroy()
-    }, CHECK_MS).unref()
+    }, this.#checkMs).unref()
     connection.session.ping(() => {
       clearTimeout(timer)
       connection.pinged = false

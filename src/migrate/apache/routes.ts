@@ -316,9 +316,8 @@ function proxyPassesOf(directives: readonly PlacedDirective[], migration: Migrat
     const from = path.replace(/\/$/, '')
     const to = new URL(url).pathname.replace(/\/$/, '')
     const pattern = from === '' ? '/**' : `${from}/**`
-    const { path: _, ...application } = target
-    const host = sentHost(directives, within, migration)
-    if (from === to) return [{ path: pattern, ...application, ...host, from: setting }]
+    const { path: _, ...application } = { ...target, ...sentHost(directives, within, migration) }
+    if (from === to) return [{ path: pattern, ...application, from: setting }]
     if (from === '') {
       remark(
         migration,
@@ -329,9 +328,7 @@ function proxyPassesOf(directives: readonly PlacedDirective[], migration: Migrat
       )
       return [{ path: pattern, upstream: 'http://upstream.change-me.invalid', from: setting }]
     }
-    return [
-      { path: pattern, ...application, ...host, rewritePrefix: { from, to: to === '' ? '/' : to }, from: setting },
-    ]
+    return [{ path: pattern, ...application, rewritePrefix: { from, to: to === '' ? '/' : to }, from: setting }]
   })
 }
 

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startIdp } from '../../../src/demo/idp.ts'
 import { startUpstream } from '../../../src/demo/upstream.ts'
+import { Http2Upstream } from '../../../src/http/proxy/http2-upstream.ts'
 import { startApplication } from '../../support/application.ts'
 import { createAuthority } from '../../support/certificates.ts'
 import { eventually } from '../../support/eventually.ts'
@@ -303,6 +304,59 @@ void t.test('a reset in place of a response is a 502 with the error code', async
   t.equal((await ask(url, 'GET', `/${constants.NGHTTP2_INTERNAL_ERROR}`)).status, 502)
   t.equal((await ask(url, 'GET', `/${constants.NGHTTP2_HTTP_1_1_REQUIRED}`)).status, 502)
   t.match(running.events('upstream_unreachable'), [{ cause: /INTERNAL_ERROR/ }, { cause: /requires HTTP\/1\.1/ }])
+})
+
+void t.test('response headers may be as large as limits.answerHeaders, and have many fields', async (t) => {
+  const answer = ({ stream, headers }: Http2Request): void => {
+    const [, count = 0, size = 0] = headers[':path']?.split('/').map(Number) ?? []
+    const fields = Array.from({ length: count }, (_, i) => [`x-${i}`, 'a'.repeat(size)])
+    stream.respond({ ':status': 200, ...Object.fromEntries(fields) }, { endStream: true })
+  }
+  const { url, running } = await start(t, answer, {}, { maxSendHeaderBlockLength: 200_000 })
+  t.equal((await ask(url, 'GET', '/500/20')).headers.get('x-499')?.length, 1)
+  t.equal((await ask(url, 'GET', '/3/20000')).status, 200)
+  t.equal((await ask(url, 'GET', '/4/20000')).status, 502)
+  t.match(running.events('upstream_unreachable'), [{ cause: /limits\.answerHeaders/ }])
+})
+
+/** Sends a GET without a gateway, and returns the status or the error. */
+const dispatch = async (upstream: Http2Upstream): Promise<number | Error> =>
+  new Promise((resolve) => {
+    upstream.dispatch(
+      { path: '/', method: 'GET', headers: ['Host', 'a'] },
+      {
+        onResponseStart(_controller, status) {
+          resolve(status)
+        },
+        onResponseError(_controller, error) {
+          resolve(error)
+        },
+      },
+    )
+  })
+
+void t.test('a connection that answers no ping is given up, and an idle one is closed', async (t) => {
+  const settings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])
+  const silent = await startSockets(t, (socket) => {
+    socket.once('data', () => socket.write(settings))
+  })
+  const violating = await startSockets(t, (socket) => {
+    socket.once('data', () => {
+      socket.write(settings)
+      setTimeout(() => socket.write(Buffer.alloc(1000, 0xff)), 20)
+    })
+  })
+  const { url: working, sessions } = await startHttp2Application(t, ok)
+  const outcomes: (number | Error)[] = []
+  for (const origin of [silent, violating, working]) {
+    const tls = { rejectUnauthorized: true }
+    const limits = { connectTimeout: 1_000, upstreamConnectionAge: 60_000, answerHeaders: 64_000 }
+    const upstream = new Http2Upstream({ upstream: { origin, socketPath: null }, tls, servername: '', ...limits }, 20)
+    t.teardown(() => upstream.destroy())
+    outcomes.push(await dispatch(upstream))
+  }
+  t.match(outcomes, [{ message: /answers no ping/ }, { message: /answers no ping/ }, 200])
+  await eventually(() => sessions[0]?.destroyed === true)
 })
 
 void t.test('a client that disconnects, and a timeout, cancel the stream', async (t) => {
