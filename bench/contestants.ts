@@ -17,7 +17,7 @@ export const CONTESTANTS = [
 export type ContestantName = (typeof CONTESTANTS)[number]
 
 export interface Contestant {
-  readonly name: ContestantName
+  readonly name: string
   readonly port: number
   readonly command: Command
   readonly client: OidcClient | null
@@ -74,6 +74,27 @@ export function nginxWebSocketCommand(port: number, { directory, core, upstreamP
   return nginxCommand('nginx-websocket', directory, core, render(directory, 'nginx-websocket.conf', values))
 }
 
+/** The upstream that answers gRPC requests with this message, which has its length in front. */
+export function upstreamGrpcCommand(
+  port: number,
+  message: Buffer,
+  { directory, core }: Pick<RunSetup, 'directory' | 'core'>,
+): Command {
+  writeFileSync(join(directory, 'message.bin'), message)
+  const file = render(directory, 'upstream-grpc.conf', { dir: directory, port: String(port) })
+  return nginxCommand('upstream-grpc', directory, core, file)
+}
+
+export function nginxGrpcCommand(port: number, { directory, core, upstreamPort }: RunSetup): Command {
+  const values = { dir: directory, port: String(port), upstreamPort: String(upstreamPort) }
+  return nginxCommand('nginx-grpc', directory, core, render(directory, 'nginx-grpc.conf', values))
+}
+
+/** Creates a gateway with HTTP/2 for clients, and with this protocol to the upstream. */
+export function createHttp2Gateway(name: string, protocol: 'http1' | 'h2c', port: number, setup: RunSetup): Contestant {
+  return { name, port, ...gatehouse(name, port, setup, 'gatehouse-http2.yaml', { protocol }) }
+}
+
 /** Creates a contestant and writes its configuration to the temporary directory. */
 export function createContestant(name: ContestantName, port: number, setup: RunSetup): Contestant {
   return { name, port, ...PREPARATIONS[name](port, setup) }
@@ -112,27 +133,33 @@ const PREPARATIONS: Record<ContestantName, Preparation> = {
   },
 
   'gatehouse': (port, setup) => gatehouse('gatehouse', port, setup),
-  'gatehouse-redis': (port, setup) => gatehouse('gatehouse-redis', port, setup),
-  'gatehouse-million': (port, setup) => gatehouse('gatehouse-million', port, setup),
+  'gatehouse-redis': (port, setup) => gatehouseWithRedis('gatehouse-redis', port, setup),
+  'gatehouse-million': (port, setup) => gatehouseWithRedis('gatehouse-million', port, setup),
 }
 
-function gatehouse(name: ContestantName, port: number, setup: RunSetup): ReturnType<Preparation> {
-  const { directory, core, upstreamPort, issuer, node, stores } = setup
+function gatehouse(
+  name: string,
+  port: number,
+  setup: RunSetup,
+  template = 'gatehouse.yaml',
+  more: Record<string, string> = { store: 'memory:' },
+): ReturnType<Preparation> {
+  const { directory, core, upstreamPort, issuer, node } = setup
   const client = newClient(name, `http://127.0.0.1:${port}/oauth2/callback`)
-  const file = render(
-    directory,
-    'gatehouse.yaml',
-    {
-      ...client,
-      port: String(port),
-      upstreamPort: String(upstreamPort),
-      issuer,
-      sessionKey: randomBytes(32).toString('base64'),
-      store: stores.get(name) ?? 'memory:',
-    },
-    `${name}.yaml`,
-  )
+  const values = {
+    ...client,
+    port: String(port),
+    upstreamPort: String(upstreamPort),
+    issuer,
+    sessionKey: randomBytes(32).toString('base64'),
+    ...more,
+  }
+  const file = render(directory, template, values, `${name}.yaml`)
   return { client, command: nodeCommand(name, node, directory, core, [GATEHOUSE, 'start', '--config', file], {}) }
+}
+
+function gatehouseWithRedis(name: ContestantName, port: number, setup: RunSetup): ReturnType<Preparation> {
+  return gatehouse(name, port, setup, 'gatehouse.yaml', { store: setup.stores.get(name) ?? 'memory:' })
 }
 
 function nodeCommand(

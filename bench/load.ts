@@ -62,6 +62,42 @@ export async function fullLoad(
   return result
 }
 
+/** How h2load sends its requests. `body` is a file that is sent with each request. */
+export interface Http2Load {
+  readonly http1?: true
+  readonly connections: number
+  /** The number of requests in progress on a connection. */
+  readonly streams: number
+  readonly path: string
+  readonly headers: readonly string[]
+  readonly body?: string
+}
+
+/**
+ * Sends requests with h2load as fast as they are answered. Returns the number of 2xx responses. Throws if more than one
+ * request in 1,000 fails.
+ */
+export async function http2Load(target: Target, load: Http2Load, seconds: number): Promise<number> {
+  const args = [`-D${seconds}`, `-c${load.connections}`, `-m${load.streams}`]
+  if (load.http1) args.push('--h1')
+  if (load.body !== undefined) args.push('-d', load.body)
+  for (const line of load.headers) args.push('-H', line)
+  if (target.cookie !== null) args.push('-H', `cookie: ${target.cookie}`)
+  const output = await start({
+    name: `h2load against ${target.name}`,
+    core: target.core,
+    program: findProgram('h2load', 'nghttp2-client'),
+    args: [...args, `http://127.0.0.1:${target.port}${load.path}`],
+    collect: true,
+    errorFile: join(target.directory, 'load.log'),
+  }).output
+  const done = Number(/^requests: .* (\d+) done,/m.exec(output)?.[1])
+  const succeeded = Number(/^status codes: (\d+) 2xx,/m.exec(output)?.[1])
+  if (!(succeeded > 0) || done - succeeded > done * MAX_FAILURE_SHARE)
+    throw new Error(`${target.name} failed under load: ${output.trim()}`)
+  return succeeded
+}
+
 /** Sends requests over 32 connections at a constant rate, even if responses are late. Throws if more than one in 1,000 fails. */
 export async function constantRate(target: Target, perSecond: number, seconds: number): Promise<RateResult> {
   const output = await start({

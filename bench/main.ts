@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createContestant, checkInstalled, upstreamCommand } from './contestants.ts'
 import type { Measured } from './figures.ts'
+import { measureHttp2 } from './http2.ts'
 import { startProvider } from './login.ts'
 import { describeMachine, pickCores, pinSelf } from './machine.ts'
 import { HELP, type Options, readOptions } from './options.ts'
@@ -126,6 +127,11 @@ async function main(): Promise<number> {
     if (options.websocket) {
       process.stdout.write(await measureWebSockets(options, directory, progress))
       return 0
+    }
+    if (options.http2) {
+      const { report, kept } = await measureHttp2(options, directory, progress)
+      process.stdout.write(report)
+      return options.check && !kept ? 1 : 0
     }
     if (options.memory) {
       process.stdout.write(await describeMemory(directory))

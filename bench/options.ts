@@ -12,6 +12,7 @@ export interface Options {
   readonly start: boolean
   readonly check: boolean
   readonly websocket: boolean
+  readonly http2: boolean
   readonly memory: boolean
   readonly node: string
 }
@@ -31,13 +32,15 @@ npm run build && npm run bench [-- OPTIONS]
                   (20 starts each; 5 with --quick)
   --check         exit with status 1 if a promise is broken
   --websocket     measure WebSockets through nginx and Gatehouse: messages per second and memory per open socket
+  --http2         measure HTTP/2 from clients against HTTP/1.1, gRPC against nginx, and the memory per idle connection
   --memory        measure only the memory of a session in Redis and in the gateway
   --node PATH     the Node.js that runs Gatehouse and http-proxy (default: the one that runs the benchmark)
   --help          print this text
 
 The gateway under test has one core to itself. The load and the upstream share another. Progress goes to stderr, results
 go to stdout. Run nothing else on the machine. The benchmark needs the Debian packages nginx, apache2,
-libapache2-mod-auth-openidc and wrk. Contestants with Redis also need redis-server, and gatehouse-million needs 8 GB of
+libapache2-mod-auth-openidc and wrk. Contestants with Redis also need redis-server, --http2
+needs nghttp2-client, and gatehouse-million needs 8 GB of
 memory, because its Redis holds a million other sessions.
 `
 
@@ -55,6 +58,7 @@ export function readOptions(argv: string[]): Options {
       start: { type: 'boolean', default: false },
       check: { type: 'boolean', default: false },
       websocket: { type: 'boolean', default: false },
+      http2: { type: 'boolean', default: false },
       memory: { type: 'boolean', default: false },
       node: { type: 'string', default: process.execPath },
     },
@@ -64,6 +68,7 @@ export function readOptions(argv: string[]): Options {
   if (values.check && only.length < CONTESTANTS.length) {
     throw new Error('--check compares all contestants and cannot be combined with --only')
   }
+  if (values.http2 && values.only !== undefined) throw new Error('--http2 cannot be combined with --only')
   if (values.websocket && (values.check || values.only !== undefined)) {
     throw new Error('--websocket cannot be combined with --check or --only')
   }
@@ -77,6 +82,7 @@ export function readOptions(argv: string[]): Options {
     start: values.start,
     check: values.check,
     websocket: values.websocket,
+    http2: values.http2,
     memory: values.memory,
     node: values.node,
   }

@@ -41,14 +41,7 @@ export function markdownReport({ measured, promises, run }: Results): string {
     '### HTTP\n',
     `${markdownTable(figureTable(measured))}\n`,
     ...(ratios === null ? [] : [`${RATIO_HEADING}:\n\n${markdownTable(ratios)}\n`]),
-    ...(judged.length === 0
-      ? []
-      : [
-          `${markdownTable([
-            ['Promise', 'Measured', 'Kept'],
-            ...judged.map(({ text, measured: value, kept }) => [text, print(value, 2), kept === true ? 'yes' : 'no']),
-          ])}\n`,
-        ]),
+    ...(judged.length === 0 ? [] : [`${promiseTable(judged)}\n`]),
     '## How it was measured\n',
     `${machineTable('HTTP', 'npm run bench', run)}\n`,
   ].join('\n')
@@ -91,7 +84,14 @@ export function describeRun({ machine, date, rounds, seconds, otherPrograms }: R
   )
 }
 
-function promiseLine({ text, measured, kept }: PromiseResult): string {
+export function promiseTable(promises: readonly PromiseResult[]): string {
+  return markdownTable([
+    ['Promise', 'Measured', 'Kept'],
+    ...promises.map(({ text, measured, kept }) => [text, print(measured, 2), kept === true ? 'yes' : 'no']),
+  ])
+}
+
+export function promiseLine({ text, measured, kept }: PromiseResult): string {
   if (kept === null) return `not measured: ${text}`
   return `${kept ? 'PASS' : 'FAIL'} ${text}: ${print(measured, 2)}`
 }

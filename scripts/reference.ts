@@ -165,7 +165,7 @@ With variables alone, no file is needed. An empty variable counts as unset.
   \`GATEHOUSE_ROUTES='[{ path: /assets/**, access: public }, { path: /** }]'\`. The gateway replaces placeholders in these
   variables only.
 - Any other variable that begins with \`GATEHOUSE_\` causes a warning, except the variables that Kubernetes creates for a
-  Service of that name.
+  Service named \`gatehouse\`.
 
 ## Units
 

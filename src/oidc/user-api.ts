@@ -28,7 +28,7 @@ interface Caller {
   readonly accessToken: string
 }
 
-/** A caller with the time limit of all its requests together. */
+/** A caller with one time limit, which all its requests share. */
 interface Reader extends Caller {
   readonly signal: AbortSignal
 }

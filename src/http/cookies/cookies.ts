@@ -45,12 +45,12 @@ export interface Cookies {
   /** The long return URLs of logins. */
   readonly targets: LongTargets
   /**
-   * Returns how often a login to this target was restarted, each time within a minute. Logins to other targets, as in
-   * other tabs, do not count.
+   * Returns how often a login to this target was restarted, each time within a minute of the time before. Logins to
+   * other targets, as in other tabs, do not count.
    */
   tries(header: string | undefined, target: string): number
   setTries(count: number, target: string, logins: number): string
-  /** Returns how often a login to this target succeeded in a row, each time within a minute. */
+  /** Returns how many logins to this target succeeded in a row, each within a minute of the one before. */
   logins(header: string | undefined, target: string): number
   setLogins(count: number, target: string): string
   /** Clears the counter. Returns `null` if the browser has none. */

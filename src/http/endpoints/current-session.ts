@@ -38,7 +38,10 @@ export async function requireSession(
   return null
 }
 
-/** Answers 401, even to a navigation, because these URLs are for scripts, which cannot use a redirect to the login. */
+/**
+ * Answers 401, even to a navigation, because the endpoints that call this function are for scripts, which cannot use a
+ * redirect to the login.
+ */
 export function demandLogin(
   { config, answers }: Pick<Services, 'config' | 'answers'>,
   request: FastifyRequest,

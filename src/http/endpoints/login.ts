@@ -27,7 +27,7 @@ import { SILENT_DONE } from './silent-login.ts'
 /** How often a login may restart automatically before the user gets an error page. */
 export const MAX_TRIES = 3
 
-/** How often a login to the same target may succeed in a row, each time within a minute. */
+/** How many logins to the same target may succeed in a row, each within a minute of the one before. */
 const MAX_LOGINS = 5
 
 /** The parameters of a step-up, which the provider of the current session can deliver. */

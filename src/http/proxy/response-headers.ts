@@ -48,7 +48,7 @@ export function clientHeaders(
 ): AnswerHeaders {
   const headers: string[] = []
   let transferEncoding: string | null = null
-  let hasDisposition = false
+  let lengthLast = false
   let location: string | null = null
   let contentType: string | null = null
   let authenticate: string[] | null = null
@@ -71,7 +71,7 @@ export function clientHeaders(
         trailer = trailer === null ? value : `${trailer}, ${value}`
         continue
       case 'content-disposition':
-        hasDisposition = true
+        lengthLast ||= NOT_ASCII.test(value)
         break
       case 'set-cookie':
         if (isOwnCookie(cookieName(value))) continue
@@ -93,7 +93,7 @@ export function clientHeaders(
     }
     headers.push(name, value)
   }
-  if (hasDisposition) putLengthLast(headers)
+  if (lengthLast) putLengthLast(headers)
   return {
     headers: named === null ? headers : without(headers, named),
     transferEncoding,
@@ -123,6 +123,7 @@ function passesAsTrailer(name: string): boolean {
 }
 
 const NONE: readonly string[] = []
+const NOT_ASCII = /[^\t -~]/
 
 /**
  * Moves Content-Length to the end, because Node.js decodes a Content-Disposition after Content-Length as UTF-8:

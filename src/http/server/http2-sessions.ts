@@ -41,6 +41,8 @@ const HEADERS_FACTOR = 8
 const MAX_HEADER_FIELDS = 4096
 /** What a field adds to the size of a header section: https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2 */
 const FIELD_OVERHEAD = 32
+/** Above this size of a header section, in bytes, Node.js closes the connection with all its streams. */
+const MAX_SENT_HEADERS = 8 * 1024 * 1024
 const CHECK_IDLE_MS = 5_000
 const CHECK_UPLOADS_MS = 30_000
 /**
@@ -78,6 +80,7 @@ export function createHttp2Sessions(
   const server = createServer({
     maxHeaderListPairs: MAX_HEADER_FIELDS,
     maxSessionMemory: MAX_SESSION_MEMORY_MB,
+    maxSendHeaderBlockLength: MAX_SENT_HEADERS,
     settings: settingsFor(limits),
   })
 

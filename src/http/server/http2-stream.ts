@@ -7,6 +7,9 @@ import { HOP_BY_HOP } from '../../header-names.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
 
+const MAX_STATUS = 599
+const RESET_CONTENT = 205
+
 /**
  * The request of an HTTP/2 stream, in the form of an HTTP/1.1 request. `:authority` becomes Host, and the cookies are
  * one header again.
@@ -164,7 +167,8 @@ export class Http2Response extends EventEmitter {
 
   /**
    * Sets the head. HTTP/2 has no status text, and no headers that concern a connection; both are left out. Throws a
-   * fault if two values of a header that must be unique differ, because Node.js does not send them.
+   * fault if two values of a header that must be unique differ or if the status is above 599, because Node.js does not
+   * send them.
    * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2
    */
   writeHead(
@@ -172,11 +176,16 @@ export class Http2Response extends EventEmitter {
     text?: string | OutgoingHttpHeaders | readonly string[],
     more?: OutgoingHttpHeaders | readonly string[],
   ): this {
+    if (status > MAX_STATUS) {
+      throw new Fault('upstream_unreachable', { cause: new Error(`HTTP/2 responses cannot have the status ${status}`) })
+    }
     const given = typeof text === 'string' || text === undefined ? more : text
     const head = isList(given) ? headOf(given) : {}
     const others = isList(given) ? this.#headers : { ...this.#headers, ...given }
     for (const [name, value] of Object.entries(others)) head[name.toLowerCase()] ??= value
     for (const name of HOP_BY_HOP) if (name !== 'trailer' && name in head) head[name] = undefined
+    // Node.js ends the stream behind the head of a 205: https://www.rfc-editor.org/rfc/rfc9110#section-15.3.6
+    if (status === RESET_CONTENT && Number(head['content-length'] ?? 0) > 0) head['content-length'] = undefined
     head[':status'] = status
     this.statusCode = status
     this.#head = head
@@ -202,7 +211,7 @@ export class Http2Response extends EventEmitter {
   write(chunk: Buffer | string, encoding: BufferEncoding = 'utf8'): boolean {
     if (this.#stream.closed) return false
     this.#sendHead(false)
-    if (chunk.length === 0) return true
+    if (chunk.length === 0 || this.statusCode === RESET_CONTENT) return true
     this.written += chunk.length
     return this.#stream.write(chunk, encoding)
   }
@@ -211,7 +220,7 @@ export class Http2Response extends EventEmitter {
     if (this.writableEnded) return this
     this.writableEnded = true
     if (this.#stream.closed) return this
-    const hasChunk = chunk !== undefined && chunk !== null && chunk.length > 0
+    const hasChunk = chunk !== undefined && chunk !== null && chunk.length > 0 && this.statusCode !== RESET_CONTENT
     this.#sendHead(!hasChunk && this.#trailers === null)
     if (hasChunk) {
       this.written += chunk.length
@@ -310,13 +319,23 @@ function headOf(fields: readonly string[]): OutgoingHttpHeaders {
   const head: OutgoingHttpHeaders = Object.create(null)
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = (fields[i] ?? '').toLowerCase()
-    const value = fields[i + 1] ?? ''
+    const value = withoutBlanksBehind(fields[i + 1] ?? '')
     const before = head[name]
     if (before === undefined) head[name] = value
     else if (Array.isArray(before)) before.push(value)
     else head[name] = [String(before), value]
   }
   return head
+}
+
+/**
+ * Removes blanks behind a value, which are allowed only in HTTP/1.1.
+ * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.2.1
+ */
+function withoutBlanksBehind(value: string): string {
+  let end = value.length
+  while (end > 0 && (value.charCodeAt(end - 1) === 0x20 || value.charCodeAt(end - 1) === 0x09)) end -= 1
+  return end === value.length ? value : value.slice(0, end)
 }
 
 function hasRepeated(head: OutgoingHttpHeaders): boolean {

@@ -85,7 +85,7 @@ export function createRefusals({ log, metrics, config, findCors }: RefusalServic
   const ended = new WeakSet<Socket>()
 
   function refuse(fault: Fault, socket: Socket, request: IncomingMessage | null, head: Head, wait = inOrder): void {
-    // The bytes after a refusal are not another request.
+    // The bytes that a client sends after a refused request must not be read as another request.
     if (ended.has(socket)) return
     ended.add(socket)
     wait(socket, request, () => {

@@ -28,8 +28,8 @@ const KEEPING_ACTIONS: ReadonlySet<string> = new Set(['append', 'merge', 'add', 
 
 /**
  * Migrates `RequestHeader` directives: to `headers.set` if they set claims, the user or fixed text, otherwise to
- * `headers.remove`. Removes the value that the client sends even if Apache kept it (`append`, `setifempty`), except in
- * headers about the content.
+ * `headers.remove`. The gateway then removes the client's own value, even where Apache kept it (`append`,
+ * `setifempty`). Headers that do not identify the user, such as `Accept` and `User-Agent`, are left alone.
  */
 export function readRequestHeaders(directives: readonly HeaderDirective[], migration: Migration): void {
   const variables = variablesOf(directives, migration)

@@ -30,7 +30,7 @@ export function migrateOauth2Proxy(settings: readonly Setting[], isAlpha: boolea
   migrateStore(migration)
   if (isAlpha) migrateAlphaLists(migration)
   migrateUpstreams(migration)
-  // No token is sent unless a header of the alpha lists carries one.
+  // With an alpha configuration, no header is sent by default. `migrateAlphaLists` has found those that are.
   migrateHeaders(migration, !isAlpha)
   migrateListener(migration)
   // Runs after the other listeners have their ports, and after every step that may enable forward-auth.

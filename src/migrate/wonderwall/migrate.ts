@@ -34,7 +34,7 @@ export function migrateWonderwall(settings: readonly Setting[]): Migration {
   migrateSession(migration)
   migrateRedis(migration)
   migrateAdmin(migration)
-  // Wonderwall removes client credentials on every path.
+  // Wonderwall removes the credentials that a client sends, on every path.
   migration.routeDefaults.remove.push('Authorization', 'X-Wonderwall-Id-Token', 'X-Wonderwall-Forward-Auth-Token')
   remark(
     migration,
