@@ -224,6 +224,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       this.#headArrived = true
       this.#kept = null
       clearTimeout(this.#timer)
+      this.#timer = undefined
       this.#handler.onResponseStarted?.()
     }
     if (upgrade && status === 200) {
@@ -337,10 +338,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     this.fail(error)
   }
 
-  /**
-   * Gives up if no response has begun in time. A client that still sends its body, and could send more, has not asked
-   * its whole question.
-   */
+  /** Gives up if no response has begun in time, unless the upstream waits for the rest of the client's body. */
   static #onTimer(this: void, request: Http2Dispatch): void {
     const stream = request.#stream
     const isAsking = request.#upload !== null && !request.#bodyEnded && stream?.writableNeedDrain === false
@@ -407,7 +405,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       if (!this.#bodyEnded) body.pause()
     }
     // Without the reset, the upstream would wait for the rest of the body, or send the rest of its response.
-    if (stream !== null && !stream.closed && !(this.#responseEnded && (body === undefined || this.#bodyEnded)))
+    if (stream !== null && !stream.closed && !(this.#responseEnded && (body === undefined || stream.writableFinished)))
       stream.close(NGHTTP2_CANCEL)
     this.#release()
   }
