@@ -2,11 +2,11 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { inTurn } from './response-queue.ts'
 
 const kWaiting = Symbol('waiting for 100 Continue')
-const kAsked = Symbol('100 Continue goes out in its turn')
+const kContinueSent = Symbol('100 Continue goes out in its turn')
 
 interface Waiting extends IncomingMessage {
   [kWaiting]?: ServerResponse
-  [kAsked]?: true
+  [kContinueSent]?: true
 }
 
 /**
@@ -40,8 +40,8 @@ export function waitsToBeAsked(request: Waiting): boolean {
 /** Sends `100 Continue` once to a client that waits for it, after the responses to earlier requests. */
 export function askForBody(request: Waiting): void {
   const response = request[kWaiting]
-  if (response === undefined || request[kAsked] === true) return
-  request[kAsked] = true
+  if (response === undefined || request[kContinueSent] === true) return
+  request[kContinueSent] = true
   inTurn(response, () => {
     delete request[kWaiting]
     if (!response.headersSent) response.writeContinue()

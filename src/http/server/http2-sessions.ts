@@ -1,15 +1,15 @@
-import { METHODS, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import { METHODS, type RequestListener, type ServerResponse } from 'node:http'
 import { constants, createServer, type ServerHttp2Session, type Settings } from 'node:http2'
 import type { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
-import { TLSSocket } from 'node:tls'
 import type { Config } from '../../config/schema.ts'
 import { Fault } from '../../errors.ts'
 import { peerOf } from '../facts.ts'
-import { waitForContinue, waitsToBeAsked } from './expect-continue.ts'
+import { waitForContinue } from './expect-continue.ts'
 import { Http2Request, Http2Response } from './http2-stream.ts'
 import { watchIdleReaders } from './idle-readers.ts'
-import { HEAD_TOO_LARGE, type Refusals } from './parser-errors.ts'
+import { headTooLarge, uploadStopped, type Refusals } from './parser-errors.ts'
+import { watchSilentUploads, type Upload } from './silent-uploads.ts'
 
 /** The HTTP/2 connections of a listener. */
 export interface Http2Sessions {
@@ -31,7 +31,7 @@ const MAX_STREAMS = 128
 /** How much of a body a client may send before the gateway has read it, in bytes per stream and per connection. */
 const STREAM_WINDOW = 256 * 1024
 const CONNECTION_WINDOW = 1024 * 1024
-/** The memory of a connection, in MB, above which Node.js refuses new streams: the responses that wait in it. */
+/** Node.js refuses new streams when the responses that a connection has not sent yet exceed this. */
 const MAX_SESSION_MEMORY_MB = 32
 /**
  * How much larger than `limits.headers` a header section may be to get a response. Node.js resets the stream of a larger
@@ -44,7 +44,6 @@ const FIELD_OVERHEAD = 32
 /** Above this size of a header section, in bytes, Node.js closes the connection with all its streams. */
 const MAX_SENT_HEADERS = 8 * 1024 * 1024
 const CHECK_IDLE_MS = 5_000
-const CHECK_UPLOADS_MS = 30_000
 /**
  * The highest stream id. A GOAWAY with it announces that the connection will close, while the requests that are on
  * their way are still served: https://www.rfc-editor.org/rfc/rfc9113#section-6.8
@@ -71,7 +70,6 @@ export function createHttp2Sessions(
    * each table that has reached the old space keeps its entries and the next table alive until a full collection.
    */
   const open: Http2Response[] = []
-  const received = new WeakMap<Http2Response, number>()
   let { headers: maxHeaders, keepAlive } = limits
   let draining = false
   let readers: NodeJS.Timeout | undefined
@@ -132,8 +130,7 @@ export function createHttp2Sessions(
       return
     }
     if (sizeOf(request.rawHeaders) > maxHeaders) {
-      const cause = new Error('the head is larger than limits.headers')
-      refusals.refuseStream(new Fault('bad_request', { status: 431, detail: HEAD_TOO_LARGE, cause }), response, false)
+      refusals.refuseStream(headTooLarge(), response, false)
       return
     }
     if (/^100-continue$/i.test(request.headers.expect ?? '')) waitForContinue(request, asHttp1(response))
@@ -161,23 +158,17 @@ export function createHttp2Sessions(
       if (streams === 0 && now - idleSince >= keepAlive) session.close()
   }
 
-  function giveUpOnSilentUploads(): void {
+  function* uploads(): Iterable<Upload> {
     for (const response of open) {
       const { req: request } = response
-      if (request.complete || waitsToBeAsked(request)) continue
-      const isSilent = received.get(response) === request.received && request.readableLength === 0
-      received.set(response, request.received)
-      if (!isSilent) continue
-      const cause = new Error('the body does not come any more')
-      const detail = 'What you sent took too long to arrive.'
-      refusals.refuseStream(new Fault('bad_request', { status: 408, detail, cause }), response, true)
+      const refuse = (): void => {
+        refusals.refuseStream(uploadStopped(), response, true)
+      }
+      yield { request, received: request.received, refuse }
     }
   }
 
-  const timers = [
-    setInterval(closeIdle, CHECK_IDLE_MS).unref(),
-    setInterval(giveUpOnSilentUploads, CHECK_UPLOADS_MS).unref(),
-  ]
+  const timers = [setInterval(closeIdle, CHECK_IDLE_MS).unref(), watchSilentUploads(uploads)]
   limit(limits)
 
   return {
@@ -229,65 +220,4 @@ function sizeOf(fields: readonly string[]): number {
 function asHttp1(response: Http2Response): ServerResponse {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   return response as unknown as ServerResponse
-}
-
-/** The first bytes of an HTTP/2 connection: https://www.rfc-editor.org/rfc/rfc9113#section-3.4 */
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
-
-/**
- * Gives the connections on which the client speaks HTTP/2 to `accept`, and the others to the server itself. `isTls`: the
- * protocol was negotiated; otherwise the first bytes tell. `patience` returns how long the client may take to send
- * them, in ms.
- *
- * Node.js documents that `connection` may be emitted for a server with any socket. That its servers read connections in
- * a listener of the same event is not documented: https://nodejs.org/api/http.html#event-connection
- */
-export function divertHttp2(
-  server: Server,
-  isTls: boolean,
-  patience: () => number,
-  accept: (socket: Socket) => void,
-): void {
-  const event = isTls ? 'secureConnection' : 'connection'
-  const http1 = server.listeners(event)
-  server.removeAllListeners(event)
-  const acceptHttp1 = (socket: Socket): void => {
-    for (const listener of http1) listener.call(server, socket)
-    // `readPreface` has paused the socket.
-    socket.resume()
-  }
-  server.on(event, (socket: Socket) => {
-    if (socket instanceof TLSSocket) (socket.alpnProtocol === 'h2' ? accept : acceptHttp1)(socket)
-    else {
-      readPreface(socket, patience(), (isHttp2) => {
-        ;(isHttp2 ? accept : acceptHttp1)(socket)
-      })
-    }
-  })
-}
-
-/** Tells whether a connection begins with the preface of HTTP/2. The bytes that were read stay in the socket's buffer. */
-function readPreface(socket: Socket, patienceMs: number, tell: (isHttp2: boolean) => void): void {
-  const late = setTimeout(() => {
-    socket.destroy()
-  }, patienceMs).unref()
-  const failed = (): void => {
-    socket.destroy()
-  }
-  let read = Buffer.alloc(0)
-  const onData = (chunk: Buffer): void => {
-    read = Buffer.concat([read, chunk])
-    const seen = Math.min(read.length, PREFACE.length)
-    const isPreface = read.compare(PREFACE, 0, seen, 0, seen) === 0
-    if (isPreface && seen < PREFACE.length) return
-    socket.off('data', onData).off('end', failed).off('error', failed)
-    clearTimeout(late)
-    socket.pause()
-    socket.unshift(read)
-    tell(isPreface)
-  }
-  socket.on('data', onData).on('end', failed).on('error', failed)
-  socket.once('close', () => {
-    clearTimeout(late)
-  })
 }

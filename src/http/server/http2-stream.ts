@@ -269,16 +269,16 @@ export class Http2Response extends EventEmitter {
     // Without a length, trailers may follow. Waiting for them takes one more frame.
     const mayHaveTrailers = !isLast && (this.#trailers !== null || (!this.writableEnded && !('content-length' in head)))
     this.#endsWithTrailers = mayHaveTrailers
-    if (mayHaveTrailers) {
-      this.#stream.on('wantTrailers', () => {
-        // Node.js also ends a stream that it resets. Without trailers, the client does not take it for complete.
-        if (this.#stream.closed) return
-        this.#stream.sendTrailers(this.#trailers ?? {})
-        // Node.js hands the trailers to nghttp2 in the next phase of the event loop, and sends them in the one after it.
-        if (!this.req.complete) setImmediate(setImmediate, this.#stopUpload)
-      })
-    }
     this.#stream.respond(head, { endStream: isLast, waitForTrailers: mayHaveTrailers })
+    if (mayHaveTrailers) this.#stream.once('wantTrailers', this.#sendTrailers)
+  }
+
+  readonly #sendTrailers = (): void => {
+    // Node.js also ends a stream that it resets. Without trailers, the client does not take it for complete.
+    if (this.#stream.closed) return
+    this.#stream.sendTrailers(this.#trailers ?? {})
+    // Node.js hands the trailers to nghttp2 in the next phase of the event loop, and sends them in the one after it.
+    if (!this.req.complete) setImmediate(setImmediate, this.#stopUpload)
   }
 
   /**

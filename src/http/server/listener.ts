@@ -18,14 +18,16 @@ import { withDeadline } from '../../resilience/deadline.ts'
 import { createLimiter } from '../../resilience/limiter.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { acceptLast } from './accept-queue.ts'
-import { routeExpectations, waitsToBeAsked } from './expect-continue.ts'
+import { routeExpectations } from './expect-continue.ts'
 import { isLastOnConnection, hasBody } from './framing.ts'
-import { createHttp2Sessions, divertHttp2 } from './http2-sessions.ts'
+import { createHttp2Sessions } from './http2-sessions.ts'
 import { takenBySystem, watchIdleReaders } from './idle-readers.ts'
 import type { ClientError, Refusals } from './parser-errors.ts'
 import { limitPipelining } from './pipelining.ts'
 import { parseRawTarget } from './raw-targets.ts'
+import { detectHttp2, takeConnections } from './protocol-detection.ts'
 import { answerUnderWay, latestAnswer } from './response-queue.ts'
+import { watchSilentUploads, type Upload } from './silent-uploads.ts'
 import { GatewayRequest, routeUpgrades } from './upgrade.ts'
 
 /** A listener for requests. Its connections survive a change of the configuration. */
@@ -97,8 +99,8 @@ export function createListener(
   // Node.js silently drops fields above its limit. The gateway's own limit refuses the request.
   server.maxHeadersCount = 0
   const sockets = new Set<Socket>()
-  /** The HTTP connections with their latest request. */
-  const speaking = new Map<Socket, Asked>()
+  /** The connections that have not turned out to be HTTP/2, with their latest request. */
+  const http1Connections = new Map<Socket, Asked>()
   /** The servers on other addresses of the same host name. */
   const others: NetServer[] = []
   const routeInOrder = limitPipelining(route, () => idleRead)
@@ -122,10 +124,13 @@ export function createListener(
       askedAt = performance.now()
     }
     // If the map held ended requests, each garbage collection would copy them.
-    speaking.set(request.socket, hasBody(request) ? request : 'bodyless')
+    http1Connections.set(request.socket, hasBody(request) ? request : 'bodyless')
     routeInOrder(request, response)
   }
 
+  const http2 = tls !== null || h2c ? createHttp2Sessions(countedRoute, limits, refusals) : null
+  const ready = tls === null ? 'connection' : 'secureConnection'
+  const acceptHttp1 = takeConnections(server, ready)
   server.on('connection', (socket: Socket) => {
     accepted += 1
     sockets.add(socket)
@@ -133,28 +138,26 @@ export function createListener(
       sockets.delete(socket)
     })
   })
-  server.on(tls === null ? 'connection' : 'secureConnection', (socket: Socket) => {
-    speaking.set(socket, 'nothing')
+  server.on(ready, (socket: Socket) => {
+    http1Connections.set(socket, 'nothing')
     socket.once('close', () => {
-      speaking.delete(socket)
+      http1Connections.delete(socket)
+    })
+    if (http2 === null) {
+      acceptHttp1(socket)
+      return
+    }
+    detectHttp2(socket, headersTimeout, (isHttp2) => {
+      if (isHttp2) {
+        http1Connections.delete(socket)
+        http2.accept(socket)
+      } else acceptHttp1(socket)
     })
   })
-  const http2 = tls !== null || h2c ? createHttp2Sessions(countedRoute, limits, refusals) : null
-  if (http2 !== null) {
-    divertHttp2(
-      server,
-      tls !== null,
-      () => headersTimeout,
-      (socket) => {
-        speaking.delete(socket)
-        http2.accept(socket)
-      },
-    )
-  }
   server.on('request', serve)
   server.on('clientError', (error: ClientError, socket: Socket) => {
-    if (parseRawTarget(error, socket, server)) return
-    const asked = speaking.get(socket)
+    if (!refusals.hasRefused(socket) && parseRawTarget(error, socket, server)) return
+    const asked = http1Connections.get(socket)
     refusals.onClientError(error, socket, typeof asked === 'object' && !asked.complete ? asked : null)
   })
   routeExpectations(server)
@@ -169,13 +172,7 @@ export function createListener(
     )
   })
   complainOfTooMany(server, log)
-  const watching = giveUpOnSilentUploads(speaking, (socket, request) => {
-    refusals.onClientError(
-      Object.assign(new Error('nothing more of the body comes'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }),
-      socket,
-      request,
-    )
-  })
+  const watching = watchSilentUploads(uploads)
   limit(limits)
 
   function limit(next: Config['limits']): void {
@@ -188,10 +185,20 @@ export function createListener(
     for (const one of [server, ...others]) one.maxConnections = connections ?? MAX_CONNECTIONS
   }
 
+  function* uploads(): Iterable<Upload> {
+    for (const [socket, request] of http1Connections) {
+      if (typeof request === 'string') continue
+      const refuse = (): void => {
+        refusals.onSilentUpload(socket, request)
+      }
+      yield { request, received: socket.bytesRead, refuse }
+    }
+  }
+
   function endAfterAnswer(): void {
     draining = true
     http2?.drain()
-    for (const socket of speaking.keys()) {
+    for (const socket of http1Connections.keys()) {
       const answer = latestAnswer(socket)
       if (answer !== null) endBehind(socket, answer)
     }
@@ -208,7 +215,7 @@ export function createListener(
 
   /** Waits until the last connections emit `close` and so end their requests. The server emits `close` earlier. */
   async function lastCloseEvents(): Promise<void> {
-    const open = new Set([...sockets, ...speaking.keys()])
+    const open = new Set([...sockets, ...http1Connections.keys()])
     const told = Promise.all([...open].map(async (socket) => new Promise((resolve) => socket.once('close', resolve))))
     await withDeadline(told, CLOSE_EVENTS_MS, () => undefined)
     // A WebSocket's request ends one step later.
@@ -241,8 +248,9 @@ export function createListener(
     while (!over.signal.aborted && !isQuiet(performance.now())) await moment()
     while (!over.signal.aborted) {
       // Node.js considers a connection idle even if its complete response has not been sent yet.
-      if (![...speaking.keys()].some((socket) => answerUnderWay(socket)?.writableEnded)) server.closeIdleConnections()
-      for (const [socket, asked] of speaking) if (asked === 'nothing') socket.destroy()
+      if (![...http1Connections.keys()].some((socket) => answerUnderWay(socket)?.writableEnded))
+        server.closeIdleConnections()
+      for (const [socket, asked] of http1Connections) if (asked === 'nothing') socket.destroy()
       await moment()
     }
     await lastCloseEvents()
@@ -315,29 +323,7 @@ function complainOfTooMany(server: NetServer, log: Log): void {
   })
 }
 
-/** A client that sends nothing of an expected body between two checks is disconnected. */
-const CHECK_UPLOADS_MS = 30_000
-
 /**
  * The latest request of a connection if it has a body, `bodyless` if it has none, or `nothing` before the first one.
  */
 export type Asked = IncomingMessage | 'bodyless' | 'nothing'
-
-/**
- * Calls `giveUp` for uploads on which nothing arrives. An upload may take hours while data arrives, and the client is
- * not at fault if the application does not read the body. Returns the timer of the checks.
- */
-function giveUpOnSilentUploads(
-  speaking: ReadonlyMap<Socket, Asked>,
-  giveUp: (socket: Socket, request: IncomingMessage) => void,
-): NodeJS.Timeout {
-  const read = new WeakMap<Socket, number>()
-  return setInterval(() => {
-    for (const [socket, asked] of speaking) {
-      if (typeof asked === 'string' || asked.complete || waitsToBeAsked(asked)) continue
-      const isSilent = read.get(socket) === socket.bytesRead && asked.readableLength === 0
-      read.set(socket, socket.bytesRead)
-      if (isSilent) giveUp(socket, asked)
-    }
-  }, CHECK_UPLOADS_MS).unref()
-}

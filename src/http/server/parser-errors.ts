@@ -35,6 +35,10 @@ export interface Refusals {
    * that was routed reports the refusal.
    */
   refuseStream(fault: Fault, response: Http2Response, wasRouted: boolean): void
+  /** Refuses an HTTP/1.1 request whose body has stopped arriving. */
+  onSilentUpload(socket: Socket, request: IncomingMessage): void
+  /** Returns whether a request on this connection was refused. Further bytes must not be read as another request. */
+  hasRefused(socket: Socket): boolean
   /** Records that a client has violated HTTP/2, for which Node.js closes the connection. */
   onConnectionError(error: Error, connection: Pick<Socket, 'remoteAddress'>): void
   /**
@@ -68,7 +72,7 @@ const MAX_LINES_A_SECOND = 100
 const LONGEST_PATH = 1_000
 const MOST_LINES = 200
 
-export const HEAD_TOO_LARGE =
+const HEAD_TOO_LARGE =
   'The address and the headers of this request are too large. Mostly that is too many cookies: delete the cookies of ' +
   'this site in your browser, then try again.'
 
@@ -211,6 +215,10 @@ export function createRefusals({ log, metrics, config, findCors }: RefusalServic
       } else response.destroy()
       record(fault, id, peerOf(request.socket), wasRouted ? request : null, head, answered)
     },
+    onSilentUpload(socket, request) {
+      refuse(uploadStopped(), socket, request, headOf(request))
+    },
+    hasRefused: (socket) => ended.has(socket),
     onConnectionError(error, connection) {
       const head: Head = { method: '-', path: '-', kind: 'script', headers: {} }
       record(new Fault('bad_request', { cause: error }), newRequestId(), peerOf(connection), null, head, false)
@@ -263,28 +271,32 @@ function mayAnswer(socket: Socket, request: IncomingMessage | null): boolean {
   return busy === null || (!busy.headersSent && busy.req === request)
 }
 
+export function headTooLarge(cause?: Error): Fault {
+  const because = new Error('the head is larger than limits.headers', { cause })
+  return new Fault('bad_request', { status: 431, detail: HEAD_TOO_LARGE, cause: because })
+}
+
+/** Creates the fault for a request whose body has stopped arriving. */
+export function uploadStopped(): Fault {
+  return timedOut(new Error('the body does not come any more'))
+}
+
+function timedOut(cause: Error): Fault {
+  return new Fault('bad_request', { status: 408, detail: 'What you sent took too long to arrive.', cause })
+}
+
 /** Returns why a request is refused, or `null` if the connection failed without a request. */
 function faultOf(error: ClientError, request: IncomingMessage | null): Fault | null {
   const because = (text: string): Error => new Error(text, { cause: error })
   switch (error.code ?? '') {
     case 'HPE_HEADER_OVERFLOW':
       return request === null
-        ? new Fault('bad_request', {
-            status: 431,
-            detail: HEAD_TOO_LARGE,
-            cause: because('the head is larger than limits.headers'),
-          })
+        ? headTooLarge(error)
         : new Fault('bad_request', { status: 431, cause: because('the trailers are larger than limits.headers') })
     case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
       return new Fault('payload_too_large', { cause: because('the extensions of the chunks are too large') })
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return new Fault('bad_request', {
-        status: 408,
-        detail: 'What you sent took too long to arrive.',
-        cause: because(
-          request === null ? 'the head took longer than limits.headersTimeout' : 'the body does not come any more',
-        ),
-      })
+      return request === null ? timedOut(because('the head took longer than limits.headersTimeout')) : uploadStopped()
     case 'ERR_SSL_HTTP_REQUEST':
       return new Fault('bad_request', { cause: new Error('plain HTTP where TLS is spoken') })
     default:

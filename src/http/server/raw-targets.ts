@@ -27,8 +27,6 @@ const MAX_PARTS = 8
 const CONNECTIONS = 'http.server.connections'
 
 const rawTargets = new WeakMap<Socket, RawTarget>()
-/** The connections on which a request was refused. Their further bytes are not another request. */
-const refused = new WeakSet<Socket>()
 
 /**
  * Makes Node.js parse a request again whose target has bytes above 0x7F, with another character in place of each of
@@ -36,12 +34,6 @@ const refused = new WeakSet<Socket>()
  * error has another cause, or if the start of the request line arrived in an earlier packet.
  */
 export function parseRawTarget(error: ParseError, socket: Socket, server: Server): boolean {
-  if (!refused.has(socket) && parseAgain(error, socket, server)) return true
-  refused.add(socket)
-  return false
-}
-
-function parseAgain(error: ParseError, socket: Socket, server: Server): boolean {
   const { code, rawPacket, bytesParsed = 0 } = error
   if (code !== 'HPE_INVALID_URL' || rawPacket === undefined || (rawPacket[bytesParsed] ?? 0) < FIRST_RAW) return false
   const begun = rawTargets.get(socket)

@@ -17,7 +17,7 @@ import { eventually } from '../../support/eventually.ts'
 import { startGateway, type Running } from '../../support/gateway.ts'
 import { loggedIn } from '../../support/logged-in.ts'
 import { countOf } from '../../support/metrics.ts'
-import { ask } from '../../support/raw-http.ts'
+import { ask, open as openRaw } from '../../support/raw-http.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR } = constants
 
@@ -219,7 +219,7 @@ void t.test('what a client must not send is refused, and other streams of the co
 
 void t.test('bytes and repeated fields of a response stay as they are', async (t) => {
   const { url } = await startWith(t, (req, res) => {
-    const repeated = req.url === '/equal' ? ['1', '1'] : ['1', '2']
+    const repeated = req.url?.startsWith('/equal') === true ? ['1', '1'] : ['1', '2']
     const headers =
       req.url === '/'
         ? [
@@ -237,8 +237,9 @@ void t.test('bytes and repeated fields of a response stay as they are', async (t
             '',
           ]
         : ['Age', repeated[0] ?? '', 'Age', repeated[1] ?? '']
-    res.writeHead(200, ['Date', 'today', 'Content-Length', '0', ...headers])
-    res.end()
+    const isSized = req.url !== '/equal/unsized'
+    res.writeHead(200, ['Date', 'today', ...(isSized ? ['Content-Length', '0'] : []), ...headers])
+    res.end(isSized ? '' : 'x')
   })
   const session = openSession(t, url)
   const { raw } = await request(session, {})
@@ -259,6 +260,7 @@ void t.test('bytes and repeated fields of a response stay as they are', async (t
     'in lower case, without fields of the connection',
   )
   t.match(await request(session, { ':path': '/equal' }), { status: 200, headers: { age: '1' } })
+  t.match(await request(session, { ':path': '/equal/unsized' }), { status: 200, headers: { age: '1' }, body: 'x' })
   t.match(
     await request(session, { ':path': '/different' }),
     { status: 502 },
@@ -445,3 +447,17 @@ void t.test('a connection without open streams is closed after limits.keepAlive'
   await once(idle, 'close')
   t.notOk(busy.closed, 'an open stream keeps the connection open')
 })
+
+void t.test(
+  'a connection without a first byte does not delay a gateway that stops, and is cut with the others',
+  async (t) => {
+    const { url, gateway } = await startWith(t, (_req, res) => res.end())
+    const [silent, begun] = [openRaw(url), openRaw(url)]
+    begun.write('PRI * HTTP')
+    await eventually(async () => (await ask(url, 'GET', '/')).status === 200, { what: 'the gateway listens' })
+    const before = performance.now()
+    await gateway.close()
+    t.ok(performance.now() - before < 3_000)
+    await eventually(() => silent.closed && begun.closed, { what: 'both connections are closed' })
+  },
+)
