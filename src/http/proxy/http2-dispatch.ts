@@ -118,6 +118,8 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   #kept: Buffer[] | null = []
   #bodyBytes = 0
   #bodyEnded = false
+  /** Stops reading the body. */
+  #leaveBody: (() => void) | null = null
   #resendsLeft = MAX_RESENDS
   /** Chunks that arrived before the head was handled or while the client does not read. */
   readonly #queue: Buffer[] = []
@@ -294,7 +296,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     if (stream === null) return
     stream.on('drain', onDrain)
     if (isFirst) {
-      body.on('data', this.#onChunk).on('end', this.#onBodyEnd).on('error', this.#onBodyError)
+      this.#listenToBody(body)
       upload.start()
       return
     }
@@ -313,7 +315,26 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     })
   }
 
-  readonly #onChunk = (chunk: Buffer): void => {
+  #listenToBody(body: Readable): void {
+    const onData = (chunk: Buffer): void => {
+      this.#sendChunk(chunk)
+    }
+    const onEnd = (): void => {
+      this.#bodyEnded = true
+      this.#timer?.refresh()
+      if (this.#stream?.destroyed === false) this.#stream.end()
+    }
+    const onBodyError = (error: Error): void => {
+      this.fail(error)
+    }
+    body.on('data', onData).on('end', onEnd).on('error', onBodyError)
+    this.#leaveBody = () => {
+      body.off('data', onData).off('end', onEnd).off('error', onBodyError)
+      if (!this.#bodyEnded) body.pause()
+    }
+  }
+
+  #sendChunk(chunk: Buffer): void {
     const upload = this.#upload
     if (upload === null) return
     this.#timer?.refresh()
@@ -326,16 +347,6 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     this.#kept?.push(chunk)
     const stream = this.#stream
     if (stream === null || stream.destroyed || !stream.write(chunk)) upload.stream.pause()
-  }
-
-  readonly #onBodyEnd = (): void => {
-    this.#bodyEnded = true
-    this.#timer?.refresh()
-    if (this.#stream?.destroyed === false) this.#stream.end()
-  }
-
-  readonly #onBodyError = (error: Error): void => {
-    this.fail(error)
   }
 
   /** Gives up if no response has begun in time, unless the upstream waits for the rest of the client's body. */
@@ -399,13 +410,13 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     clearTimeout(this.#timer)
     this.#kept = null
     const stream = this.#stream
-    const body = this.#upload?.stream
-    if (body !== undefined) {
-      body.off('data', this.#onChunk).off('end', this.#onBodyEnd).off('error', this.#onBodyError)
-      if (!this.#bodyEnded) body.pause()
-    }
+    this.#leaveBody?.()
     // Without the reset, the upstream would wait for the rest of the body, or send the rest of its response.
-    if (stream !== null && !stream.closed && !(this.#responseEnded && (body === undefined || stream.writableFinished)))
+    if (
+      stream !== null &&
+      !stream.closed &&
+      !(this.#responseEnded && (this.#upload === null || stream.writableFinished))
+    )
       stream.close(NGHTTP2_CANCEL)
     this.#release()
   }
