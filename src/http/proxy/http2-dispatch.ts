@@ -1,10 +1,8 @@
-import { AsyncResource } from 'node:async_hooks'
 import { createHash } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
 import {
   constants,
   type ClientHttp2Session,
-  type ClientSessionRequestOptions,
   type ClientHttp2Stream,
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
@@ -71,30 +69,6 @@ interface UpstreamStream extends ClientHttp2Stream {
   [kDispatch]?: Http2Dispatch | undefined
 }
 
-const bind: unknown = Reflect.get(AsyncResource.prototype, 'bind')
-
-/**
- * Opens a stream with a cheaper `AsyncResource.bind`. Node.js binds one function per stream, and defines deprecated
- * accessors on this function, which take a tenth of the CPU time of a small request. Nothing reads these accessors:
- * https://nodejs.org/api/deprecations.html#dep0172-the-asyncresource-property-of-asyncresource-bound-functions
- */
-function openStream(
-  session: ClientHttp2Session,
-  headers: OutgoingHttpHeaders,
-  options: ClientSessionRequestOptions,
-): ClientHttp2Stream {
-  Reflect.set(AsyncResource.prototype, 'bind', bindPlainly)
-  try {
-    return session.request(headers, options)
-  } finally {
-    Reflect.set(AsyncResource.prototype, 'bind', bind)
-  }
-}
-
-function bindPlainly(this: AsyncResource, fn: () => unknown): () => unknown {
-  return () => this.runInAsyncScope(fn)
-}
-
 /**
  * A request on an HTTP/2 stream. Calls undici's handler interface, with the raw header fields of the stream.
  *
@@ -152,7 +126,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       const headers = streamHeaders(this.#options, this.#scheme)
       const upload = this.#upload
       const waitForTrailers = upload !== null && mayHaveTrailers(headers)
-      const stream: UpstreamStream = openStream(connection.session, headers, {
+      const stream: UpstreamStream = connection.session.request(headers, {
         endStream: upload === null && !upgrade,
         waitForTrailers,
       })
