@@ -12,6 +12,7 @@ import type { Claims } from '../oidc/token-set.ts'
 import { hostOf, type RouteTable } from './match.ts'
 import { isBasicAlone } from './pipeline.ts'
 import { fillTemplate, parseTemplate, type Template } from './header-template.ts'
+import { prefixOf, upstreamHostOf } from './upstream-urls.ts'
 import type { CompiledRoute, Facts, Who } from './verdict.ts'
 
 const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
@@ -298,17 +299,6 @@ function append(list: string, item: string): string {
  */
 export function passesAuthorization({ authorization }: Pick<Route, 'authorization'>, who: Who | null): boolean {
   return who === null || who.bearer === true || authorization === 'client'
-}
-
-/** Returns the Host that the application receives for a request to this public host. */
-export function upstreamHostOf({ upstreamHost, upstream }: CompiledRoute, publicHost: string): string {
-  if (upstreamHost === 'preserve') return publicHost
-  return upstreamHost === 'upstream' ? hostOf(upstream.origin) : upstreamHost
-}
-
-/** Returns the prefix that the route strips or rewrites, or `null`. */
-export function prefixOf({ rewritePrefix, stripPrefix }: Pick<Route, 'rewritePrefix' | 'stripPrefix'>): string | null {
-  return rewritePrefix?.from ?? stripPrefix
 }
 
 /** Sets Host, replaces the forwarded headers, and appends to those of a trusted proxy. */

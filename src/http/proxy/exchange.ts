@@ -10,6 +10,7 @@ import { SAFE_METHODS } from '../../gate/csrf.ts'
 import { challenge, type Answer } from '../../gate/challenge.ts'
 import { addCorsHeaders } from '../../gate/cors.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
+import { upstreamOrigin, upstreamPath } from '../../gate/upstream-urls.ts'
 import type { Denial, Verdict } from '../../gate/verdict.ts'
 import { createProof } from '../../oidc/dpop.ts'
 import type { Session } from '../../session/session.ts'
@@ -36,10 +37,10 @@ import {
   sendEarlyHints,
   type ResponseBody,
 } from './response-body.ts'
-import { toPublicUrls, upstreamOrigin } from './public-urls.ts'
+import { toPublicUrls } from './public-urls.ts'
 import { clientHeaders, clientTrailers, dropLength, statusText } from './response-headers.ts'
 import { endedUsedConnection } from './undici-parser.ts'
-import { bodyOf, dispatcherOf, uploadOf, upstreamHeaders, upstreamPath } from './upstream-request.ts'
+import { bodyOf, dispatcherOf, uploadOf, upstreamHeaders } from './upstream-request.ts'
 import type { Upstreams } from './upstreams.ts'
 import { joinWebSocket, switchProtocols } from './websocket.ts'
 
