@@ -1,11 +1,12 @@
+import { latin1 } from '../bytes.ts'
 import {
   announcedTrailers,
+  cachedByName,
   connectionOptions,
   foldHeaderName,
   FOR_THE_GATEWAY,
   HOP_BY_HOP,
-  latin1,
-  mayTrail,
+  isAllowedInTrailers,
 } from '../header-names.ts'
 import type { Route } from '../config/schema.ts'
 import type { Claims } from '../oidc/token-set.ts'
@@ -37,9 +38,6 @@ type Treatment =
   | 'override'
   | 'connection'
   | 'trailer'
-
-const MAX_CACHED_NAMES = 1000
-const MAX_CACHED_LENGTH = 100
 
 export interface UpstreamHeaders {
   /**
@@ -98,18 +96,9 @@ export function compileHeaders(
     prefix: route.prefixHeaders ? prefixOf(route) : null,
     filled: new WeakMap(),
   }))
-  const treatments = new Map<string, Treatment>()
   const own = viaName === null ? null : `1.1 ${viaName}`
 
-  function treatmentOf(name: string): Treatment {
-    const known = treatments.get(name)
-    if (known !== undefined) return known
-    const treatment = classifyName(name)
-    if (treatments.size < MAX_CACHED_NAMES && name.length <= MAX_CACHED_LENGTH) treatments.set(name, treatment)
-    return treatment
-  }
-
-  function classifyName(name: string): Treatment {
+  const treatmentOf = cachedByName((name): Treatment => {
     const lower = name.toLowerCase()
     if (lower === 'connection' || lower === 'trailer') return lower
     if (lower === 'via' && own !== null) return 'via'
@@ -124,7 +113,7 @@ export function compileHeaders(
     if (METHOD_OVERRIDES.includes(same)) return 'override'
     if (same === FORWARDED_PREFIX) return 'prefix'
     return FORWARDED.test(same) ? 'forwarded' : 'pass'
-  }
+  })
 
   /** Returns a predicate for the names of the client's trailer fields. */
   function trailerRule(facts: Facts, route: CompiledRoute): (name: string) => boolean {
@@ -133,7 +122,7 @@ export function compileHeaders(
     const named = connection === undefined ? null : connectionOptions(connection)
     return (name) =>
       treatmentOf(name) === 'pass' &&
-      mayTrail(foldHeaderName(name)) &&
+      isAllowedInTrailers(foldHeaderName(name)) &&
       named?.has(name.toLowerCase()) !== true &&
       remove?.has(foldHeaderName(name)) !== true
   }

@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errors, type Dispatcher } from 'undici'
+import { percentEncodeBytes } from '../../bytes.ts'
 import type { Config } from '../../config/schema.ts'
 import { Fault, causes, faults } from '../../errors.ts'
 import { admit, denyWithoutToken } from '../../gate/admit.ts'
@@ -180,7 +181,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { facts } = this.#context
     const proof = createProof(proofKey, {
       method: facts.method,
-      url: upstreamOrigin(route, facts.origin) + printable(upstreamPath(route, facts.path)),
+      url: upstreamOrigin(route, facts.origin) + percentEncodeBytes(upstreamPath(route, facts.path)),
       accessToken,
       nonce: nonces.get(this.#services.upstreams.poolFor(route)),
     })

@@ -10,6 +10,7 @@ import {
 import type { Readable } from 'node:stream'
 import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
+import { cachedByName } from '../../header-names.ts'
 import { markUsedConnection } from './undici-parser.ts'
 
 const {
@@ -521,17 +522,7 @@ function noWebSockets(): Fault {
   })
 }
 
-const MAX_NAMES_KEPT = 1000
-const MAX_LENGTH_KEPT = 100
-const lowerNames = new Map<string, string>()
-
-function lowerCase(name: string): string {
-  const known = lowerNames.get(name)
-  if (known !== undefined) return known
-  const lower = name.toLowerCase()
-  if (lowerNames.size < MAX_NAMES_KEPT && name.length <= MAX_LENGTH_KEPT) lowerNames.set(name, lower)
-  return lower
-}
+const lowerCase = cachedByName((name) => name.toLowerCase())
 
 function valueOf(headers: Dispatcher.DispatchOptions['headers'], wanted: string): string {
   const list = Array.isArray(headers) ? headers : []
