@@ -37,6 +37,8 @@ const BODY = 'A small response, typical of an API. '.repeat(29).slice(0, 1024)
 const MESSAGE = Buffer.from('\0\0\0\0\x0c\n\nHello you!')
 const GRPC_PATH = '/bench.Echo/Say'
 const GRPC_HEADERS = ['content-type: application/grpc', 'te: trailers', 'sec-fetch-site: same-origin']
+/** What a gRPC server answers to a browser. */
+const GRPC_NOT_ACCEPTED = 415
 const WARM_UP_SECONDS = 5
 const IDLE_CONNECTIONS = 1000
 const BATCH_SIZE = 50
@@ -69,7 +71,7 @@ export async function measureHttp2(
   const [plainPort = 0, grpcPort = 0, nginxPort = 0, http2Port = 0, gatewayPort = 0, idlePort = 0] = await freePorts(6)
   const load = { core: cores.load, directory }
   await startAndWait(upstreamCommand(directory, cores.load, plainPort, BODY), plainPort)
-  const upstream = await startGrpc(upstreamGrpcCommand(grpcPort, MESSAGE, load), {
+  const upstream = await startGrpc(upstreamGrpcCommand(grpcPort, GRPC_PATH, load), {
     ...load,
     name: 'direct',
     port: grpcPort,
@@ -85,7 +87,7 @@ export async function measureHttp2(
   progress(`${IDLE_CONNECTIONS} idle connections`)
   const memory = await memoryPerConnection(idle)
   const gateway = await startGateway(plain, load)
-  const grpcGateway = await startGateway(grpc, load)
+  const grpcGateway = await startGateway(grpc, load, GRPC_NOT_ACCEPTED)
   await provider.close()
   const { cookie } = grpcGateway.target
   const direct = { target: { ...upstream.target, cookie }, pid: null }
@@ -149,9 +151,9 @@ async function startGrpc(command: Command, target: Target): Promise<Subject> {
   }
 }
 
-async function startGateway(contestant: Contestant, load: Load): Promise<Subject> {
+async function startGateway(contestant: Contestant, load: Load, status = 200): Promise<Subject> {
   const { running } = await startAndWait(contestant.command, contestant.port)
-  const target = { ...load, name: contestant.name, port: contestant.port, cookie: await logIn(contestant) }
+  const target = { ...load, name: contestant.name, port: contestant.port, cookie: await logIn(contestant, status) }
   return { target, pid: running.pid }
 }
 

@@ -10,7 +10,7 @@ export interface Slotted {
  * until a full collection.
  */
 export class SlotList<T extends Slotted> implements Iterable<T> {
-  readonly #items: T[] = []
+  #items: T[] = []
 
   get size(): number {
     return this.#items.length
@@ -27,6 +27,13 @@ export class SlotList<T extends Slotted> implements Iterable<T> {
     if (last === undefined || last === item) return
     this.#items[item.slot] = last
     last.slot = item.slot
+  }
+
+  /** Removes and returns all items. */
+  takeAll(): T[] {
+    const all = this.#items
+    this.#items = []
+    return all
   }
 
   [Symbol.iterator](): Iterator<T> {

@@ -15,5 +15,8 @@ void t.test('a list keeps what was added and not removed, in any order of remova
   const names = (of: Iterable<{ name: number }>): number[] => [...of].map(({ name }) => name).toSorted((a, b) => a - b)
   t.same(names(list), names(left))
   t.equal(list.size, left.size)
+  t.same(names(list.takeAll()), names(left))
+  for (const item of left) list.remove(item)
+  t.equal(list.size, 0)
   t.end()
 })

@@ -44,7 +44,7 @@ export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Strea
   function closeGroup(id: string, reason: CloseReason): void {
     const group = groups.get(id)
     groups.delete(id)
-    for (const stream of [...(group?.streams ?? [])]) stream.close(reason)
+    for (const stream of group?.streams.takeAll() ?? []) stream.close(reason)
   }
 
   function ownerOf(session: Session): Session {
@@ -99,7 +99,7 @@ export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Strea
       draining = true
       clearInterval(timer)
       for (const id of groups.keys()) closeGroup(id, 'draining')
-      for (const stream of [...unowned]) stream.close('draining')
+      for (const stream of unowned.takeAll()) stream.close('draining')
     },
     count: (kind) =>
       [...unowned, ...[...groups.values()].flatMap(({ streams }) => [...streams])].filter(
