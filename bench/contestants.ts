@@ -74,15 +74,20 @@ export function nginxWebSocketCommand(port: number, { directory, core, upstreamP
   return nginxCommand('nginx-websocket', directory, core, render(directory, 'nginx-websocket.conf', values))
 }
 
-/** The upstream that answers gRPC requests with this message, which has its length in front. */
+/** The application that answers gRPC calls of one method. */
 export function upstreamGrpcCommand(
   port: number,
-  message: Buffer,
+  method: string,
   { directory, core }: Pick<RunSetup, 'directory' | 'core'>,
 ): Command {
-  writeFileSync(join(directory, 'message.bin'), message)
-  const file = render(directory, 'upstream-grpc.conf', { dir: directory, port: String(port) })
-  return nginxCommand('upstream-grpc', directory, core, file)
+  return {
+    name: 'the gRPC application',
+    core,
+    program: process.execPath,
+    args: ['--import=tsx', fileURLToPath(new URL('grpc-upstream.ts', import.meta.url))],
+    env: { PORT: String(port), SERVICE_METHOD: method },
+    errorFile: join(directory, 'grpc-upstream.log'),
+  }
 }
 
 export function nginxGrpcCommand(port: number, { directory, core, upstreamPort }: RunSetup): Command {

@@ -37,6 +37,8 @@ const BODY = 'A small response, typical of an API. '.repeat(29).slice(0, 1024)
 const MESSAGE = Buffer.from('\0\0\0\0\x0c\n\nHello you!')
 const GRPC_PATH = '/bench.Echo/Say'
 const GRPC_HEADERS = ['content-type: application/grpc', 'te: trailers', 'sec-fetch-site: same-origin']
+/** What a gRPC server answers to a browser. */
+const GRPC_NOT_ACCEPTED = 415
 const WARM_UP_SECONDS = 5
 const IDLE_CONNECTIONS = 1000
 const BATCH_SIZE = 50
@@ -45,6 +47,15 @@ const START_LIMIT_MS = 5000
 const MAX_BYTES_PER_CONNECTION = 60_000
 
 const PLAIN = { path: '/', headers: [] }
+
+const TITLES = {
+  http1: 'HTTP/1.1, 32 connections',
+  oneConnection: 'HTTP/2, 1 connection with 32 streams',
+  fourConnections: 'HTTP/2, 4 connections with 8 streams',
+  direct: 'gRPC without a proxy',
+  nginx: 'gRPC through nginx',
+  grpc: 'gRPC through Gatehouse',
+} as const
 
 /** Measures HTTP/2 from clients and gRPC. `kept`: no promise is broken. */
 export async function measureHttp2(
@@ -60,7 +71,7 @@ export async function measureHttp2(
   const [plainPort = 0, grpcPort = 0, nginxPort = 0, http2Port = 0, gatewayPort = 0, idlePort = 0] = await freePorts(6)
   const load = { core: cores.load, directory }
   await startAndWait(upstreamCommand(directory, cores.load, plainPort, BODY), plainPort)
-  const upstream = await startGrpc(upstreamGrpcCommand(grpcPort, MESSAGE, load), {
+  const upstream = await startGrpc(upstreamGrpcCommand(grpcPort, GRPC_PATH, load), {
     ...load,
     name: 'direct',
     port: grpcPort,
@@ -76,7 +87,7 @@ export async function measureHttp2(
   progress(`${IDLE_CONNECTIONS} idle connections`)
   const memory = await memoryPerConnection(idle)
   const gateway = await startGateway(plain, load)
-  const grpcGateway = await startGateway(grpc, load)
+  const grpcGateway = await startGateway(grpc, load, GRPC_NOT_ACCEPTED)
   await provider.close()
   const { cookie } = grpcGateway.target
   const direct = { target: { ...upstream.target, cookie }, pid: null }
@@ -91,12 +102,12 @@ export async function measureHttp2(
   writeFileSync(body, MESSAGE)
   const unary = { connections: 4, streams: 8, path: GRPC_PATH, headers: GRPC_HEADERS, body }
   const measured: Measured[] = [
-    ['HTTP/1.1, 32 connections', gateway, { ...PLAIN, http1: true, connections: 32, streams: 1 }] as const,
-    ['HTTP/2, 1 connection with 32 streams', gateway, { ...PLAIN, connections: 1, streams: 32 }] as const,
-    ['HTTP/2, 4 connections with 8 streams', gateway, { ...PLAIN, connections: 4, streams: 8 }] as const,
-    ['gRPC without a proxy', direct, unary] as const,
-    ['gRPC through nginx', nginx, unary] as const,
-    ['gRPC through Gatehouse', grpcGateway, unary] as const,
+    [TITLES.http1, gateway, { ...PLAIN, http1: true, connections: 32, streams: 1 }] as const,
+    [TITLES.oneConnection, gateway, { ...PLAIN, connections: 1, streams: 32 }] as const,
+    [TITLES.fourConnections, gateway, { ...PLAIN, connections: 4, streams: 8 }] as const,
+    [TITLES.direct, direct, unary] as const,
+    [TITLES.nginx, nginx, unary] as const,
+    [TITLES.grpc, grpcGateway, unary] as const,
   ].map(([title, subject, load]) => ({ title, subject, load, perSecond: [], cpu: [] }))
   for (const { target } of [direct, nginx, grpcGateway]) await checkGrpc(target)
 
@@ -115,7 +126,7 @@ export async function measureHttp2(
 
   const date = new Date().toISOString().slice(0, 10)
   const run = { machine, date, otherPrograms: otherProgramsShare(), rounds: options.rounds, seconds: options.seconds }
-  const promises = judge(measured, memory)
+  const promises = judgeHttp2(measured, memory)
   return {
     report: describe({ measured, memory, promises, run }, options.markdown),
     kept: promises.every(({ kept }) => kept !== false),
@@ -140,9 +151,9 @@ async function startGrpc(command: Command, target: Target): Promise<Subject> {
   }
 }
 
-async function startGateway(contestant: Contestant, load: Load): Promise<Subject> {
+async function startGateway(contestant: Contestant, load: Load, status = 200): Promise<Subject> {
   const { running } = await startAndWait(contestant.command, contestant.port)
-  const target = { ...load, name: contestant.name, port: contestant.port, cookie: await logIn(contestant) }
+  const target = { ...load, name: contestant.name, port: contestant.port, cookie: await logIn(contestant, status) }
   return { target, pid: running.pid }
 }
 
@@ -222,20 +233,20 @@ async function openConnections(port: number, cookie: string | null, count: numbe
   return sessions
 }
 
-function judge(measured: readonly Measured[], memory: number): PromiseResult[] {
-  const perSecond = (title: string): readonly number[] =>
-    measured.find((one) => one.title.startsWith(title))?.perSecond ?? []
+/** Checks the promises about HTTP/2. Each ratio is the median of the rounds' ratios; `memory` is in bytes. */
+export function judgeHttp2(
+  measured: readonly Pick<Measured, 'title' | 'perSecond'>[],
+  memory: number,
+): PromiseResult[] {
+  const perSecond = (title: string): readonly number[] => measured.find((one) => one.title === title)?.perSecond ?? []
   const ratio = (title: string, base: string): number =>
     median(perSecond(title).map((value, i) => value / (perSecond(base)[i] ?? Number.NaN)))
-  const [one, four, grpc] = [
-    ratio('HTTP/2, 1 ', 'HTTP/1.1'),
-    ratio('HTTP/2, 4 ', 'HTTP/1.1'),
-    ratio('gRPC through Gatehouse', 'gRPC through nginx'),
-  ]
+  const one = ratio(TITLES.oneConnection, TITLES.http1)
+  const four = ratio(TITLES.fourConnections, TITLES.http1)
   return [
     atLeast(0.8, one, 'with HTTP/2 over one connection, at least 0.8 times the requests per second of HTTP/1.1'),
     atLeast(0.8, four, 'with HTTP/2 over four connections, at least 0.8 times the requests per second of HTTP/1.1'),
-    atLeast(0.5, grpc, 'with gRPC, at least 0.5 times the requests per second of nginx'),
+    atLeast(0.5, ratio(TITLES.grpc, TITLES.nginx), 'with gRPC, at least 0.5 times the requests per second of nginx'),
     {
       text: 'less than 60 kB of memory per idle HTTP/2 connection',
       measured: memory / 1000,

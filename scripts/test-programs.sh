@@ -12,6 +12,7 @@ caddy caddy
 haproxy haproxy
 apache2 apache2
 wrk wrk
+h2load nghttp2-client
 buildah buildah
 busybox busybox-static
 unzip unzip

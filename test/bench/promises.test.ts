@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { Figures, Measured } from '../../bench/figures.ts'
+import { judgeHttp2 } from '../../bench/http2.ts'
 import { judge } from '../../bench/promises.ts'
 
 function measured(name: string, rounds: Partial<Figures>[]): Measured {
@@ -72,5 +73,30 @@ void t.test('a measurement that was left out neither breaks nor keeps a promise'
   t.strictSame(
     judge([apache, proxy]).map(({ kept }) => kept),
     [null, null, null, null, null, null],
+  )
+})
+
+void t.test('the promises about HTTP/2 are judged by the medians of ratios, and each can be broken', async (t) => {
+  const measure = (...[http1, one, four, nginx, grpc]: number[][]): Parameters<typeof judgeHttp2>[0] => [
+    { title: 'HTTP/1.1, 32 connections', perSecond: http1 ?? [] },
+    { title: 'HTTP/2, 1 connection with 32 streams', perSecond: one ?? [] },
+    { title: 'HTTP/2, 4 connections with 8 streams', perSecond: four ?? [] },
+    { title: 'gRPC through nginx', perSecond: nginx ?? [] },
+    { title: 'gRPC through Gatehouse', perSecond: grpc ?? [] },
+  ]
+  const kept = measure([100, 200, 400], [80, 1, 400], [90, 160, 320], [100, 200, 400], [50, 100, 1])
+  t.strictSame(
+    judgeHttp2(kept, 59_999).map(({ measured, kept }) => [measured, kept]),
+    [
+      [0.8, true],
+      [0.8, true],
+      [0.5, true],
+      [59.999, true],
+    ],
+  )
+  const broken = measure([100, 200, 400], [79, 158, 400], [79, 158, 400], [100, 200, 400], [49, 98, 400])
+  t.strictSame(
+    judgeHttp2(broken, 60_000).map(({ kept }) => kept),
+    [false, false, false, false],
   )
 })

@@ -13,12 +13,12 @@ export interface Message {
   readonly trailers: readonly string[]
 }
 
-/** An answer and how the connection went on after it. */
+/** A response and how the connection went on after it. */
 export interface Conversation {
   readonly interim: readonly Message[]
-  /** `null` if the connection closed before the answer was complete. */
+  /** `null` if the connection closed before the response was complete. */
   readonly answer: Message | null
-  /** Whether the connection carried one more request, and its answer was the next thing on the wire. */
+  /** Whether the connection carried one more request, and its response was the next thing on the wire. */
   readonly reusable: boolean
 }
 
@@ -124,8 +124,8 @@ function readChunks(text: string, from: number): { body: string; trailers: strin
 export const PIECE_DELAY_MS = 2
 
 /**
- * Sends the pieces of a request in packets of their own and reads the answer. Then sends `probe`, if it is
- * not `null`, on the same connection, and checks that an answer with the body `probe` follows.
+ * Sends the pieces of a request in packets of their own and reads the response. Then sends `probe`, if it is
+ * not `null`, on the same connection, and checks that a response with the body `probe` follows.
  */
 export async function converse(
   url: string,

@@ -119,8 +119,8 @@ export const route = group('Which requests the route applies to, who may send th
   upstreamProtocol: leaf(choice(['http1', 'h2c', 'h2']), {
     default: 'http1',
     description:
-      'The protocol that the application speaks: HTTP/1.1, HTTP/2 without TLS (`h2c`), or HTTP/2 with TLS (`h2`). gRPC ' +
-      'needs one of the last two.',
+      'The protocol that the application speaks: HTTP/1.1, HTTP/2 without TLS (`h2c`, for an `http` upstream or a Unix ' +
+      'socket), or HTTP/2 with TLS (`h2`, for an `https` upstream). gRPC needs one of the last two.',
   }),
   upstreamParser: leaf(choice(['strict', 'lenient']), {
     default: 'strict',

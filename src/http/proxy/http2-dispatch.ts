@@ -1,10 +1,8 @@
-import { AsyncResource } from 'node:async_hooks'
 import { createHash } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
 import {
   constants,
   type ClientHttp2Session,
-  type ClientSessionRequestOptions,
   type ClientHttp2Stream,
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
@@ -71,30 +69,6 @@ interface UpstreamStream extends ClientHttp2Stream {
   [kDispatch]?: Http2Dispatch | undefined
 }
 
-const bind: unknown = Reflect.get(AsyncResource.prototype, 'bind')
-
-/**
- * Opens a stream with a cheaper `AsyncResource.bind`. Node.js binds one function per stream, and defines deprecated
- * accessors on this function, which take a tenth of the CPU time of a small request. Nothing reads these accessors:
- * https://nodejs.org/api/deprecations.html#dep0172-the-asyncresource-property-of-asyncresource-bound-functions
- */
-function openStream(
-  session: ClientHttp2Session,
-  headers: OutgoingHttpHeaders,
-  options: ClientSessionRequestOptions,
-): ClientHttp2Stream {
-  Reflect.set(AsyncResource.prototype, 'bind', bindPlainly)
-  try {
-    return session.request(headers, options)
-  } finally {
-    Reflect.set(AsyncResource.prototype, 'bind', bind)
-  }
-}
-
-function bindPlainly(this: AsyncResource, fn: () => unknown): () => unknown {
-  return () => this.runInAsyncScope(fn)
-}
-
 /**
  * A request on an HTTP/2 stream. Calls undici's handler interface, with the raw header fields of the stream.
  *
@@ -118,6 +92,8 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   #kept: Buffer[] | null = []
   #bodyBytes = 0
   #bodyEnded = false
+  /** Stops reading the body. */
+  #leaveBody: (() => void) | null = null
   #resendsLeft = MAX_RESENDS
   /** Chunks that arrived before the head was handled or while the client does not read. */
   readonly #queue: Buffer[] = []
@@ -150,7 +126,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       const headers = streamHeaders(this.#options, this.#scheme)
       const upload = this.#upload
       const waitForTrailers = upload !== null && mayHaveTrailers(headers)
-      const stream: UpstreamStream = openStream(connection.session, headers, {
+      const stream: UpstreamStream = connection.session.request(headers, {
         endStream: upload === null && !upgrade,
         waitForTrailers,
       })
@@ -224,6 +200,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       this.#headArrived = true
       this.#kept = null
       clearTimeout(this.#timer)
+      this.#timer = undefined
       this.#handler.onResponseStarted?.()
     }
     if (upgrade && status === 200) {
@@ -293,7 +270,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     if (stream === null) return
     stream.on('drain', onDrain)
     if (isFirst) {
-      body.on('data', this.#onChunk).on('end', this.#onBodyEnd).on('error', this.#onBodyError)
+      this.#listenToBody(body)
       upload.start()
       return
     }
@@ -312,7 +289,26 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     })
   }
 
-  readonly #onChunk = (chunk: Buffer): void => {
+  #listenToBody(body: Readable): void {
+    const onData = (chunk: Buffer): void => {
+      this.#sendChunk(chunk)
+    }
+    const onEnd = (): void => {
+      this.#bodyEnded = true
+      this.#timer?.refresh()
+      if (this.#stream?.destroyed === false) this.#stream.end()
+    }
+    const onBodyError = (error: Error): void => {
+      this.fail(error)
+    }
+    body.on('data', onData).on('end', onEnd).on('error', onBodyError)
+    this.#leaveBody = () => {
+      body.off('data', onData).off('end', onEnd).off('error', onBodyError)
+      if (!this.#bodyEnded) body.pause()
+    }
+  }
+
+  #sendChunk(chunk: Buffer): void {
     const upload = this.#upload
     if (upload === null) return
     this.#timer?.refresh()
@@ -327,20 +323,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     if (stream === null || stream.destroyed || !stream.write(chunk)) upload.stream.pause()
   }
 
-  readonly #onBodyEnd = (): void => {
-    this.#bodyEnded = true
-    this.#timer?.refresh()
-    if (this.#stream?.destroyed === false) this.#stream.end()
-  }
-
-  readonly #onBodyError = (error: Error): void => {
-    this.fail(error)
-  }
-
-  /**
-   * Gives up if no response has begun in time. A client that still sends its body, and could send more, has not asked
-   * its whole question.
-   */
+  /** Gives up if no response has begun in time, unless the upstream waits for the rest of the client's body. */
   static #onTimer(this: void, request: Http2Dispatch): void {
     const stream = request.#stream
     const isAsking = request.#upload !== null && !request.#bodyEnded && stream?.writableNeedDrain === false
@@ -401,13 +384,13 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     clearTimeout(this.#timer)
     this.#kept = null
     const stream = this.#stream
-    const body = this.#upload?.stream
-    if (body !== undefined) {
-      body.off('data', this.#onChunk).off('end', this.#onBodyEnd).off('error', this.#onBodyError)
-      if (!this.#bodyEnded) body.pause()
-    }
+    this.#leaveBody?.()
     // Without the reset, the upstream would wait for the rest of the body, or send the rest of its response.
-    if (stream !== null && !stream.closed && !(this.#responseEnded && (body === undefined || this.#bodyEnded)))
+    if (
+      stream !== null &&
+      !stream.closed &&
+      !(this.#responseEnded && (this.#upload === null || stream.writableFinished))
+    )
       stream.close(NGHTTP2_CANCEL)
     this.#release()
   }

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { SlotList, type Slotted } from '../../resilience/slot-list.ts'
 import type { Session } from '../../session/session.ts'
 import type { Sessions } from '../../session/sessions.ts'
 
@@ -26,22 +27,24 @@ export interface Streams {
 const CHECK_MS = 1_000
 const MAX_MOVED = 10_000
 
+interface OpenStream extends Stream, Slotted {}
+
 interface Group {
   session: Session
-  readonly streams: Set<Stream>
+  readonly streams: SlotList<OpenStream>
 }
 
 /** Creates the register of open streams, which closes them when their sessions end. */
 export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Streams {
   const groups = new Map<string, Group>()
   const moved = new LRUCache<string, Session>({ max: MAX_MOVED })
-  const unowned = new Set<Stream>()
+  const unowned = new SlotList<OpenStream>()
   let draining = false
 
   function closeGroup(id: string, reason: CloseReason): void {
     const group = groups.get(id)
     groups.delete(id)
-    for (const stream of group?.streams ?? []) stream.close(reason)
+    for (const stream of group?.streams.takeAll() ?? []) stream.close(reason)
   }
 
   function ownerOf(session: Session): Session {
@@ -67,18 +70,19 @@ export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Strea
         stream.close('draining')
         return () => {}
       }
+      const open = { ...stream, slot: -1 }
       if (session === null) {
-        unowned.add(stream)
+        unowned.add(open)
         return () => {
-          unowned.delete(stream)
+          unowned.remove(open)
         }
       }
       const owner = ownerOf(session)
-      const group = groups.get(owner.id) ?? { session: owner, streams: new Set<Stream>() }
-      group.streams.add(stream)
+      const group = groups.get(owner.id) ?? { session: owner, streams: new SlotList<OpenStream>() }
+      group.streams.add(open)
       groups.set(owner.id, group)
       return () => {
-        group.streams.delete(stream)
+        group.streams.remove(open)
         if (group.streams.size === 0 && groups.get(group.session.id) === group) groups.delete(group.session.id)
       }
     },
@@ -95,8 +99,7 @@ export function createStreams(sessions: Pick<Sessions, 'load' | 'onEnd'>): Strea
       draining = true
       clearInterval(timer)
       for (const id of groups.keys()) closeGroup(id, 'draining')
-      for (const stream of unowned) stream.close('draining')
-      unowned.clear()
+      for (const stream of unowned.takeAll()) stream.close('draining')
     },
     count: (kind) =>
       [...unowned, ...[...groups.values()].flatMap(({ streams }) => [...streams])].filter(

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import type { Config } from '../../config/schema.ts'
 import { Fault } from '../../errors.ts'
+import { SlotList } from '../../resilience/slot-list.ts'
 import { peerOf } from '../facts.ts'
 import { waitForContinue } from './expect-continue.ts'
 import { Http2Request, Http2Response } from './http2-stream.ts'
@@ -65,11 +66,7 @@ export function createHttp2Sessions(
   refusals: Refusals,
 ): Http2Sessions {
   const sessions = new Map<ServerHttp2Session, Activity>()
-  /**
-   * The responses of the open streams. An array, because V8 replaces the table of a busy Set from time to time, and
-   * each table that has reached the old space keeps its entries and the next table alive until a full collection.
-   */
-  const open: Http2Response[] = []
+  const open = new SlotList<Http2Response>()
   let { headers: maxHeaders, keepAlive } = limits
   let draining = false
   let readers: NodeJS.Timeout | undefined
@@ -103,13 +100,9 @@ export function createHttp2Sessions(
       activity.streams += 1
       const request = new Http2Request(stream, socket, headers, rawHeaders, (flags & NGHTTP2_FLAG_END_STREAM) !== 0)
       const response = new Http2Response(request)
-      response.slot = open.push(response) - 1
+      open.add(response)
       response.on('close', () => {
-        const last = open.pop()
-        if (last !== undefined && last !== response) {
-          open[response.slot] = last
-          last.slot = response.slot
-        }
+        open.remove(response)
         activity.streams -= 1
         activity.idleSince = performance.now()
       })

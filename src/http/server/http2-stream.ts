@@ -100,7 +100,6 @@ export class Http2Response extends EventEmitter {
   writableEnded = false
   /** The bytes of the body that were written. */
   written = 0
-  /** The index among the open streams of the listener. */
   slot = -1
   readonly #stream: ServerHttp2Stream
   readonly #headers: OutgoingHttpHeaders = {}

@@ -4,8 +4,8 @@
  * The gateway passes a case unchanged, except for what each proxy must change and what the case lists as a difference.
  */
 
-/** An answer of the application, and what the gateway makes of it. */
-export interface AnswerCase {
+/** A response of the application, and how the gateway changes it. */
+export interface ResponseCase {
   readonly name: string
   /** The method of the request; GET by default. */
   readonly method?: string
@@ -15,20 +15,20 @@ export interface AnswerCase {
   readonly request?: readonly string[]
   /** The first bytes of the request's body. */
   readonly upload?: string
-  /** The answer's bytes, in pieces that are sent some milliseconds apart. */
+  /** The response's bytes, in pieces that are sent some milliseconds apart. */
   readonly pieces: readonly string[]
   /** Whether the application answers before the request's body has arrived, which then never ends. */
   readonly early?: true
-  readonly gateway?: AnswerDifference
-  /** nginx passes the answer, and the gateway does not. */
+  readonly gateway?: ResponseDifference
+  /** nginx passes the response, and the gateway does not. */
   readonly nginx?: 'passes'
-  /** What the gateway changes with `upstreamParser: lenient`, if it passes the answer only then. */
-  readonly lenient?: AnswerDifference
-  /** What the gateway makes of the answer for a client with HTTP/2, if that differs. */
-  readonly http2?: AnswerDifference
+  /** What the gateway changes with `upstreamParser: lenient`, if it passes the response only then. */
+  readonly lenient?: ResponseDifference
+  /** How the gateway changes the response for a client with HTTP/2, if that differs. */
+  readonly http2?: ResponseDifference
 }
 
-export interface AnswerDifference {
+export interface ResponseDifference {
   /** The gateway answers with this status itself, or breaks off the body. */
   readonly refused?: number | 'in the body'
   /** Fields that the gateway removes, in lower case. */
@@ -37,9 +37,9 @@ export interface AnswerDifference {
   readonly last?: readonly string[]
   /** Fields of which the gateway passes only the first, in lower case. */
   readonly once?: readonly string[]
-  /** The interim answers that pass, by status; none by default. */
+  /** The interim responses that pass, by status; none by default. */
   readonly interim?: readonly number[]
-  /** Whether the gateway closes the client's connection after the answer. */
+  /** Whether the gateway closes the client's connection after the response. */
   readonly closes?: true
   /** How the gateway frames the body, if it does not use the application's framing. */
   readonly framing?: 'chunked' | 'close'
@@ -56,11 +56,11 @@ export interface RequestCase {
   /** The bytes behind the head, in pieces that are sent some milliseconds apart. */
   readonly body?: readonly string[]
   readonly gateway?: RequestDifference
-  /** What the gateway changes besides on a route with a session. */
+  /** Further changes on a route with a session. */
   readonly session?: RequestDifference
   /** nginx passes the request, and the gateway does not. */
   readonly nginx?: 'passes'
-  /** What the gateway makes of the request from a client with HTTP/2, if that differs. */
+  /** How the gateway changes the request of a client with HTTP/2, if that differs. */
   readonly http2?: RequestDifference | 'cannot be sent'
 }
 
@@ -81,7 +81,7 @@ const utf8 = (text: string): string => Buffer.from(text).toString('latin1')
 /** All bytes from 80 to FF. */
 const HIGH_BYTES = Array.from({ length: 0x80 }, (_, i) => String.fromCharCode(0x80 + i)).join('')
 
-/** Values that are no plain ASCII. */
+/** Values in several encodings. */
 const VALUES: Readonly<Record<string, string>> = {
   'Latin-1': 'Pr\xfcfung',
   'UTF-8': utf8('отчёт – 試験'),
@@ -100,7 +100,7 @@ function head(first: string, fields: readonly string[]): string {
   return [first, ...fields, '', ''].join(CRLF)
 }
 
-/** An answer with a body of two bytes. */
+/** A response with a body of two bytes. */
 function ok(fields: readonly string[], first = 'HTTP/1.1 200 OK'): string {
   return `${head(first, [...fields, 'Content-Length: 2'])}ok`
 }
@@ -119,11 +119,11 @@ function everywhere(text: string): (readonly string[])[] {
 }
 
 /** Node.js does not send two values of certain fields over HTTP/2. */
-const SENT_ONCE_ONLY: AnswerDifference = { refused: 502 }
-const HOLDS_LENGTH_BACK: AnswerDifference = { last: ['content-length'] }
+const SENT_ONCE_ONLY: ResponseDifference = { refused: 502 }
+const HOLDS_LENGTH_BACK: ResponseDifference = { last: ['content-length'] }
 
-const headers: readonly AnswerCase[] = [
-  ...Object.entries(VALUES).flatMap(([name, value]): AnswerCase[] => [
+const headers: readonly ResponseCase[] = [
+  ...Object.entries(VALUES).flatMap(([name, value]): ResponseCase[] => [
     { name: `${name} in a value`, pieces: [ok([`X-Name: ${value}`, `ETag: "${value}"`])] },
     { name: `${name} in a Location`, pieces: [ok([`Location: /${value}`], 'HTTP/1.1 302 Found')] },
     { name: `${name} in cookies`, pieces: [ok([`Set-Cookie: a=${value}; Path=/`, `set-cookie: b="${value}"`])] },
@@ -156,16 +156,16 @@ const headers: readonly AnswerCase[] = [
   { name: 'tabs and blanks inside of a value', pieces: [ok(['X-A: a \t  b\t\tc'])] },
   { name: 'no Content-Type', pieces: [ok([])] },
   {
-    name: 'two of Content-Type',
+    name: 'two Content-Type fields',
     pieces: [ok(['Content-Type: a/b', 'Content-Type: c/d'])],
     http2: SENT_ONCE_ONLY,
   },
   {
-    name: 'a Content-Type that is none',
+    name: 'an invalid Content-Type',
     pieces: [ok(['Content-Type: nonsense;;=', 'X-Content-Type-Options: nosniff'])],
   },
   {
-    name: 'many of Set-Cookie, in order',
+    name: 'sixty Set-Cookie fields in order',
     pieces: [ok(numbered(60, (i) => `Set-Cookie: c${i % 7}=${i}; Path=/; Expires=Thu, 01 Jan 2099 00:00:00 GMT`))],
   },
   {
@@ -175,7 +175,7 @@ const headers: readonly AnswerCase[] = [
     ],
   },
   {
-    name: 'names that are there twice, in every case',
+    name: 'repeated names in different cases',
     pieces: [ok(['x-A: 1', 'X-a: 2', 'X_A: 3', 'Vary: a', 'X-A: 1', 'vary: b', 'VARY: c', 'Link: <a>', 'Link: <b>'])],
   },
   {
@@ -228,7 +228,7 @@ const headers: readonly AnswerCase[] = [
       ]),
     ],
   },
-  { name: 'a Date that is none', pieces: [ok(['Date: yesterday'])] },
+  { name: 'an invalid Date', pieces: [ok(['Date: yesterday'])] },
   {
     name: 'everything about caches',
     pieces: [
@@ -309,7 +309,7 @@ const headers: readonly AnswerCase[] = [
   { name: 'a name with a byte above 7F', pieces: [ok(['X-\xe9: 1'])], gateway: { refused: 502 }, nginx: 'passes' },
 ]
 
-const statusLines: readonly AnswerCase[] = [
+const statusLines: readonly ResponseCase[] = [
   { name: 'an empty reason phrase', pieces: [ok([], 'HTTP/1.1 200 ')] },
   { name: 'no reason phrase, and no blank', pieces: [ok([], 'HTTP/1.1 200')] },
   { name: 'an unknown status without a reason phrase', pieces: [ok([], 'HTTP/1.1 599 ')] },
@@ -344,7 +344,7 @@ const statusLines: readonly AnswerCase[] = [
   { name: 'a 304 with a length', pieces: [head('HTTP/1.1 304 Not Modified', ['Content-Length: 4711', 'ETag: "a"'])] },
   { name: 'a 304 without a phrase', pieces: [head('HTTP/1.1 304', [])] },
   { name: 'a 300 with choices', pieces: [ok(['Alternates: {"a" 1 {type a/b}}'], 'HTTP/1.1 300 Multiple Choices')] },
-  { name: 'a redirect to itself with a body', pieces: [ok(['Location: '], 'HTTP/1.1 301 Moved Permanently')] },
+  { name: 'an empty Location', pieces: [ok(['Location: '], 'HTTP/1.1 301 Moved Permanently')] },
   { name: 'a relative redirect', pieces: [ok(['Location: ../a?b#c'], 'HTTP/1.1 307 Temporary Redirect')] },
   { name: 'a 416', pieces: [ok(['Content-Range: bytes */2'], 'HTTP/1.1 416 Range Not Satisfiable')] },
   {
@@ -355,7 +355,7 @@ const statusLines: readonly AnswerCase[] = [
   { name: 'an application’s own 502', pieces: [ok(['Retry-After: 1'], 'HTTP/1.1 502 Bad Gateway')] },
   { name: 'an application’s own 400', pieces: [ok(['Connection: close'], 'HTTP/1.1 400 Bad Request')] },
   { name: 'an application’s own 407', pieces: [ok(['Proxy-Authenticate: Basic realm="x"'], 'HTTP/1.1 407 Proxy')] },
-  { name: 'an answer to HTTP/1.0', version: '1.0', pieces: [ok(['X-A: \xe9'])], gateway: { closes: true } },
+  { name: 'a response to HTTP/1.0', version: '1.0', pieces: [ok(['X-A: \xe9'])], gateway: { closes: true } },
   {
     name: 'chunks to HTTP/1.0',
     version: '1.0',
@@ -372,14 +372,14 @@ const statusLines: readonly AnswerCase[] = [
   },
 ]
 
-const interim: readonly AnswerCase[] = [
+const interim: readonly ResponseCase[] = [
   { name: 'a 100 before it', pieces: [`HTTP/1.1 100 Continue${CRLF}${CRLF}`, ok([])] },
   { name: 'a 100 in the same packet', pieces: [`HTTP/1.1 100 Continue${CRLF}X-A: 1${CRLF}${CRLF}${ok([])}`] },
   {
     name: 'a 102, a 103 and a 199 before it',
     pieces: [102, 103, 199].map((n) => `HTTP/1.1 ${n} x${CRLF}${CRLF}`).concat(ok([])),
   },
-  { name: 'fifty of 102 before it', pieces: [`HTTP/1.1 102 x${CRLF}${CRLF}`.repeat(50), ok([])] },
+  { name: 'fifty 102 responses before it', pieces: [`HTTP/1.1 102 x${CRLF}${CRLF}`.repeat(50), ok([])] },
   {
     name: 'a 103 for a navigation',
     request: ['Sec-Fetch-Mode: navigate', 'Sec-Fetch-Dest: document', 'Accept: text/html'],
@@ -394,7 +394,7 @@ const interim: readonly AnswerCase[] = [
 
 const GZIP = Buffer.from('H4sIAAAAAAAAA8vPBgBGy5mRAgAAAA==', 'base64').toString('latin1')
 
-const bodies: readonly AnswerCase[] = [
+const bodies: readonly ResponseCase[] = [
   { name: 'an empty body with a length', pieces: [head('HTTP/1.1 200 OK', ['Content-Length: 0'])] },
   { name: 'an empty body in chunks', pieces: [chunked(`0${CRLF}${CRLF}`)] },
   {
@@ -409,7 +409,7 @@ const bodies: readonly AnswerCase[] = [
     pieces: [`${head('HTTP/1.1 200 OK', ['Content-Length: 300000'])}${'0123456789'.repeat(30_000)}`],
   },
   {
-    name: 'a body like an answer',
+    name: 'a body like a response',
     pieces: [`${head('HTTP/1.1 200 OK', ['Content-Length: 38'])}HTTP/1.1 200 OK${CRLF}Content-Length: 0${CRLF}${CRLF}`],
   },
   {
@@ -423,7 +423,7 @@ const bodies: readonly AnswerCase[] = [
   { name: 'gzip without a label', pieces: [`${head('HTTP/1.1 200 OK', [`Content-Length: ${GZIP.length}`])}${GZIP}`] },
   { name: 'text with the label gzip', pieces: [ok(['Content-Encoding: gzip'])] },
   {
-    name: 'a label that is none',
+    name: 'an unknown content coding',
     pieces: [ok(['Content-Encoding: aws-chunked, nonsense', 'Content-Encoding: x'])],
     http2: SENT_ONCE_ONLY,
   },
@@ -434,7 +434,7 @@ const bodies: readonly AnswerCase[] = [
   },
   { name: 'HTTP/1.0 with a length', pieces: [ok(['X-A: \xe9'], 'HTTP/1.0 200 OK')] },
   { name: 'HTTP/1.0 with keep-alive', pieces: [ok(['Connection: keep-alive'], 'HTTP/1.0 200 OK')] },
-  { name: 'HTTP/1.0 with nothing', pieces: [head('HTTP/1.0 200 OK', [])], gateway: { framing: 'chunked' } },
+  { name: 'HTTP/1.0 with an empty body', pieces: [head('HTTP/1.0 200 OK', [])], gateway: { framing: 'chunked' } },
   {
     name: 'HTTP/1.1 without a length to its end',
     pieces: [head('HTTP/1.1 200 OK', ['X-A: 1']), 'ok'],
@@ -496,10 +496,10 @@ const bodies: readonly AnswerCase[] = [
   { name: 'a HEAD with chunks', method: 'HEAD', pieces: [head('HTTP/1.1 200 OK', ['Transfer-Encoding: chunked'])] },
   { name: 'a HEAD with neither', method: 'HEAD', pieces: [head('HTTP/1.1 200 OK', ['X-A: 1'])] },
   { name: 'a HEAD with 404', method: 'HEAD', pieces: [head('HTTP/1.1 404 Not Found', ['Content-Length: 4711'])] },
-  { name: 'an answer to POST without a body', method: 'POST', request: ['Content-Length: 0'], pieces: [ok([])] },
-  { name: 'an answer to OPTIONS', method: 'OPTIONS', pieces: [ok(['Allow: GET, X', 'DAV: 1, 2'])] },
+  { name: 'a response to POST without a body', method: 'POST', request: ['Content-Length: 0'], pieces: [ok([])] },
+  { name: 'a response to OPTIONS', method: 'OPTIONS', pieces: [ok(['Allow: GET, X', 'DAV: 1, 2'])] },
   {
-    name: 'an answer before the upload',
+    name: 'a response before the upload',
     method: 'POST',
     request: ['Content-Length: 100000'],
     upload: 'begin',
@@ -508,7 +508,7 @@ const bodies: readonly AnswerCase[] = [
     gateway: { closes: true },
   },
   {
-    name: 'an answer before the chunks',
+    name: 'a response before the chunks',
     method: 'PUT',
     request: ['Transfer-Encoding: chunked'],
     upload: `5${CRLF}begin`,
@@ -517,7 +517,7 @@ const bodies: readonly AnswerCase[] = [
     gateway: { closes: true },
   },
   { name: 'more bytes than the length', pieces: [`${ok([])}surplus`] },
-  { name: 'two answers to one request', pieces: [`${ok([])}${ok(['X-Second: 1'])}`] },
+  { name: 'two responses to one request', pieces: [`${ok([])}${ok(['X-Second: 1'])}`] },
   {
     name: 'a length and chunks',
     pieces: [
@@ -531,7 +531,7 @@ const bodies: readonly AnswerCase[] = [
     gateway: { refused: 502 },
   },
   {
-    name: 'a length that is none',
+    name: 'an invalid length',
     pieces: [`${head('HTTP/1.1 200 OK', ['Content-Length: 0x2'])}ok`],
     gateway: { refused: 502 },
   },
@@ -542,8 +542,8 @@ const WHOLE = chunked(`2;a=b${CRLF}ok${CRLF}0A${CRLF}0123456789${CRLF}0${CRLF}${
   'Vary:',
 ])
 
-/** An answer cut into two packets at each position, and sent byte by byte. */
-const split: readonly AnswerCase[] = [
+/** A response cut into two packets at each position, and sent byte by byte. */
+const split: readonly ResponseCase[] = [
   ...everywhere(WHOLE).map((pieces, i) => ({ name: `chunks cut at byte ${i + 1}`, pieces })),
   ...everywhere(ok(['X-Name: \xc3\xa9 \xe9'], 'HTTP/1.1 404 N\xe9')).map((pieces, i) => ({
     name: `a length cut at byte ${i + 1}`,
@@ -552,7 +552,7 @@ const split: readonly AnswerCase[] = [
   { name: 'chunks byte by byte', pieces: WHOLE.split('') },
 ]
 
-const trailers: readonly AnswerCase[] = [
+const trailers: readonly ResponseCase[] = [
   {
     name: 'trailers',
     pieces: [
@@ -576,10 +576,10 @@ const trailers: readonly AnswerCase[] = [
   },
 ]
 
-/** Answers that pass with `upstreamParser: lenient`, and are refused otherwise. */
+/** Responses that pass with `upstreamParser: lenient`, and are refused otherwise. */
 const LENIENT = { gateway: { refused: 502 }, nginx: 'passes', lenient: {} } as const
 
-const lenient: readonly AnswerCase[] = [
+const lenient: readonly ResponseCase[] = [
   { name: 'lines that end with LF', pieces: ['HTTP/1.1 200 OK\nX-A: \xe9\nContent-Length: 2\n\nok'], ...LENIENT },
   {
     name: 'chunks behind lines that end with LF',
@@ -600,14 +600,14 @@ const lenient: readonly AnswerCase[] = [
   },
 ]
 
-const statuses: readonly AnswerCase[] = numbered(800, (i) => String(200 + i))
+const statuses: readonly ResponseCase[] = numbered(800, (i) => String(200 + i))
   .filter((status) => !['204', '205', '304'].includes(status))
-  .map((status): AnswerCase => {
+  .map((status): ResponseCase => {
     const one = { name: `the status ${status}`, pieces: [ok([], `HTTP/1.1 ${status} S${status}`)] }
     return status < '600' ? one : { ...one, http2: { refused: 502 } }
   })
 
-export const ANSWERS: readonly AnswerCase[] = [
+export const RESPONSES: readonly ResponseCase[] = [
   ...headers,
   ...statusLines,
   ...interim,
@@ -848,7 +848,7 @@ export const REQUESTS: readonly RequestCase[] = [
     body: ['ok'],
   },
   {
-    name: 'a Content-Encoding that is none',
+    name: 'an unknown Content-Encoding',
     line: 'POST / HTTP/1.1',
     fields: ['Content-Encoding: x', ...LENGTH_OF_TWO],
     body: ['ok'],

@@ -19,7 +19,7 @@ import {
   type Conversation,
   type Message,
 } from '../../support/wire.ts'
-import { ANSWERS, REQUESTS, type AnswerCase, type RequestDifference } from './differential-cases.ts'
+import { RESPONSES, REQUESTS, type ResponseCase, type RequestDifference } from './differential-cases.ts'
 
 // The same client sends the same bytes to an application, to the gateway on a public route and with a session, and to
 // nginx. The application answers with the bytes of a case. Through the gateway, each side must read what it reads without
@@ -60,7 +60,7 @@ async function startApplication(): Promise<string> {
     let answeredEarly = false
 
     async function respond(id: string): Promise<void> {
-      const { pieces } = ANSWERS[Number(/\d+$/.exec(id)?.[0])] ?? PROBED
+      const { pieces } = RESPONSES[Number(/\d+$/.exec(id)?.[0])] ?? PROBED
       for (const [i, piece] of pieces.entries()) {
         if (i > 0) await sleep(PIECE_DELAY_MS)
         socket.write(piece, 'latin1')
@@ -202,14 +202,14 @@ function contentOf(answer: Message | null, addedByProxy: readonly string[] = [])
   }
 }
 
-function passedInterim(sent: readonly Message[], { interim = [] }: NonNullable<AnswerCase['gateway']>): Content[] {
+function passedInterim(sent: readonly Message[], { interim = [] }: NonNullable<ResponseCase['gateway']>): Content[] {
   return sent.filter((message) => interim.includes(statusOf(message))).map((message) => contentOf(message))
 }
 
 /** Returns what the client must read through the gateway. */
 function expectedContent(
   content: Content,
-  { lacks = [], last = [], once = [], trailers, body }: NonNullable<AnswerCase['gateway']>,
+  { lacks = [], last = [], once = [], trailers, body }: NonNullable<ResponseCase['gateway']>,
 ): Content {
   return {
     ...content,
@@ -223,7 +223,7 @@ function expectedContent(
 
 void t.test('a client reads what the application answers', async (t) => {
   let passedByNginx = 0
-  await inBatches(ANSWERS, async (one, index) => {
+  await inBatches(RESPONSES, async (one, index) => {
     const { name, method = 'GET', version = '1.1', request, upload, early, gateway = {} } = one
     const ask = async (to: Subject, timeoutMs?: number): Promise<Conversation> => {
       const head = headFor(to, `${early ? 'early' : to.name}-${index}`, `${method} /a HTTP/${version}`, request)
@@ -267,9 +267,9 @@ void t.test('a client reads what the application answers', async (t) => {
       isDeepStrictEqual({ ...got, fields: inAnyOrder(got.fields) }, { ...content, fields: inAnyOrder(content.fields) })
     if (nginxPasses) passedByNginx += 1
     if (nginxPasses && (gateway.refused ?? gateway.lacks ?? gateway.trailers) !== undefined)
-      t.equal(one.nginx, 'passes', `nginx passes the answer: ${name}`)
+      t.equal(one.nginx, 'passes', `nginx passes the response: ${name}`)
   })
-  t.ok(passedByNginx > 0.9 * ANSWERS.length, `nginx passes ${passedByNginx} of ${ANSWERS.length} answers`)
+  t.ok(passedByNginx > 0.9 * RESPONSES.length, `nginx passes ${passedByNginx} of ${RESPONSES.length} responses`)
 })
 
 /** Returns what the application must receive through the gateway. */
@@ -326,10 +326,10 @@ void t.test('the application reads what a client sends', async (t) => {
   t.ok(passedByNginx > 0.9 * REQUESTS.length, `nginx passes ${passedByNginx} of ${REQUESTS.length} requests`)
 })
 
-void t.test('a lenient gateway passes more answers, and all that a strict one passes', async (t) => {
+void t.test('a lenient gateway passes more responses, and all that a strict one passes', async (t) => {
   const config = { routes: [{ path: '/**', access: 'public', upstreamParser: 'lenient' }], upstream: application }
   const to = subject('lenient', (await startGateway(t, { idp, config })).url)
-  await inBatches(ANSWERS, async (one, index) => {
+  await inBatches(RESPONSES, async (one, index) => {
     const { name, method = 'GET', version = '1.1', request, early, lenient, gateway = {} } = one
     if (early || name.startsWith('the status ')) return
     const head = headFor(to, `lenient-${index}`, `${method} /a HTTP/${version}`, request)
@@ -346,8 +346,8 @@ void t.test('a lenient gateway passes more answers, and all that a strict one pa
 
 const PIPELINED = 40
 
-void t.test('pipelined requests are answered in their order, each with its own answer', async (t) => {
-  const cases = ANSWERS.map((one, index) => ({ one, index })).filter(
+void t.test('pipelined requests are answered in their order, each with its own response', async (t) => {
+  const cases = RESPONSES.map((one, index) => ({ one, index })).filter(
     ({ one: { version, early, gateway = {} } }) =>
       version === undefined && !early && gateway.refused === undefined && gateway.interim === undefined,
   )
@@ -387,8 +387,8 @@ void t.test('pipelined requests are answered in their order, each with its own a
   }
 })
 
-/** Reads the answer of a case from its bytes. */
-function answerOf({ pieces, method = 'GET' }: AnswerCase): ReturnType<typeof readResponse> {
+/** Reads the response of a case from its bytes. */
+function answerOf({ pieces, method = 'GET' }: ResponseCase): ReturnType<typeof readResponse> {
   return readResponse(pieces.join(''), 0, method)
 }
 
@@ -423,7 +423,7 @@ function inHttp2(content: Content): Content {
   }
 }
 
-/** Sends a request that is given in the form of HTTP/1.1, and reads the answer. */
+/** Sends a request that is given in the form of HTTP/1.1, and reads the response. */
 async function converseInHttp2(
   connection: ClientHttp2Session,
   { first, fields, body, trailers }: Omit<Message, 'framing'>,
@@ -478,7 +478,7 @@ void t.test('a client with HTTP/2 reads what the application answers', async (t)
   const [open, closed] = await startGateways({ listenH2c: true })
   for (const to of [open, closed]) {
     const connection = connect(to.url, { maxHeaderListPairs: 10_000, settings: { maxHeaderListSize: 1_000_000 } })
-    await inBatches(ANSWERS, async (one, index) => {
+    await inBatches(RESPONSES, async (one, index) => {
       const { name, method = 'GET', request = [], upload = '', early = false } = one
       const id = `${early ? 'early' : to.name}-${index}`
       const [first = '', ...fields] = linesFor(to, id, `${method} /a HTTP/1.1`, request)
@@ -550,5 +550,5 @@ void t.test('the application reads what a client with HTTP/2 sends', async (t) =
 })
 
 void t.test('all cases were compared', async (t) => {
-  t.ok(compared > 6 * ANSWERS.length, `${compared} comparisons`)
+  t.ok(compared > 6 * RESPONSES.length, `${compared} comparisons`)
 })

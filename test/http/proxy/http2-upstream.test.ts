@@ -113,7 +113,7 @@ void t.test('the client gets the response with its bytes', async (t) => {
 })
 
 void t.test('bodies pass in both directions, of every size and framing', async (t) => {
-  const { url } = await start(t, echo)
+  const { url, application } = await start(t, echo)
   for (const size of [0, 1, 70_000, 3_000_000]) {
     const body = randomBytes(size)
     const head = `POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n`
@@ -123,6 +123,11 @@ void t.test('bodies pass in both directions, of every size and framing', async (
     const chunked = Buffer.concat([Buffer.from(`${head}Transfer-Encoding: chunked\r\n\r\n`), chunk, LAST_CHUNK])
     t.ok(parseAnswers(await sendRaw(url, chunked))[0]?.body.equals(body), `${size} bytes in chunks`)
   }
+  await eventually(() => application.requests.every(({ stream }) => stream.closed))
+  t.ok(
+    application.requests.every(({ stream }) => stream.rstCode === constants.NGHTTP2_NO_ERROR),
+    'no stream was reset',
+  )
 })
 
 const post = async (url: string, body: string): Promise<RawAnswer | undefined> => {
