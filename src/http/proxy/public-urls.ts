@@ -10,6 +10,8 @@ interface Mapping {
   readonly to: string
   /** The start of a path that has the prefixes of the proxies in front as well. */
   readonly full: string
+  /** The path of the request. */
+  readonly path: string
   /** The hosts that name the application instead of the public origin. */
   readonly ownHosts: readonly string[]
   readonly origin: string
@@ -25,11 +27,13 @@ const ABSOLUTE_URL = /^(https?:)\/\/([^/?#\\@]+)((?:\/[^?#]*)?)((?:[?#].*)?)$/is
 const ABSOLUTE_PATH = /^(\/(?![/\\])[^?#]*)(.*)$/s
 /** https://www.rfc-editor.org/rfc/rfc6265#section-5.2.4 */
 const COOKIE_PATH = /(;\s*path\s*=\s*"?)(\/[^;"\s]*)/gi
+/** https://www.rfc-editor.org/rfc/rfc6265#section-5.2.3 */
+const COOKIE_DOMAIN = /;\s*domain\s*=\s*"?\.?([^;"\s]*)"?\s*(?=;|$)/gi
 
 /**
- * Translates `Location`, `Content-Location` and the paths of cookies in a response from the application's URLs to the
- * public ones, in place: the prefix that the route strips or rewrites comes back, and with `upstreamHost`, the public
- * origin replaces the application's own. URLs that are public already, and URLs of other hosts, stay as they are.
+ * Translates `Location`, `Content-Location` and cookies in a response from the application's URLs to the public ones, in
+ * place: the prefix that the route strips or rewrites comes back, and with `upstreamHost`, the public origin replaces
+ * the application's own. URLs that are public already, and URLs of other hosts, stay as they are.
  */
 export function toPublicUrls(
   headers: string[],
@@ -43,6 +47,7 @@ export function toPublicUrls(
     from,
     to: route.rewritePrefix?.to ?? '',
     full: prefixesInFront(facts) + from,
+    path: facts.path,
     ownHosts: ownHosts(route),
     origin: facts.origin,
     basePath,
@@ -92,10 +97,34 @@ function publicPath(path: string, { from, to, full, basePath }: Mapping): string
 }
 
 function publicCookie(cookie: string, mapping: Mapping): string {
+  const named = withoutOwnDomain(cookie, mapping)
   // Browsers accept this name only with the path `/`.
-  if (/^__Host-/i.test(cookieName(cookie))) return cookie
-  return cookie.replace(COOKIE_PATH, (_, before: string, path: string) => {
+  if (/^__Host-/i.test(cookieName(cookie))) return named
+  const { from, to, path: requested } = mapping
+  let hasPath = false
+  const mapped = named.replace(COOKIE_PATH, (_, before: string, path: string) => {
+    hasPath = true
     // The path `/` covers all paths of the application, the one without a trailing slash included.
-    return before + (path === '/' && mapping.to === '' ? mapping.from || '/' : publicPath(path, mapping))
+    return before + (path === '/' && to === '' ? from || '/' : publicPath(path, mapping))
   })
+  // The default path is the folder of the request's path: `/` at the application, but the parent of the prefix in public.
+  // https://www.rfc-editor.org/rfc/rfc6265#section-5.1.4
+  return !hasPath && to === '' && from !== '' && requested === from ? `${mapped}; Path=${from}` : mapped
+}
+
+/** Removes a `Domain` that names the application, unless the public host belongs to that domain. */
+function withoutOwnDomain(cookie: string, { ownHosts, origin }: Mapping): string {
+  if (ownHosts.length === 0) return cookie
+  const publicName = new URL(origin).hostname
+  return cookie.replace(COOKIE_DOMAIN, (attribute: string, written: string) => {
+    const domain = written.toLowerCase()
+    if (publicName === domain || publicName.endsWith(`.${domain}`)) return attribute
+    return ownHosts.some((host) => nameOf(host) === domain) ? '' : attribute
+  })
+}
+
+/** Returns the lower-case name of a host, without its port. */
+function nameOf(host: string): string {
+  const url = `http://${host}`
+  return URL.canParse(url) ? new URL(url).hostname : host.toLowerCase()
 }
