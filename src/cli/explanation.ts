@@ -211,7 +211,7 @@ function forwarded(
   const own = providersOf(config).find(({ name }) => name === session?.provider)
   const scheme = own?.dpop === 'on' ? 'DPoP' : 'Bearer'
   const headers = byProxy
-    ? compiled.identity(route, who, accessToken, scheme)
+    ? compiled.forProxy(facts, route, who, accessToken, scheme)
     : compiled.build(facts, route, who, accessToken, scheme)
   if (scheme === 'DPoP' && accessToken !== null) headers.push('DPoP', 'PROOF')
   const constants = constantHeaders(route)
@@ -238,10 +238,6 @@ function forwarded(
               `decides${verdict.session === null ? '' : '; closed with 4401 when the session ends'}`,
           ],
         ]
-  const clientAuthorization: Line[] =
-    byProxy && passesAuthorization(route, who) && facts.headers.authorization !== undefined
-      ? [['header', `Authorization: ${facts.headers.authorization}`]]
-      : []
   return [
     ['answer', byProxy ? `200 with the headers for the application: ${reason}` : `passes: ${reason}`],
     ...reasons.map((text): Line => ['because', text]),
@@ -250,9 +246,8 @@ function forwarded(
       ? []
       : [['upstream', `${facts.method} ${upstream}${asText(upstreamPath(route, facts.path) + facts.query)}`] as const]),
     ...websocket,
-    ['token', tokenOf(verdict)],
+    ['token', tokenOf(verdict, passesAuthorization(facts, route, who))],
     ...pairs.map((pair): Line => ['header', pair]),
-    ...clientAuthorization,
     ...headersNotSent(route, who),
   ]
 }
