@@ -4,6 +4,7 @@ import { constants, type ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import { Fault } from '../../errors.ts'
 import { HOP_BY_HOP } from '../../header-names.ts'
+import { headersOf } from '../http2-fields.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
 
@@ -17,6 +18,8 @@ interface Stream extends ServerHttp2Stream {
   [kResponse]?: Http2Response | undefined
 }
 
+/** The header fields that Node.js does not send in a response: https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2 */
+const NOT_IN_HTTP2 = ['http2-settings', ...HOP_BY_HOP].filter((name) => name !== 'trailer')
 const MAX_STATUS = 599
 const RESET_CONTENT = 205
 
@@ -188,20 +191,21 @@ export class Http2Response extends EventEmitter {
     const head = isList(given) ? headOf(given) : {}
     const others = isList(given) ? this.#headers : { ...this.#headers, ...given }
     for (const [name, value] of Object.entries(others)) head[name.toLowerCase()] ??= value
-    for (const name of HOP_BY_HOP) if (name !== 'trailer' && name in head) head[name] = undefined
+    for (const name of NOT_IN_HTTP2) if (name in head) head[name] = undefined
     // Node.js ends the stream behind the head of a 205: https://www.rfc-editor.org/rfc/rfc9110#section-15.3.6
     if (status === RESET_CONTENT && Number(head['content-length'] ?? 0) > 0) head['content-length'] = undefined
     head[':status'] = status
     this.statusCode = status
     this.#head = head
-    if (isList(given) && hasRepeated(head)) this.#sendRepeated(head)
     return this
   }
 
   /** Sends an interim response, if the response has not begun. */
   writeInterim(status: number, headers: readonly string[]): void {
     if (this.#isHeadSent || this.#stream.closed) return
-    this.#stream.additionalHeaders({ ...headOf(headers), ':status': status })
+    const head = headOf(headers)
+    head[':status'] = status
+    this.#stream.additionalHeaders(head)
   }
 
   writeContinue(): void {
@@ -209,7 +213,11 @@ export class Http2Response extends EventEmitter {
   }
 
   addTrailers(trailers: readonly (readonly [name: string, value: string])[]): void {
-    this.#trailers = headOf(trailers.flat())
+    try {
+      this.#trailers = headersOf(trailers.flat())
+    } catch {
+      // A recipient may discard trailers: https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1
+    }
   }
 
   /** Returns `false` if the caller must wait for `drain`. */
@@ -242,28 +250,6 @@ export class Http2Response extends EventEmitter {
       this.#stream.close(NGHTTP2_INTERNAL_ERROR)
     }
     return this
-  }
-
-  /**
-   * Sends a head with repeated fields at once, because Node.js may refuse it. Sends a field that may occur only once, if
-   * all its values are the same.
-   */
-  #sendRepeated(head: OutgoingHttpHeaders): void {
-    try {
-      this.#sendHead(false)
-    } catch {
-      for (const [name, value] of Object.entries(head)) {
-        if (Array.isArray(value) && value.every((one) => one === value[0])) head[name] = value[0]
-      }
-      this.#isHeadSent = false
-      try {
-        this.#sendHead(false)
-      } catch (cause) {
-        this.#isHeadSent = false
-        this.#head = null
-        throw new Fault('upstream_unreachable', { cause })
-      }
-    }
   }
 
   #sendHead(isLast: boolean): void {
@@ -339,38 +325,17 @@ function onClose(this: Stream): void {
 /** `close` follows each error of a stream. */
 function ignore(): void {}
 
+/** Returns the head of a response. Throws a fault if a field must be unique, but has several values. */
+function headOf(fields: readonly string[]): OutgoingHttpHeaders {
+  try {
+    return headersOf(fields)
+  } catch (cause) {
+    throw new Fault('upstream_unreachable', { cause })
+  }
+}
+
 function isList(headers: OutgoingHttpHeaders | readonly string[] | undefined): headers is readonly string[] {
   return Array.isArray(headers)
-}
-
-/** Returns fields by their names in lower case. The values of a repeated field keep their order. */
-function headOf(fields: readonly string[]): OutgoingHttpHeaders {
-  // Without a prototype, names such as `constructor` have no value before.
-  const head: OutgoingHttpHeaders = Object.create(null)
-  for (let i = 0; i + 1 < fields.length; i += 2) {
-    const name = (fields[i] ?? '').toLowerCase()
-    const value = withoutBlanksBehind(fields[i + 1] ?? '')
-    const before = head[name]
-    if (before === undefined) head[name] = value
-    else if (Array.isArray(before)) before.push(value)
-    else head[name] = [String(before), value]
-  }
-  return head
-}
-
-/**
- * Removes blanks behind a value, which are allowed only in HTTP/1.1.
- * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.2.1
- */
-function withoutBlanksBehind(value: string): string {
-  let end = value.length
-  while (end > 0 && (value.charCodeAt(end - 1) === 0x20 || value.charCodeAt(end - 1) === 0x09)) end -= 1
-  return end === value.length ? value : value.slice(0, end)
-}
-
-function hasRepeated(head: OutgoingHttpHeaders): boolean {
-  for (const name in head) if (name !== 'set-cookie' && Array.isArray(head[name])) return true
-  return false
 }
 
 /** Returns the fields of a request with Host first, one Cookie, and no pseudo-header fields. */
