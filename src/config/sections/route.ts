@@ -149,7 +149,8 @@ export const route = group('Which requests the route applies to, who may send th
     description:
       'With `stripPrefix` or `rewritePrefix`, tells the application the prefix in `X-Forwarded-Prefix`, and puts the ' +
       "prefix back into the `Location`, the `Content-Location` and the cookie paths of the application's responses. " +
-      'With `upstreamHost`, URLs in these headers that name the host of the application become public URLs.',
+      'With `upstreamHost`, URLs in these headers that name the host of the application become public URLs, and cookies ' +
+      'lose a `Domain` that names it.',
   }),
   challenge: leaf(choice(['auto', 'redirect', '401']), {
     default: 'auto',

@@ -1,9 +1,8 @@
 import type { Config } from '../../config/schema.ts'
-import { prefixOf, upstreamHostOf } from '../../gate/headers.ts'
 import { hostOf } from '../../gate/match.ts'
+import { prefixOf, startsWithPrefix, upstreamHostOf } from '../../gate/upstream-urls.ts'
 import type { CompiledRoute, Facts } from '../../gate/verdict.ts'
 import { cookieName } from './response-headers.ts'
-import { startsWithPrefix } from './upstream-request.ts'
 
 /** How the paths of a route's application read in public: `to` at the start of a path becomes `from`. */
 interface Mapping {
@@ -11,6 +10,8 @@ interface Mapping {
   readonly to: string
   /** The start of a path that has the prefixes of the proxies in front as well. */
   readonly full: string
+  /** The path of the request. */
+  readonly path: string
   /** The hosts that name the application instead of the public origin. */
   readonly ownHosts: readonly string[]
   readonly origin: string
@@ -26,11 +27,13 @@ const ABSOLUTE_URL = /^(https?:)\/\/([^/?#\\@]+)((?:\/[^?#]*)?)((?:[?#].*)?)$/is
 const ABSOLUTE_PATH = /^(\/(?![/\\])[^?#]*)(.*)$/s
 /** https://www.rfc-editor.org/rfc/rfc6265#section-5.2.4 */
 const COOKIE_PATH = /(;\s*path\s*=\s*"?)(\/[^;"\s]*)/gi
+/** https://www.rfc-editor.org/rfc/rfc6265#section-5.2.3 */
+const COOKIE_DOMAIN = /;\s*domain\s*=\s*"?\.?([^;"\s]*)"?\s*(?=;|$)/gi
 
 /**
- * Translates `Location`, `Content-Location` and the paths of cookies in a response from the application's URLs to the
- * public ones, in place: the prefix that the route strips or rewrites comes back, and with `upstreamHost`, the public
- * origin replaces the application's own. URLs that are public already, and URLs of other hosts, stay as they are.
+ * Translates `Location`, `Content-Location` and cookies in a response from the application's URLs to the public ones, in
+ * place: the prefix that the route strips or rewrites comes back, and with `upstreamHost`, the public origin replaces
+ * the application's own. URLs that are public already, and URLs of other hosts, stay as they are.
  */
 export function toPublicUrls(
   headers: string[],
@@ -44,6 +47,7 @@ export function toPublicUrls(
     from,
     to: route.rewritePrefix?.to ?? '',
     full: prefixesInFront(facts) + from,
+    path: facts.path,
     ownHosts: ownHosts(route),
     origin: facts.origin,
     basePath,
@@ -54,15 +58,6 @@ export function toPublicUrls(
     if (name === 'location' || name === 'content-location') headers[i + 1] = publicUrl(value, mapping)
     else if (name === 'set-cookie') headers[i + 1] = publicCookie(value, mapping)
   }
-}
-
-/**
- * Returns the origin that the application takes for its own: the public one, or with `upstreamHost`, the Host that the
- * gateway sends with the scheme of the connection.
- */
-export function upstreamOrigin(route: CompiledRoute, publicOrigin: string): string {
-  if (route.upstreamHost === 'preserve') return publicOrigin
-  return `${new URL(route.upstream.origin).protocol}//${upstreamHostOf(route, '')}`
 }
 
 function ownHosts(route: CompiledRoute): string[] {
@@ -102,10 +97,34 @@ function publicPath(path: string, { from, to, full, basePath }: Mapping): string
 }
 
 function publicCookie(cookie: string, mapping: Mapping): string {
+  const named = withoutOwnDomain(cookie, mapping)
   // Browsers accept this name only with the path `/`.
-  if (/^__Host-/i.test(cookieName(cookie))) return cookie
-  return cookie.replace(COOKIE_PATH, (_, before: string, path: string) => {
+  if (/^__Host-/i.test(cookieName(cookie))) return named
+  const { from, to, path: requested } = mapping
+  let hasPath = false
+  const mapped = named.replace(COOKIE_PATH, (_, before: string, path: string) => {
+    hasPath = true
     // The path `/` covers all paths of the application, the one without a trailing slash included.
-    return before + (path === '/' && mapping.to === '' ? mapping.from || '/' : publicPath(path, mapping))
+    return before + (path === '/' && to === '' ? from || '/' : publicPath(path, mapping))
   })
+  // The default path is the folder of the request's path: `/` at the application, but the parent of the prefix in public.
+  // https://www.rfc-editor.org/rfc/rfc6265#section-5.1.4
+  return !hasPath && to === '' && from !== '' && requested === from ? `${mapped}; Path=${from}` : mapped
+}
+
+/** Removes a `Domain` that names the application, unless the public host belongs to that domain. */
+function withoutOwnDomain(cookie: string, { ownHosts, origin }: Mapping): string {
+  if (ownHosts.length === 0) return cookie
+  const publicName = new URL(origin).hostname
+  return cookie.replace(COOKIE_DOMAIN, (attribute: string, written: string) => {
+    const domain = written.toLowerCase()
+    if (publicName === domain || publicName.endsWith(`.${domain}`)) return attribute
+    return ownHosts.some((host) => nameOf(host) === domain) ? '' : attribute
+  })
+}
+
+/** Returns the lower-case name of a host, without its port. */
+function nameOf(host: string): string {
+  const url = `http://${host}`
+  return URL.canParse(url) ? new URL(url).hostname : host.toLowerCase()
 }

@@ -5,8 +5,8 @@ import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
 import { Http2Upstream, type TlsSettings } from './http2-upstream.ts'
 import { makeLenient } from './lenient-parser.ts'
-import { mendParser } from './undici-parser.ts'
-import { mendWriter } from './undici-writer.ts'
+import { patchParser } from './undici-parser.ts'
+import { patchWriter } from './undici-writer.ts'
 
 /** The connections to upstreams. Routes with the same upstream and the same settings of connections share a pool. */
 export interface Pools {
@@ -68,7 +68,7 @@ export function createPools(): Pools {
       }
     },
     keepOnly({ all }) {
-      // Dropped pools need no `close`, because idle connections close after a few seconds.
+      // Dropped pools need no `close`, because idle connections close after some seconds, HTTP/2 connections after a minute.
       pools = pools.filter(({ pool }) => all.has(pool))
     },
     async close() {
@@ -135,11 +135,11 @@ function open(identity: Identity, settings: Pool.Options): Dispatcher {
     connect: (options, callback) => {
       connect({ ...options, servername: sni }, (...made) => {
         const [error, socket] = made
-        if (error === null) mendWriter(socket)
+        if (error === null) patchWriter(socket)
         callback(...made)
         if (error !== null) return
         if (upstreamParser === 'lenient') makeLenient(socket)
-        mendParser(socket, { shared, maxAge })
+        patchParser(socket, { shared, maxAge })
       })
     },
   })

@@ -487,7 +487,9 @@ export const modAuthOpenidc: Rules = {
   ),
   ProxyPassReverseCookiePath: noEquivalent('cookie paths get the prefix of the route (prefixHeaders)', 'builtin'),
   ProxyPassReverseCookieDomain: noEquivalent(
-    'the Domain of a cookie is not changed: let the application set cookies without Domain',
+    'with upstreamHost, a Domain that names the application is removed, so the cookie belongs to the public host ' +
+      '(prefixHeaders)',
+    'builtin',
   ),
   ProxyPreserveHost: becomes('routes[].upstreamHost', (setting, migration) => {
     if (flagOf(setting) === false) markRouteSource(migration, setting)

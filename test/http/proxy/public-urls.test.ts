@@ -159,6 +159,80 @@ void t.test('cookie paths get the prefix', (t) => {
   t.end()
 })
 
+void t.test('a cookie without a path, set at the prefix itself, gets the prefix as its path', (t) => {
+  const at = (path: string): ReturnType<typeof factsOf> => factsOf({ path })
+  const rows: Rows = [
+    ['a=b', 'a=b; Path=/app'],
+    ['a=b; HttpOnly', 'a=b; HttpOnly; Path=/app'],
+    ['a=b; Path=', 'a=b; Path=; Path=/app'],
+    ['a=b; Path=sub', 'a=b; Path=sub; Path=/app'],
+    ['a=b; Path=/x', 'a=b; Path=/app/x'],
+    ...unchanged('__Host-a=b; Secure', 'a=b; Path=/app'),
+  ]
+  for (const [sent, expected] of rows) t.equal(received('Set-Cookie', sent, strip, at('/app')), expected, sent)
+  const toRoot: Partial<Route> = { rewritePrefix: { from: '/a/b', to: '' } }
+  t.equal(received('Set-Cookie', 'a=b', toRoot, at('/a/b')), 'a=b; Path=/a/b')
+  for (const path of ['/app/', '/app/x', '/app/x/']) t.equal(received('Set-Cookie', 'a=b', strip, at(path)), 'a=b', path)
+  t.equal(received('Set-Cookie', 'a=b', rewrite, at('/app')), 'a=b', 'the default path is / at the application, too')
+  t.equal(received('Set-Cookie', 'a=b', ownHost, at('/')), 'a=b', 'without a prefix')
+  t.equal(received('Set-Cookie', 'a=b', { ...strip, prefixHeaders: false }, at('/app')), 'a=b')
+  t.end()
+})
+
+void t.test('with upstreamHost, a cookie loses the Domain that names the application', (t) => {
+  const rows: Rows = [
+    ['a=b; Domain=app.internal', 'a=b'],
+    ['a=b; Domain=app.internal; Path=/; Secure', 'a=b; Path=/; Secure'],
+    ['a=b; Path=/;domain = .APP.internal ;Secure', 'a=b; Path=/;Secure'],
+    ['a=b; Domain="app.internal"; Secure', 'a=b; Secure'],
+    ['__Secure-a=b; Secure; Domain=app.internal', '__Secure-a=b; Secure'],
+    ...unchanged(
+      'a=b',
+      'a=domain=app.internal',
+      'a=b; Domain=internal',
+      'a=b; Domain=x.app.internal',
+      'a=b; Domain=other.example',
+      'a=b; Domain=example.com',
+      'a=b; Domain=orders.example.com',
+      'a=b; Domain=',
+      'a=b; XDomain=app.internal',
+    ),
+  ]
+  for (const [sent, expected] of rows) t.equal(received('Set-Cookie', sent, ownHost), expected, sent)
+  const named: Partial<Route> = { ...ownHost, upstreamHost: 'shop.example:8443' }
+  t.equal(received('Set-Cookie', 'a=b; Domain=shop.example', named), 'a=b')
+  t.equal(received('Set-Cookie', 'a=b; Domain=shop.example; Path=/', { ...named, ...strip }), 'a=b; Path=/app')
+  const parent: Partial<Route> = { ...ownHost, upstreamHost: 'example.com' }
+  t.equal(received('Set-Cookie', 'a=b; Domain=example.com', parent), 'a=b; Domain=example.com', 'a browser accepts it')
+  for (const off of [{ ...named, prefixHeaders: false }, strip, {}])
+    t.equal(received('Set-Cookie', 'a=b; Domain=shop.example', off), 'a=b; Domain=shop.example')
+  t.end()
+})
+
+void t.test('a browser sends back the cookies of an application with a prefix and a Host of its own', async (t) => {
+  const application = await startApplication(t, ({ headers }, res) => {
+    if (headers.cookie === undefined) res.setHeader('Set-Cookie', ['own=1', 'named=1; Domain=shop.internal; Path=/'])
+    res.end(String(headers.cookie))
+  })
+  const { url } = await startGateway(t, {
+    idp,
+    config: {
+      upstream: application.url,
+      routes: [
+        { path: '/legacy/**', access: 'public', stripPrefix: '/legacy', upstreamHost: 'shop.internal' },
+        { path: '/**', access: 'public' },
+      ],
+    },
+  })
+  const browser = createBrowser()
+  await browser.get(`${url}/legacy`)
+  const seen = async (path: string): Promise<string[]> =>
+    (await browser.get(`${url}${path}`)).body.toString().split('; ').toSorted()
+  t.same(await seen('/legacy'), ['named=1', 'own=1'])
+  t.same(await seen('/legacy/x/y'), ['named=1', 'own=1'])
+  t.same(await seen('/other'), ['undefined'])
+})
+
 void t.test('URLs with the prefixes of trusted proxies are public already', (t) => {
   const facts = factsOf({ headers: { 'X-Forwarded-Prefix': '/outer/, /inner' } })
   const behind = { ...facts, client: { ...facts.client, trusted: true } }
