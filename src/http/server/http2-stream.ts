@@ -7,6 +7,16 @@ import { HOP_BY_HOP } from '../../header-names.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
 
+const kResponse = Symbol('response')
+
+/**
+ * A stream with its response. All listeners of the stream find the response here. A closed stream survives the fast
+ * collections of V8, so it must not keep its request and response alive.
+ */
+interface Stream extends ServerHttp2Stream {
+  [kResponse]?: Http2Response | undefined
+}
+
 const MAX_STATUS = 599
 const RESET_CONTENT = 205
 
@@ -44,9 +54,7 @@ export class Http2Request extends IncomingMessage {
       this.push(null)
       return
     }
-    stream.on('trailers', (_headers: unknown, _flags: unknown, rawTrailers: string[]) => {
-      this.rawTrailers = rawTrailers
-    })
+    stream.on('trailers', onTrailers)
   }
 
   /** Returns whether the client sends a body, which may be empty. */
@@ -62,15 +70,18 @@ export class Http2Request extends IncomingMessage {
       return
     }
     this.#isReading = true
-    stream.on('data', (chunk: Buffer) => {
-      this.received += chunk.length
-      if (!this.push(chunk)) stream.pause()
-    })
-    stream.on('end', () => {
-      if (this.aborted) return
-      this.complete = true
-      this.push(null)
-    })
+    stream.on('data', onData).on('end', onEnd)
+  }
+
+  takeChunk(chunk: Buffer): void {
+    this.received += chunk.length
+    if (!this.push(chunk)) this.stream.pause()
+  }
+
+  takeEnd(): void {
+    if (this.aborted) return
+    this.complete = true
+    this.push(null)
   }
 
   /** Resets the stream if the body has not arrived. The connection stays open for the other streams. */
@@ -101,7 +112,7 @@ export class Http2Response extends EventEmitter {
   /** The bytes of the body that were written. */
   written = 0
   slot = -1
-  readonly #stream: ServerHttp2Stream
+  readonly #stream: Stream
   readonly #headers: OutgoingHttpHeaders = {}
   #head: OutgoingHttpHeaders | null = null
   #isHeadSent = false
@@ -110,17 +121,12 @@ export class Http2Response extends EventEmitter {
 
   constructor(request: Http2Request) {
     super()
-    const { stream } = request
+    const stream: Stream = request.stream
     this.req = request
     this.socket = request.socket
     this.#stream = stream
-    stream.on('close', () => {
-      this.#onClose()
-    })
-    stream.on('drain', () => {
-      this.emit('drain')
-    })
-    stream.on('error', ignore)
+    stream[kResponse] = this
+    stream.on('close', onClose).on('drain', onDrain).on('error', ignore)
   }
 
   get headersSent(): boolean {
@@ -269,10 +275,10 @@ export class Http2Response extends EventEmitter {
     const mayHaveTrailers = !isLast && (this.#trailers !== null || (!this.writableEnded && !('content-length' in head)))
     this.#endsWithTrailers = mayHaveTrailers
     this.#stream.respond(head, { endStream: isLast, waitForTrailers: mayHaveTrailers })
-    if (mayHaveTrailers) this.#stream.once('wantTrailers', this.#sendTrailers)
+    if (mayHaveTrailers) this.#stream.on('wantTrailers', onWantTrailers)
   }
 
-  readonly #sendTrailers = (): void => {
+  sendTrailers(): void {
     // Node.js also ends a stream that it resets. Without trailers, the client does not take it for complete.
     if (this.#stream.closed) return
     this.#stream.sendTrailers(this.#trailers ?? {})
@@ -295,14 +301,39 @@ export class Http2Response extends EventEmitter {
     this.#stream.close(NGHTTP2_NO_ERROR)
   }
 
-  #onClose(): void {
+  /** Ends the request and the response of a closed stream. */
+  takeClose(): void {
     if (!this.req.complete) this.req.destroy(new Error('the stream was closed'))
     if (this.writableFinished) this.emit('finish')
     this.destroyed = true
     this.emit('close')
-    // A closed stream survives the fast collections of V8, so it must not keep the request and the response alive.
-    for (const event of this.#stream.eventNames()) if (event !== 'error') this.#stream.removeAllListeners(event)
+    this.#stream[kResponse] = undefined
   }
+}
+
+function onTrailers(this: Stream, _headers: unknown, _flags: unknown, rawTrailers: string[]): void {
+  const response = this[kResponse]
+  if (response !== undefined) response.req.rawTrailers = rawTrailers
+}
+
+function onData(this: Stream, chunk: Buffer): void {
+  this[kResponse]?.req.takeChunk(chunk)
+}
+
+function onEnd(this: Stream): void {
+  this[kResponse]?.req.takeEnd()
+}
+
+function onDrain(this: Stream): void {
+  this[kResponse]?.emit('drain')
+}
+
+function onWantTrailers(this: Stream): void {
+  this[kResponse]?.sendTrailers()
+}
+
+function onClose(this: Stream): void {
+  this[kResponse]?.takeClose()
 }
 
 /** `close` follows each error of a stream. */
