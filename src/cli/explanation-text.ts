@@ -123,9 +123,9 @@ export function headersNotPassed(sent: readonly string[], received: readonly str
     if (values === undefined) dropped.add(name)
     else if (!values.includes(sent[i + 1] ?? '')) changed.add(name)
   }
-  const line = (what: string, names: ReadonlySet<string>): (readonly [string, string])[] =>
-    names.size === 0 ? [] : [[what, `the client’s ${[...names].join(', ')}`]]
-  return [...line('changed', changed), ...line('dropped', dropped)]
+  return Object.entries({ changed, dropped }).flatMap(([what, names]): (readonly [string, string])[] =>
+    names.size === 0 ? [] : [[what, `the client’s ${[...names].join(', ')}`]],
+  )
 }
 
 export function headersNotSent({ headers }: CompiledRoute, who: Who | null): (readonly [string, string])[] {

@@ -212,7 +212,9 @@ function refusedPreflight({ method, path, headers, origin }: Facts, routes: Rout
   const wanted = headers['access-control-request-method']
   if (method !== 'OPTIONS' || headers.origin === undefined || wanted === undefined) return []
   const route = routes.match(hostOf(origin), wanted, path)
-  if (route === null || route === 'endpoint' || allowsOrigin(route, headers.origin)) return []
+  if (route === null || route === 'endpoint') return []
+  const isListed: boolean = allowsOrigin(route, headers.origin)
+  if (isListed) return []
   const text =
     `cors.origins of routes[${route.index}], the route for ${wanted}, does not have ${headers.origin}: ` +
     'the gateway does not answer the preflight request'
@@ -223,7 +225,8 @@ function refusedPreflight({ method, path, headers, origin }: Facts, routes: Rout
 function crossOrigin(route: CompiledRoute, facts: Facts): Line[] {
   const { origin } = facts.headers
   if (origin === undefined) return []
-  if (!allowsOrigin(route, origin)) {
+  const isListed: boolean = allowsOrigin(route, origin)
+  if (!isListed) {
     if (origin === facts.origin || facts.method === 'OPTIONS') return []
     return [
       ['because', `cors.origins of the route does not have ${origin}: the gateway adds no CORS headers for its pages`],
