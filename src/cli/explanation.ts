@@ -17,7 +17,16 @@ import { viaNameOf } from '../http/loop-detection.ts'
 import { readTarget } from '../http/target.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
-import { headersNotSent, mayIssue, reasonOf, requirementsMet, tokenOf, whyTokenRefused } from './explanation-text.ts'
+import {
+  headersNotPassed,
+  headersNotSent,
+  mayIssue,
+  otherKeysOf,
+  reasonOf,
+  requirementsMet,
+  tokenOf,
+  whyTokenRefused,
+} from './explanation-text.ts'
 
 /** The request to explain, with the claims of the user who sends it, or `null` if the request is anonymous. */
 export interface ExplainedRequest {
@@ -164,7 +173,9 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
       'route',
       verdict.route === null
         ? 'none'
-        : `${verdict.route.label} (routes[${verdict.route.index}], ${verdict.route.access})`,
+        : [`${verdict.route.label} (routes[${verdict.route.index}], ${verdict.route.access})`]
+            .concat(otherKeysOf(verdict.route))
+            .join(', '),
     ],
     ...(verdict.type === 'forward'
       ? forwarded(verdict, facts, scenario)
@@ -189,10 +200,38 @@ function tells(headers: Readonly<Record<string, string>>): Line[] {
   return Object.entries(headers).map(([name, value]) => ['tells', `${name}: ${value}`])
 }
 
-/** Returns why a page of another origin may send the request, and the headers that its response gets. */
+/** Returns which origin the CSRF check has found, and the key that lets it pass. */
+function foreignOrigin({ headers }: Facts): Line[] {
+  const { origin, 'sec-fetch-site': site } = headers
+  if (origin === undefined) return [['because', `Sec-Fetch-Site is ${String(site)}, and there is no Origin`]]
+  return [['because', `the origin is ${origin}, which is not in publicUrl and not in cors.origins of the route`]]
+}
+
+/** Returns that the gateway does not answer a preflight request, because the route does not list its origin. */
+function refusedPreflight({ method, path, headers, origin }: Facts, routes: RouteTable): Line[] {
+  const wanted = headers['access-control-request-method']
+  if (method !== 'OPTIONS' || headers.origin === undefined || wanted === undefined) return []
+  const route = routes.match(hostOf(origin), wanted, path)
+  if (route === null || route === 'endpoint') return []
+  const isListed: boolean = allowsOrigin(route, headers.origin)
+  if (isListed) return []
+  const text =
+    `cors.origins of routes[${route.index}], the route for ${wanted}, does not have ${headers.origin}: ` +
+    'the gateway does not answer the preflight request'
+  return [['because', text]]
+}
+
+/** Returns what a page of another origin may do with the request, and the headers that its response gets. */
 function crossOrigin(route: CompiledRoute, facts: Facts): Line[] {
   const { origin } = facts.headers
-  if (!allowsOrigin(route, origin)) return []
+  if (origin === undefined) return []
+  const isListed: boolean = allowsOrigin(route, origin)
+  if (!isListed) {
+    if (origin === facts.origin || facts.method === 'OPTIONS') return []
+    return [
+      ['because', `cors.origins of the route does not have ${origin}: the gateway adds no CORS headers for its pages`],
+    ]
+  }
   return [
     ['because', `cors.origins has ${origin}: csrf lets the request pass, and the page may read the response`],
     ...tells(corsHeaders(route, origin)),
@@ -241,6 +280,7 @@ function forwarded(
   return [
     ['answer', byProxy ? `200 with the headers for the application: ${reason}` : `passes: ${reason}`],
     ...reasons.map((text): Line => ['because', text]),
+    ...refusedPreflight(facts, routes),
     ...crossOrigin(route, facts),
     ...(byProxy
       ? []
@@ -248,6 +288,7 @@ function forwarded(
     ...websocket,
     ['token', tokenOf(verdict, passesAuthorization(facts, route, who))],
     ...pairs.map((pair): Line => ['header', pair]),
+    ...(byProxy ? [] : headersNotPassed(facts.rawHeaders, headers)),
     ...headersNotSent(route, who),
   ]
 }
@@ -261,7 +302,7 @@ function constantHeaders({ headers }: CompiledRoute): Set<string> {
 function denied(
   verdict: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
-  { config, authUrl }: Scenario,
+  { config, routes, authUrl }: Scenario,
   tokenProblem: string | null,
 ): Line[] {
   const { denial, kind, route } = verdict
@@ -282,6 +323,8 @@ function denied(
   return [
     ['answer', `${status} ${answer.code}`],
     ['because', tokenProblem ?? reasonOf(denial)],
+    ...(denial.reason === 'cross-origin' ? foreignOrigin(facts) : []),
+    ...refusedPreflight(facts, routes),
     ...loginLines,
     ...authenticate,
     ...tells(route === null ? {} : corsHeaders(route, facts.headers.origin)),

@@ -79,7 +79,8 @@ export const schema = group('Configuration of Gatehouse.', {
     default: [],
     description:
       'The IP addresses and CIDR ranges of the proxies in front of the gateway. The gateway trusts ' +
-      '`X-Forwarded-*` headers from these addresses only.',
+      '`X-Forwarded-*` headers from these addresses only. The clients of a Unix socket have no address: with ' +
+      '`listen: unix:/path`, any list that is not empty trusts all of them.',
   }),
   upstream: leaf(upstream, {
     default: null,

@@ -87,6 +87,14 @@ export function valueIn(fields: readonly string[], wanted: string): string {
 }
 
 /**
+ * Returns whether a content type is gRPC's. gRPC-web has a type of its own.
+ * @see https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
+ */
+export function isGrpc(contentType: unknown): boolean {
+  return typeof contentType === 'string' && /^application\/grpc(?:[+;]|$)/i.test(contentType)
+}
+
+/**
  * Removes blanks behind a value, which are allowed only in HTTP/1.1.
  * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.2.1
  */

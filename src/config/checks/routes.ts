@@ -234,8 +234,12 @@ function isAuthorization(name: string): boolean {
 }
 
 /** With `authorization: client`, the client's own Authorization must be the only one that the application can receive. */
-function findAuthorization({ authorization, token, headers, bearer }: ResolvedRoute, at: KeyPath): Finding[] {
+function findAuthorization({ authorization, access, token, headers, bearer }: ResolvedRoute, at: KeyPath): Finding[] {
   if (authorization !== 'client') return []
+  if (access === 'public') {
+    const message = "has no effect: the route is public, so the client's own Authorization passes anyway"
+    return [{ path: [...at, 'authorization'], part: 'key', message, instead: 'leave it out', warning: true }]
+  }
   const findings: Finding[] = []
   const report = (path: KeyPath, message: string, instead: string): void => {
     findings.push({ path: [...at, ...path], part: 'key', message, instead })

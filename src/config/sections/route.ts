@@ -42,7 +42,8 @@ const token = group('The access token that the application receives.', {
     defaultText: '`session`; `none` where `access` is `public`',
     description:
       'Where the token that the application receives comes from: `session` sends the access token of the ' +
-      'login, `none` sends no token, and each other value requests a token with the grant of that name.',
+      'login, `none` sends no token, and each other value requests a token with the grant of that name. With a ' +
+      "session, the client's own `Authorization` passes only with `authorization: client`.",
   }),
   audience: leaf(text(), { default: null, description: 'The audience to request for the token.' }),
   resource: leaf(text(), { default: null, description: 'The resource to request for the token (RFC 8707).' }),

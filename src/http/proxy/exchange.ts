@@ -5,7 +5,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errors, type Dispatcher } from 'undici'
 import { percentEncodeBytes } from '../../bytes.ts'
 import type { Config } from '../../config/schema.ts'
-import { Fault, causes, faults } from '../../errors.ts'
+import { Fault, faults } from '../../errors.ts'
 import { admit, denyWithoutToken } from '../../gate/admit.ts'
 import { SAFE_METHODS } from '../../gate/csrf.ts'
 import { challenge, type Answer } from '../../gate/challenge.ts'
@@ -23,10 +23,12 @@ import { logDenial } from '../answers/denial-log.ts'
 import { answerFor, kindOf, type Answers } from '../answers/send.ts'
 import { contextOf, type Context } from '../context.ts'
 import type { Cookies } from '../cookies/cookies.ts'
+import { causesWithHint } from '../failure-hints.ts'
+import { isGrpc } from '../http2-fields.ts'
 import { isPlainCoding, hasBody } from '../server/framing.ts'
 import { breakOff } from '../server/response-queue.ts'
 import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
-import { addCall, endCall, isGrpc } from './grpc.ts'
+import { addCall, endCall } from './grpc.ts'
 import type { Http2Options } from './http2-dispatch.ts'
 import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
@@ -403,14 +405,17 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   #fail(fault: Fault): void {
     const { id, log } = this.#request
     const { label } = this.#verdict.route
-    log[faults[fault.code].level]({ event: fault.code, id, route: label, cause: causes(fault.cause) }, fault.message)
+    log[faults[fault.code].level](
+      { event: fault.code, id, route: label, cause: causesWithHint(fault.cause) },
+      fault.message,
+    )
     this.#answer(answerFor(fault))
   }
 
   #logBrokenOff(error: Error): void {
     const { id, log } = this.#request
     log.error(
-      { event: 'upstream_aborted', id, route: this.#verdict.route.label, cause: causes(error) },
+      { event: 'upstream_aborted', id, route: this.#verdict.route.label, cause: causesWithHint(error) },
       'the application broke off its response',
     )
   }

@@ -10,8 +10,7 @@ import {
 import type { Readable } from 'node:stream'
 import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
-import { fieldsOf, headersOf, RepeatedFieldError, valueIn } from '../http2-fields.ts'
-import { isGrpc } from './grpc.ts'
+import { fieldsOf, headersOf, isGrpc, RepeatedFieldError, valueIn } from '../http2-fields.ts'
 import { markUsedConnection, resetError } from './upstream-errors.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM } = constants

@@ -172,7 +172,7 @@ export class Http2Upstream extends Dispatcher {
     }, this.#options.connectTimeout)
     socket.on('error', (error) => {
       const isRefused = 'code' in error && error.code === 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL'
-      fail(isRefused ? notHttp2(NO_H2) : session === null ? error : notHttp2(error.message))
+      fail(isRefused ? notHttp2(NO_H2) : session === null || isTlsError(error) ? error : notHttp2(error.message))
     })
     socket.once(this.#isTls() ? 'secureConnect' : 'connect', () => {
       if (isOver) return
@@ -187,7 +187,7 @@ export class Http2Upstream extends Dispatcher {
         if (end()) this.#add(opened)
       })
       opened.on('error', (error) => {
-        fail(notHttp2(error.message))
+        fail(isTlsError(error) ? error : notHttp2(error.message))
       })
       opened.on('close', () => {
         fail(notHttp2('it closed the connection'))
@@ -319,6 +319,10 @@ function maxStreamsOf({ remoteSettings }: ClientHttp2Session): number {
 
 /** https://www.rfc-editor.org/rfc/rfc9113#section-3.2 */
 const NO_H2 = 'it did not choose h2 with ALPN'
+
+function isTlsError(error: Error): boolean {
+  return 'code' in error && String(error.code).startsWith('ERR_SSL_')
+}
 
 function notHttp2(why: string): Error {
   return new Error(`the application does not speak HTTP/2 (upstreamProtocol): ${why}`)

@@ -1,4 +1,5 @@
-import { isIP } from 'node:net'
+import { isIP, type Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import { isDeepStrictEqual } from 'node:util'
 import { Pool, buildConnector, type Dispatcher } from 'undici'
 import { withoutBrackets } from '../../config/value-types/address.ts'
@@ -94,6 +95,23 @@ function identityOf(route: CompiledRoute, answerHeaders: number): Identity {
   }
 }
 
+/**
+ * Makes the error of a connection that ends before the first byte of a response say whether the application has
+ * requested a client certificate. With TLS 1.3, the application checks the certificate after the handshake has ended on
+ * this side. It then sends an alert and closes the connection, and undici reports only the latter.
+ */
+function noteCertificateRequest(socket: Socket): void {
+  // On a client's side, these algorithms come with the request for a certificate.
+  if (!(socket instanceof TLSSocket) || socket.getSharedSigalgs().length === 0) return
+  let alert: Error | null = null
+  socket.prependListener('error', (error) => {
+    if (socket.bytesRead > 0) return
+    if (alert === null) error.message += ', after the application had requested a client certificate'
+    else error.cause ??= alert
+    alert ??= error
+  })
+}
+
 function openHttp2(identity: Identity): Dispatcher {
   return new Http2Upstream({ ...identity, tls: tlsOf(identity), servername: serverNameOf(identity).sni })
 }
@@ -135,7 +153,10 @@ function open(identity: Identity, settings: Pool.Options): Dispatcher {
     connect: (options, callback) => {
       connect({ ...options, servername: sni }, (...made) => {
         const [error, socket] = made
-        if (error === null) patchWriter(socket)
+        if (error === null) {
+          noteCertificateRequest(socket)
+          patchWriter(socket)
+        }
         callback(...made)
         if (error !== null) return
         if (upstreamParser === 'lenient') makeLenient(socket)

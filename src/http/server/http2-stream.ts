@@ -4,7 +4,7 @@ import { constants, type ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import { Fault } from '../../errors.ts'
 import { HOP_BY_HOP } from '../../header-names.ts'
-import { headersOf } from '../http2-fields.ts'
+import { headersOf, isGrpc } from '../http2-fields.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
 
@@ -18,10 +18,10 @@ interface Stream extends ServerHttp2Stream {
   [kResponse]?: Http2Response | undefined
 }
 
-/** The header fields that Node.js does not send in a response: https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2 */
-const NOT_IN_HTTP2 = ['http2-settings', ...HOP_BY_HOP].filter((name) => name !== 'trailer')
 const MAX_STATUS = 599
 const RESET_CONTENT = 205
+/** Trailer describes the message, also in HTTP/2. */
+const NOT_IN_HTTP2 = [...HOP_BY_HOP, 'http2-settings'].filter((name) => name !== 'trailer')
 
 /**
  * The request of an HTTP/2 stream, in the form of an HTTP/1.1 request. `:authority` becomes Host, and the cookies are
@@ -174,9 +174,9 @@ export class Http2Response extends EventEmitter {
   }
 
   /**
-   * Sets the head. HTTP/2 has no status text, and no headers that concern a connection; both are left out. Throws a
-   * fault if two values of a header that must be unique differ or if the status is above 599, because Node.js does not
-   * send them.
+   * Sets the head, and sends it at once if it is a list of fields. HTTP/2 has no status text, and no headers that
+   * concern a connection; both are left out. Throws if Node.js does not send the status or a field, such as two
+   * different values of a field that may occur only once.
    * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2
    */
   writeHead(
@@ -188,7 +188,7 @@ export class Http2Response extends EventEmitter {
       throw new Fault('upstream_unreachable', { cause: new Error(`HTTP/2 responses cannot have the status ${status}`) })
     }
     const given = typeof text === 'string' || text === undefined ? more : text
-    const head = isList(given) ? headOf(given) : {}
+    const head = isList(given) ? headersOf(given) : {}
     const others = isList(given) ? this.#headers : { ...this.#headers, ...given }
     for (const [name, value] of Object.entries(others)) head[name.toLowerCase()] ??= value
     for (const name of NOT_IN_HTTP2) if (name in head) head[name] = undefined
@@ -197,13 +197,24 @@ export class Http2Response extends EventEmitter {
     head[':status'] = status
     this.statusCode = status
     this.#head = head
+    // Node.js may refuse the application's fields, which the caller answers with a 502.
+    if (isList(given)) {
+      try {
+        // A gRPC response that begins with the status has nothing else:
+        // https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses
+        this.#sendHead(isGrpc(head['content-type']) && 'grpc-status' in head)
+      } catch (error) {
+        this.#head = null
+        throw error
+      }
+    }
     return this
   }
 
   /** Sends an interim response, if the response has not begun. */
   writeInterim(status: number, headers: readonly string[]): void {
     if (this.#isHeadSent || this.#stream.closed) return
-    const head = headOf(headers)
+    const head = headersOf(headers)
     head[':status'] = status
     this.#stream.additionalHeaders(head)
   }
@@ -252,22 +263,29 @@ export class Http2Response extends EventEmitter {
     return this
   }
 
+  /** Sends the head, unless it was sent. `isLast`: neither a body nor trailers follow. */
   #sendHead(isLast: boolean): void {
-    if (this.#isHeadSent) return
+    if (this.#isHeadSent || this.#stream.closed || this.#stream.destroyed) return
     if (this.#head === null) this.writeHead(this.statusCode)
-    this.#isHeadSent = true
     const head = this.#head ?? {}
-    // Without a length, trailers may follow. Waiting for them takes one more frame.
-    const mayHaveTrailers = !isLast && (this.#trailers !== null || (!this.writableEnded && !('content-length' in head)))
+    // Waiting for trailers takes one more frame.
+    const mayHaveTrailers = !isLast && (this.#trailers !== null || (!this.writableEnded && allowsTrailers(head)))
+    const options = { endStream: isLast, waitForTrailers: mayHaveTrailers }
+    this.#stream.respond(head, options)
+    this.#isHeadSent = true
     this.#endsWithTrailers = mayHaveTrailers
-    this.#stream.respond(head, { endStream: isLast, waitForTrailers: mayHaveTrailers })
     if (mayHaveTrailers) this.#stream.on('wantTrailers', onWantTrailers)
   }
 
   sendTrailers(): void {
     // Node.js also ends a stream that it resets. Without trailers, the client does not take it for complete.
     if (this.#stream.closed) return
-    this.#stream.sendTrailers(this.#trailers ?? {})
+    try {
+      this.#stream.sendTrailers(this.#trailers ?? {})
+    } catch {
+      this.destroy()
+      return
+    }
     // Node.js hands the trailers to nghttp2 in the next phase of the event loop, and sends them in the one after it.
     if (!this.req.complete) setImmediate(setImmediate, this.#stopUpload)
   }
@@ -325,17 +343,13 @@ function onClose(this: Stream): void {
 /** `close` follows each error of a stream. */
 function ignore(): void {}
 
-/** Returns the head of a response. Throws a fault if a field must be unique, but has several values. */
-function headOf(fields: readonly string[]): OutgoingHttpHeaders {
-  try {
-    return headersOf(fields)
-  } catch (cause) {
-    throw new Fault('upstream_unreachable', { cause })
-  }
-}
-
 function isList(headers: OutgoingHttpHeaders | readonly string[] | undefined): headers is readonly string[] {
   return Array.isArray(headers)
+}
+
+/** Returns whether trailers may follow a body: always for gRPC, otherwise without a length. */
+function allowsTrailers(head: OutgoingHttpHeaders): boolean {
+  return !('content-length' in head) || 'trailer' in head || isGrpc(head['content-type'])
 }
 
 /** Returns the fields of a request with Host first, one Cookie, and no pseudo-header fields. */

@@ -1,7 +1,7 @@
 import { STATUS_CODES, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Config } from '../../config/schema.ts'
-import { Fault, causes, faults } from '../../errors.ts'
+import { Fault, faults } from '../../errors.ts'
 import { classify } from '../../gate/classify.ts'
 import type { FindCors } from '../../gate/cors.ts'
 import { fallbackOrigin } from '../../gate/public-origins.ts'
@@ -12,6 +12,7 @@ import { type Log, printable } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import { contentOf, answerFor } from '../answers/send.ts'
 import { peerOf } from '../facts.ts'
+import { causesWithHint } from '../failure-hints.ts'
 import { idOf, newRequestId } from '../fastify.ts'
 import type { Http2Response } from './http2-stream.ts'
 import { answerUnderWay, passDrain, inTurn, latestAnswer } from './response-queue.ts'
@@ -120,7 +121,7 @@ export function createRefusals({ log, metrics, config, findCors }: RefusalServic
   ): void {
     const client = peer || '-'
     const logged = mayLog()
-    const cause = causes(origin)
+    const cause = causesWithHint(origin)
     if (logged) log[faults[code].level]({ event: code, id, client, cause }, code)
     const outcome: Rejected = { status, verdict: code, aborted: !answered, cause }
     if (request !== null) {
@@ -297,6 +298,9 @@ function faultOf(error: ClientError, request: IncomingMessage | null): Fault | n
       return new Fault('payload_too_large', { cause: because('the extensions of the chunks are too large') })
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return request === null ? timedOut(because('the head took longer than limits.headersTimeout')) : uploadStopped()
+    case 'HPE_INVALID_EOF_STATE':
+      // The client has disconnected in the middle of its body.
+      return request === null ? new Fault('bad_request', { cause: error }) : null
     case 'ERR_SSL_HTTP_REQUEST':
       return new Fault('bad_request', { cause: new Error('plain HTTP where TLS is spoken') })
     default:

@@ -6,7 +6,7 @@ import { TLSSocket } from 'node:tls'
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 
 /**
- * Removes the listener with which an HTTP server serves its connections, and returns it. `event` is the event of a
+ * Removes the listener with which an HTTP server serves its connections, and returns it. `readyEvent` is the event of a
  * connection that is ready for HTTP.
  *
  * Node.js documents that `connection` may be emitted for a server with any socket. That a server serves connections in a
@@ -14,10 +14,10 @@ const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
  */
 export function takeConnections(
   server: Server,
-  event: 'connection' | 'secureConnection',
+  readyEvent: 'connection' | 'secureConnection',
 ): (connection: Socket) => void {
-  const listeners = server.listeners(event)
-  server.removeAllListeners(event)
+  const listeners = server.listeners(readyEvent)
+  server.removeAllListeners(readyEvent)
   return (connection) => {
     for (const listener of listeners) listener.call(server, connection)
   }
