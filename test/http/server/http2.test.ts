@@ -238,6 +238,8 @@ void t.test('bytes and repeated fields of a response stay as they are', async (t
             '1',
             'X-Empty',
             '',
+            'HTTP2-Settings',
+            'AAMAAABk',
           ]
         : ['Age', repeated[0] ?? '', 'Age', repeated[1] ?? '']
     const isSized = req.url !== '/equal/unsized'
@@ -268,6 +270,36 @@ void t.test('bytes and repeated fields of a response stay as they are', async (t
   // Node.js 20 does not send a field that may occur only once with two values.
   t.ok(different.status === 502 || different.raw.filter((name) => name === 'age').length === 2)
 })
+
+void t.test(
+  'a list in several fields of a response arrives as one field, and its trailers may repeat fields',
+  async (t) => {
+    const { url } = await startWith(t, (req, res) => {
+      res.writeHead(200, ['Content-Encoding', 'gzip', 'Content-Encoding', 'br', 'Date', 'today'])
+      res.write('x')
+      const etags = req.url === '/equal' ? ['"a"', '"a"'] : ['"a"', '"b"']
+      res.addTrailers([...etags.map((etag): [string, string] => ['ETag', etag]), ['X-Sum', '1'], ['X-Sum', '2']])
+      res.end()
+    })
+    const session = openSession(t, url)
+    const trailersOf = async (path: string): Promise<unknown> => {
+      const stream = session.request({ ':path': path })
+      let trailers: unknown = null
+      stream.on('trailers', (_headers, _flags, raw: string[]) => {
+        trailers = raw
+      })
+      const answer = await answerOf(stream)
+      t.match(answer, { status: 200, headers: { 'content-encoding': 'gzip, br' }, body: 'x', reset: 0 })
+      return trailers
+    }
+    t.same(await trailersOf('/equal'), ['etag', '"a"', 'x-sum', '1', 'x-sum', '2'])
+    t.equal(
+      await trailersOf('/different'),
+      null,
+      'HTTP/2 of Node.js cannot send them, and a gateway may discard trailers',
+    )
+  },
+)
 
 void t.test(
   'bodies: large, both ways, of unknown length, with 100-continue, and refused before they are sent',
