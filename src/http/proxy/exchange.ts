@@ -79,6 +79,7 @@ const nonces = new WeakMap<Dispatcher, string>()
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 /** The limit of retries. An application that restarts closes all its idle connections at the same time. */
 const MAX_RETRIES = 3
+
 /**
  * A request to an upstream and the response to the client, both streamed with backpressure.
  *
