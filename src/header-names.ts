@@ -67,7 +67,7 @@ const NEEDED_BEFORE_BODY: ReadonlySet<string> = new Set([
  * Returns whether a field may be sent as a trailer field. The name is in lower case.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1
  */
-export function mayTrail(name: string): boolean {
+export function isAllowedInTrailers(name: string): boolean {
   return !HOP_BY_HOP.has(name) && !FOR_THE_GATEWAY.has(name) && !NEEDED_BEFORE_BODY.has(name)
 }
 
@@ -102,7 +102,17 @@ export function foldHeaderName(name: string): string {
   return name.toLowerCase().replace(/[^a-z0-9]/g, '-')
 }
 
-/** Returns the bytes as a string with one character per byte. */
-export function latin1(bytes: Buffer | string | undefined): string {
-  return typeof bytes === 'string' ? bytes : (bytes?.toString('latin1') ?? '')
+const MAX_CACHED_NAMES = 1000
+const MAX_CACHED_LENGTH = 100
+
+/** Returns a function with the results of `find`, which remembers them for a limited number of names. */
+export function cachedByName<T extends string>(find: (name: string) => T): (name: string) => T {
+  const cache = new Map<string, T>()
+  return (name) => {
+    const cached = cache.get(name)
+    if (cached !== undefined) return cached
+    const found = find(name)
+    if (cache.size < MAX_CACHED_NAMES && name.length <= MAX_CACHED_LENGTH) cache.set(name, found)
+    return found
+  }
 }

@@ -66,14 +66,14 @@ export function requirementsMet({ require }: CompiledRoute, claims: Claims, now:
   return [...named, ...acr, ...age]
 }
 
-export function tokenOf(verdict: Extract<Verdict, { type: 'forward' }>): string {
-  const { route, session } = verdict
-  const passes = session !== null && route.authorization === 'client'
-  return `${gatewayTokenOf(verdict)}${passes ? '; the client’s own Authorization passes' : ''}`
+/** `passes`: whether the client's own Authorization passes. */
+export function tokenOf(verdict: Extract<Verdict, { type: 'forward' }>, passes: boolean): string {
+  const isVerified = verdict.who?.bearer === true
+  return `${gatewayTokenOf(verdict)}${passes && !isVerified ? '; the client’s own Authorization passes' : ''}`
 }
 
 function gatewayTokenOf({ route: { access, token }, who, session }: Extract<Verdict, { type: 'forward' }>): string {
-  if (access === 'public' || who === null) return 'none from the gateway; the client’s own Authorization passes'
+  if (access === 'public' || who === null) return 'none from the gateway'
   if (who.bearer === true || session === null) return 'the client’s own, unchanged'
   const { grant, audience, resource, scopes } = token
   const target = [

@@ -8,12 +8,12 @@ import { compileHeaders, passesAuthorization } from '../gate/headers.ts'
 import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
 import { beginsAsBearer, buildGate } from '../gate/pipeline.ts'
 import { type PublicOrigins, publicOriginsOf } from '../gate/public-origins.ts'
+import { upstreamPath } from '../gate/upstream-urls.ts'
 import type { CompiledRoute, Facts, Verdict } from '../gate/verdict.ts'
 import { cookieNames } from '../http/cookies/names.ts'
 import { describedBy, readAuthUrl, type AuthUrl } from '../http/forward-auth/described-request.ts'
 import { redirectsProxy, statusForProxy } from '../http/forward-auth/verdict.ts'
 import { viaNameOf } from '../http/loop-detection.ts'
-import { upstreamPath } from '../http/proxy/upstream-request.ts'
 import { readTarget } from '../http/target.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
@@ -250,7 +250,7 @@ function forwarded(
   const own = providersOf(config).find(({ name }) => name === session?.provider)
   const scheme = own?.dpop === 'on' ? 'DPoP' : 'Bearer'
   const headers = byProxy
-    ? compiled.identity(route, who, accessToken, scheme)
+    ? compiled.forProxy(facts, route, who, accessToken, scheme)
     : compiled.build(facts, route, who, accessToken, scheme)
   if (scheme === 'DPoP' && accessToken !== null) headers.push('DPoP', 'PROOF')
   const constants = constantHeaders(route)
@@ -277,10 +277,6 @@ function forwarded(
               `decides${verdict.session === null ? '' : '; closed with 4401 when the session ends'}`,
           ],
         ]
-  const clientAuthorization: Line[] =
-    byProxy && passesAuthorization(route, who) && facts.headers.authorization !== undefined
-      ? [['header', `Authorization: ${facts.headers.authorization}`]]
-      : []
   return [
     ['answer', byProxy ? `200 with the headers for the application: ${reason}` : `passes: ${reason}`],
     ...reasons.map((text): Line => ['because', text]),
@@ -290,9 +286,8 @@ function forwarded(
       ? []
       : [['upstream', `${facts.method} ${upstream}${asText(upstreamPath(route, facts.path) + facts.query)}`] as const]),
     ...websocket,
-    ['token', tokenOf(verdict)],
+    ['token', tokenOf(verdict, passesAuthorization(facts, route, who))],
     ...pairs.map((pair): Line => ['header', pair]),
-    ...clientAuthorization,
     ...(byProxy ? [] : headersNotPassed(facts.rawHeaders, headers)),
     ...headersNotSent(route, who),
   ]

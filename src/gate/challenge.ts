@@ -1,7 +1,7 @@
+import { percentEncodeBytes } from '../bytes.ts'
 import type { Config } from '../config/schema.ts'
 import { faults, type Code, type FaultCode } from '../errors.ts'
 import type { StepUp } from '../token/denial.ts'
-import { printable } from '../telemetry/log.ts'
 import { returnTarget, targetAtLogin } from './return-target.ts'
 import type { CompiledRoute, Denial, Facts, FinalDenial, LoginDenial, RequestKind } from './verdict.ts'
 
@@ -231,7 +231,7 @@ export function loginUrlFor(
 ): string {
   const loginOrigin = loginHost ?? facts.origin
   const parameters = new URLSearchParams()
-  const own = printable(facts.path + facts.query)
+  const own = percentEncodeBytes(facts.path + facts.query)
   const target = kind === 'navigation' ? own : (pageOf(facts) ?? (kind === 'frame' ? own : null))
   // A login at another host without a return URL would not lead back to this host.
   const redirect = returnTarget(target, facts.origin) ?? (loginOrigin === facts.origin ? null : '/')
@@ -259,5 +259,5 @@ function pageOf({ headers, origin }: Facts): string | null {
 
 /** Browsers send only absolute URLs in these headers. */
 function sameOrigin(url: string | undefined, origin: string): string | null {
-  return url?.startsWith(`${origin}/`) === true || url === origin ? returnTarget(printable(url), origin) : null
+  return url?.startsWith(`${origin}/`) === true || url === origin ? returnTarget(percentEncodeBytes(url), origin) : null
 }

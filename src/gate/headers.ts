@@ -1,17 +1,19 @@
+import { latin1 } from '../bytes.ts'
 import {
   announcedTrailers,
+  cachedByName,
   connectionOptions,
   foldHeaderName,
   FOR_THE_GATEWAY,
   HOP_BY_HOP,
-  latin1,
-  mayTrail,
+  isAllowedInTrailers,
 } from '../header-names.ts'
 import type { Route } from '../config/schema.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import { hostOf, type RouteTable } from './match.ts'
 import { isBasicAlone } from './pipeline.ts'
 import { fillTemplate, parseTemplate, type Template } from './header-template.ts'
+import { prefixOf, upstreamHostOf } from './upstream-urls.ts'
 import type { CompiledRoute, Facts, Who } from './verdict.ts'
 
 const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
@@ -37,9 +39,6 @@ type Treatment =
   | 'connection'
   | 'trailer'
 
-const MAX_CACHED_NAMES = 1000
-const MAX_CACHED_LENGTH = 100
-
 export interface UpstreamHeaders {
   /**
    * Returns name, value, name, value …: the client's headers, without those that it may not set, followed by the
@@ -57,7 +56,17 @@ export interface UpstreamHeaders {
    * that a recipient needs before the body. Each character of a string is one byte.
    */
   trailers(raw: readonly (Buffer | string)[], facts: Facts, route: CompiledRoute): string[]
-  identity(route: CompiledRoute, who: Who | null, accessToken: string | null, scheme?: 'Bearer' | 'DPoP'): string[]
+  /**
+   * Returns the headers that a forward-auth proxy sets on the request: name, value, name, value … The client's own
+   * Authorization is one of them if it passes, because the proxy would otherwise remove it.
+   */
+  forProxy(
+    facts: Facts,
+    route: CompiledRoute,
+    who: Who | null,
+    accessToken: string | null,
+    scheme?: 'Bearer' | 'DPoP',
+  ): string[]
   /**
    * Returns the first header of a described request that would deceive the application, or `null`: another spelling of
    * a header that some route sets, or a method override that selects another route. `build` drops such headers; with
@@ -97,18 +106,9 @@ export function compileHeaders(
     prefix: route.prefixHeaders ? prefixOf(route) : null,
     filled: new WeakMap(),
   }))
-  const treatments = new Map<string, Treatment>()
   const own = viaName === null ? null : `1.1 ${viaName}`
 
-  function treatmentOf(name: string): Treatment {
-    const known = treatments.get(name)
-    if (known !== undefined) return known
-    const treatment = classifyName(name)
-    if (treatments.size < MAX_CACHED_NAMES && name.length <= MAX_CACHED_LENGTH) treatments.set(name, treatment)
-    return treatment
-  }
-
-  function classifyName(name: string): Treatment {
+  const treatmentOf = cachedByName((name): Treatment => {
     const lower = name.toLowerCase()
     if (lower === 'connection' || lower === 'trailer') return lower
     if (lower === 'via' && own !== null) return 'via'
@@ -123,7 +123,7 @@ export function compileHeaders(
     if (METHOD_OVERRIDES.includes(same)) return 'override'
     if (same === FORWARDED_PREFIX) return 'prefix'
     return FORWARDED.test(same) ? 'forwarded' : 'pass'
-  }
+  })
 
   /** Returns a predicate for the names of the client's trailer fields. */
   function trailerRule(facts: Facts, route: CompiledRoute): (name: string) => boolean {
@@ -132,7 +132,7 @@ export function compileHeaders(
     const named = connection === undefined ? null : connectionOptions(connection)
     return (name) =>
       treatmentOf(name) === 'pass' &&
-      mayTrail(foldHeaderName(name)) &&
+      isAllowedInTrailers(foldHeaderName(name)) &&
       named?.has(name.toLowerCase()) !== true &&
       remove?.has(foldHeaderName(name)) !== true
   }
@@ -190,9 +190,7 @@ export function compileHeaders(
               out.push(name, value)
             break
           case 'authorization': {
-            if (mine?.setsAuthorization === true || !passesAuthorization(route, who)) break
-            // Applications also accept tokens in other schemes. On this route, only verified tokens may reach them.
-            if (who === null && route.bearer !== null && !isBasicAlone(facts)) break
+            if (mine?.setsAuthorization === true || !passesAuthorization(facts, route, who)) break
             // With several Authorization headers, only the first one has been verified.
             if (who?.bearer !== true || !bearerSent) out.push(name, value)
             bearerSent = true
@@ -202,7 +200,8 @@ export function compileHeaders(
             // The client's proof belongs to the client's Authorization, which passes under the same conditions. A
             // request with two proofs would be rejected: https://www.rfc-editor.org/rfc/rfc9449#section-4.3
             if (scheme === 'DPoP' && accessToken !== null) break
-            if (who === null ? route.bearer === null : passesAuthorization(route, who)) out.push(name, value)
+            if (who === null && route.bearer !== null) break
+            if (passesAuthorization(facts, route, who)) out.push(name, value)
             break
           case 'authorization-variant':
             if (route.bearer === null) out.push(name, value)
@@ -242,9 +241,13 @@ export function compileHeaders(
       }
       return out
     },
-    identity(route, who, accessToken, scheme = 'Bearer') {
+    forProxy(facts, route, who, accessToken, scheme = 'Bearer') {
       const out: string[] = []
       pushOwn(out, route, who, accessToken, scheme)
+      const { authorization } = facts.headers
+      const setsAuthorization = rules[route.index]?.setsAuthorization === true
+      if (authorization !== undefined && !setsAuthorization && passesAuthorization(facts, route, who))
+        out.push('Authorization', authorization)
       return out
     },
     forged({ rawHeaders, method, path, origin }) {
@@ -293,22 +296,17 @@ function append(list: string, item: string): string {
 }
 
 /**
- * Returns whether the client's own Authorization passes: without a session, with a verified token, or on a route with
- * `authorization: client`.
+ * Returns whether the client's own Authorization passes: with a verified token, on a route with `authorization: client`,
+ * or without a session. On a route with `bearer`, only Basic credentials pass without a session, because applications
+ * also accept tokens in other schemes.
  */
-export function passesAuthorization({ authorization }: Pick<Route, 'authorization'>, who: Who | null): boolean {
-  return who === null || who.bearer === true || authorization === 'client'
-}
-
-/** Returns the Host that the application receives for a request to this public host. */
-export function upstreamHostOf({ upstreamHost, upstream }: CompiledRoute, publicHost: string): string {
-  if (upstreamHost === 'preserve') return publicHost
-  return upstreamHost === 'upstream' ? hostOf(upstream.origin) : upstreamHost
-}
-
-/** Returns the prefix that the route strips or rewrites, or `null`. */
-export function prefixOf({ rewritePrefix, stripPrefix }: Pick<Route, 'rewritePrefix' | 'stripPrefix'>): string | null {
-  return rewritePrefix?.from ?? stripPrefix
+export function passesAuthorization(
+  facts: Pick<Facts, 'headers' | 'rawHeaders'>,
+  { authorization, bearer }: Pick<Route, 'authorization' | 'bearer'>,
+  who: Who | null,
+): boolean {
+  if (who !== null) return who.bearer === true || authorization === 'client'
+  return bearer === null || isBasicAlone(facts)
 }
 
 /** Sets Host, replaces the forwarded headers, and appends to those of a trusted proxy. */

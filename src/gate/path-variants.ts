@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import { printable } from '../telemetry/log.ts'
+import { percentEncodeBytes } from '../bytes.ts'
 
 const PLAIN = /^(?:\/[a-z0-9\-_~!$&'()*+,=:@][a-z0-9\-_.~!$&'()*+,=:@]*(?<!\.))*\/?$/
 // oxlint-disable-next-line no-control-regex
@@ -71,7 +71,7 @@ export function pathVariants(
     queue.push(variant)
   }
   // A server that percent-decodes reads raw bytes like percent-encoded ones. Another server reads the raw bytes only.
-  const encoded = printable(path)
+  const encoded = percentEncodeBytes(path)
   add({ path: encoded, decoded: 0 })
   if (encoded !== path) for (const read of rawReadings(path)) add({ path: read, decoded: 0 })
   let characters = 0

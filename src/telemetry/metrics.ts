@@ -203,7 +203,7 @@ export function createMetrics(): Metrics {
       registry.registerMetric(
         new Gauge({
           name: 'gatehouse_streams_open',
-          help: 'Open event streams and WebSockets',
+          help: 'Open event streams, WebSockets and gRPC calls',
           labelNames: ['kind'],
           registers: [],
           collect() {

@@ -21,6 +21,7 @@ routes:
   - { path: /money/**, require: { acr: "urn:mfa", maxAge: 5m } }
   - { path: /api/**, bearer: { audience: "api://orders" }, require: { claims: { groups: [admin] } }, headers: { set: { X-Sub: "{claims.sub}" } } }
   - { path: /own/**, authorization: client, token: { grant: none }, stripPrefix: /own, upstreamHost: app.internal }
+  - { path: /open/**, access: optional, bearer: { audience: "api://orders" } }
   - { path: /calls/**, cors: { origins: [https://app.example.org] } }
   - { path: /strong/**, bearer: { audience: "api://orders" }, require: { acr: "urn:mfa" } }
 `,
@@ -301,6 +302,23 @@ void t.test('a WebSocket is explained', async (t) => {
     ],
     [['GET', '/ws', ...upgrade], ['answer: 401 login_required']],
   ])
+})
+
+void t.test('the explanation agrees with the gateway on the client’s own Authorization', async (t) => {
+  const basic = 'Authorization: Basic YTpi'
+  for (const [path, authorization, isSent] of [
+    ['/open/x', basic, true],
+    ['/open/x', 'Authorization: Digest username="a"', false],
+    ['/assets/x', 'Authorization: Digest username="a"', true],
+  ] as const) {
+    const token = 'token: none from the gateway'
+    const expected = isSent ? [`header: ${authorization}`, `${token}; the client’s own Authorization passes`] : [token]
+    const unexpected = isSent ? 'ACCESS-TOKEN' : 'header: Authorization'
+    await rows(t, [
+      [['GET', path, '-H', authorization], expected, unexpected],
+      [['GET', `/oauth2/auth${path}`, '-H', authorization], expected, unexpected],
+    ])
+  }
 })
 
 void t.test(

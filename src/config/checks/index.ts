@@ -7,8 +7,16 @@ import { groupRules } from './groups.ts'
 import type { PlacedProvider, PlacedRoute, Rule } from './rule.ts'
 import { servingRules } from './serving.ts'
 import { sessionRules } from './session.ts'
+import { upstreamRules } from './upstream.ts'
 
-export const rules: readonly Rule[] = [...servingRules, ...providerRules, ...groupRules, ...sessionRules, ...routeRules]
+export const rules: readonly Rule[] = [
+  ...servingRules,
+  ...providerRules,
+  ...groupRules,
+  ...sessionRules,
+  ...upstreamRules,
+  ...routeRules,
+]
 
 /** Runs the rules and returns their findings. Skips rules that read a path in `broken`, which has no value. */
 export function check(config: ResolvedConfig, broken: readonly KeyPath[] = []): Finding[] {

@@ -6,7 +6,7 @@ import { readPrivateKey } from '../private-key.ts'
 import type { Finding } from '../problems.ts'
 import type { ProviderSection, ResolvedConfig } from '../schema.ts'
 import { isLoopback } from '../value-types/address.ts'
-import { findMismatch, perProvider, routesFor, type PlacedRoute, type Rule } from './rule.ts'
+import { findKeyMismatch, perProvider, routesFor, type PlacedRoute, type Rule } from './rule.ts'
 
 function findBoth({ provider, providers }: ResolvedConfig): Finding[] {
   if (provider === null || providers === null) return []
@@ -74,7 +74,7 @@ function findClockTolerance({ clockTolerance }: ProviderSection, at: KeyPath): F
 function findClientCertificate(provider: ProviderSection, at: KeyPath): Finding[] {
   const { clientAuthentication: method, clientCertificate } = provider
   if (clientCertificate !== null) {
-    return findMismatch(clientCertificate.certFile, clientCertificate.keyFile, [...at, 'clientCertificate'])
+    return findKeyMismatch(clientCertificate.certFile, clientCertificate.keyFile, [...at, 'clientCertificate'])
   }
   if (method !== 'tls_client_auth' && method !== 'self_signed_tls_client_auth') return []
   return [

@@ -29,6 +29,10 @@ export interface Rule {
   ) => Finding[]
 }
 
+export function perRoute(find: (route: ResolvedRoute, at: KeyPath, config: ResolvedConfig) => Finding[]): Rule['find'] {
+  return (config, routes) => routes.flatMap(({ route, at }) => find(route, at, config))
+}
+
 type FindInProvider = (
   provider: ProviderSection,
   at: KeyPath,
@@ -47,7 +51,7 @@ export function routesFor(at: KeyPath, routes: readonly PlacedRoute[]): PlacedRo
 }
 
 /** Returns the finding about a certificate and a key in the section at this path that do not belong together. */
-export function findMismatch(certFile: ConfigFile, keyFile: ConfigFile, at: KeyPath): Finding[] {
+export function findKeyMismatch(certFile: ConfigFile, keyFile: ConfigFile, at: KeyPath): Finding[] {
   if (belongTogether(certFile.content, keyFile.content)) return []
   const instead = 'use a certificate and a key that belong together'
   return [{ path: [...at, 'keyFile'], message: 'is not the key of the certificate in certFile', instead }]

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Finding } from '../problems.ts'
 import type { Listen, ResolvedConfig } from '../schema.ts'
 import { isLoopback, isWildcard, type Upstream, wildcardOf, withoutBrackets } from '../value-types/address.ts'
-import { findMismatch, type PlacedRoute, type Rule } from './rule.ts'
+import { findKeyMismatch, type PlacedRoute, type Rule } from './rule.ts'
 
 const WILDCARD_HOSTS = new Set(['0.0.0.0', '::'])
 
@@ -152,7 +152,7 @@ function findLoops(config: ResolvedConfig, routes: readonly PlacedRoute[]): Find
 }
 
 function findTls({ tls }: ResolvedConfig): Finding[] {
-  return tls === null ? [] : findMismatch(tls.certFile, tls.keyFile, ['tls'])
+  return tls === null ? [] : findKeyMismatch(tls.certFile, tls.keyFile, ['tls'])
 }
 
 function findTrust({ trustedProxies }: ResolvedConfig): Finding[] {

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { percentEncodeBytes } from '../../bytes.ts'
 import type { Config } from '../../config/schema.ts'
 import { Fault, type Code } from '../../errors.ts'
 import type { Answer } from '../../gate/challenge.ts'
@@ -8,7 +9,6 @@ import { isCrossOrigin } from '../../gate/csrf.ts'
 import { WINDOWS_1252_UPPER } from '../../gate/path-variants.ts'
 import { targetAtLogin } from '../../gate/return-target.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
-import { printable } from '../../telemetry/log.ts'
 import { contextOf } from '../context.ts'
 import type { Cookies } from '../cookies/cookies.ts'
 import { readBody } from '../server/read-body.ts'
@@ -86,7 +86,7 @@ export async function keepForm(
   const plainLoginUrl = loginUrl.href
   const id = randomBytes(9).toString('base64url')
   const kept = {
-    action: facts.origin + printable(facts.path + facts.query),
+    action: facts.origin + percentEncodeBytes(facts.path + facts.query),
     type: type.split(';')[0]?.trim().toLowerCase(),
     ...form,
   }

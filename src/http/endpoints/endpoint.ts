@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { percentEncodeBytes } from '../../bytes.ts'
 import type { Config } from '../../config/schema.ts'
 import type { RouteTable } from '../../gate/match.ts'
 import type { Gate } from '../../gate/pipeline.ts'
@@ -7,7 +8,7 @@ import type { Provider } from '../../oidc/provider.ts'
 import type { Providers } from '../../oidc/providers.ts'
 import type { Sessions } from '../../session/sessions.ts'
 import type { Store } from '../../store/store.ts'
-import { type Log, printable } from '../../telemetry/log.ts'
+import type { Log } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import type { Refresher } from '../../token/refresh.ts'
 import type { Answers } from '../answers/send.ts'
@@ -56,5 +57,5 @@ export function parametersOf(request: FastifyRequest): URLSearchParams {
 }
 
 export function queryOf(request: FastifyRequest): URLSearchParams {
-  return new URLSearchParams(printable(request.context?.facts.query ?? ''))
+  return new URLSearchParams(percentEncodeBytes(request.context?.facts.query ?? ''))
 }

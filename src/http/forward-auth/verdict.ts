@@ -3,10 +3,10 @@ import type { Config } from '../../config/schema.ts'
 import { challenge, type Answer } from '../../gate/challenge.ts'
 import { classify } from '../../gate/classify.ts'
 import { corsHeaders } from '../../gate/cors.ts'
-import { passesAuthorization, type UpstreamHeaders } from '../../gate/headers.ts'
+import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { RouteTable } from '../../gate/match.ts'
 import type { PublicOrigins } from '../../gate/public-origins.ts'
-import { isBasicAlone, type Gate } from '../../gate/pipeline.ts'
+import type { Gate } from '../../gate/pipeline.ts'
 import type { Facts, RequestKind, Verdict } from '../../gate/verdict.ts'
 import type { Sessions } from '../../session/sessions.ts'
 import { logDenial } from '../answers/denial-log.ts'
@@ -20,7 +20,7 @@ export interface ForwardAuthServices {
   readonly config: Config
   readonly origins: PublicOrigins
   readonly gate: Gate
-  readonly headers: Pick<UpstreamHeaders, 'identity' | 'forged'>
+  readonly headers: Pick<UpstreamHeaders, 'forProxy' | 'forged'>
   readonly routes: RouteTable
   readonly sessions: Pick<Sessions, 'touch'>
   readonly cookies: Cookies
@@ -60,14 +60,8 @@ async function answer(
   if (verdict.type === 'deny') return deny(services, verdict, facts, authUrl, request, reply)
   if (verdict.session !== null) sessions.touch(verdict.session, context.now)
   context.verdict = 'allow'
-  const own = headers.identity(verdict.route, verdict.who, verdict.accessToken)
+  const own = headers.forProxy(facts, verdict.route, verdict.who, verdict.accessToken)
   for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
-  // Returns the client's own Authorization if the route lets it pass, because a proxy that copies the header from this
-  // response would otherwise drop it.
-  const { route, who } = verdict
-  const passes = passesAuthorization(route, who) && (who !== null || route.bearer === null || isBasicAlone(facts))
-  const authorization = passes ? facts.headers.authorization : undefined
-  if (authorization !== undefined && !reply.hasHeader('authorization')) reply.header('authorization', authorization)
   // The proxy can copy these headers to the application's response.
   reply.headers(corsHeaders(verdict.route, facts.headers.origin))
   return reply.header('cache-control', 'no-store').code(200).send()
@@ -76,7 +70,8 @@ async function answer(
 /**
  * Returns the verdict, or a denial in two cases:
  *
- * - A CORS preflight request is denied, because proxies pass denied requests on to the gateway, which answers it.
+ * - A CORS preflight request is denied, because nginx, Caddy and HAProxy pass denied requests on to the gateway, which
+ *   answers the preflight request.
  * - The access token needs a DPoP proof, which only the gateway could send with the request. Such a session began before
  *   `provider.dpop` was switched off, so another login helps. A route with an optional session treats the session like a
  *   missing one.

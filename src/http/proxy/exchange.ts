@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errors, type Dispatcher } from 'undici'
+import { percentEncodeBytes } from '../../bytes.ts'
 import type { Config } from '../../config/schema.ts'
 import { Fault, faults } from '../../errors.ts'
 import { admit, denyWithoutToken } from '../../gate/admit.ts'
@@ -10,6 +11,7 @@ import { SAFE_METHODS } from '../../gate/csrf.ts'
 import { challenge, type Answer } from '../../gate/challenge.ts'
 import { addCorsHeaders } from '../../gate/cors.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
+import { upstreamOrigin, upstreamPath } from '../../gate/upstream-urls.ts'
 import type { Denial, Verdict } from '../../gate/verdict.ts'
 import { createProof } from '../../oidc/dpop.ts'
 import type { Session } from '../../session/session.ts'
@@ -25,7 +27,8 @@ import { causesWithHint } from '../failure-hints.ts'
 import { isPlainCoding, hasBody } from '../server/framing.ts'
 import { breakOff } from '../server/response-queue.ts'
 import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
-import { isGrpc, type Http2Options } from './http2-dispatch.ts'
+import { addCall, endCall, isGrpc } from './grpc.ts'
+import type { Http2Options } from './http2-dispatch.ts'
 import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
 import {
@@ -37,10 +40,10 @@ import {
   sendEarlyHints,
   type ResponseBody,
 } from './response-body.ts'
-import { toPublicUrls, upstreamOrigin } from './public-urls.ts'
+import { toPublicUrls } from './public-urls.ts'
 import { clientHeaders, clientTrailers, dropLength, statusText } from './response-headers.ts'
-import { endedUsedConnection } from './undici-parser.ts'
-import { bodyOf, dispatcherOf, uploadOf, upstreamHeaders, upstreamPath } from './upstream-request.ts'
+import { faultOf, isStale, unusable } from './upstream-errors.ts'
+import { bodyOf, dispatcherOf, uploadOf, upstreamHeaders } from './upstream-request.ts'
 import type { Upstreams } from './upstreams.ts'
 import { joinWebSocket, switchProtocols } from './websocket.ts'
 
@@ -75,15 +78,6 @@ const nonces = new WeakMap<Dispatcher, string>()
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 /** The limit of retries. An application that restarts closes all its idle connections at the same time. */
 const MAX_RETRIES = 3
-/** The error codes of a connection that the upstream closed while a request was being sent. */
-const STALE = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
-const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT', 'ETIMEDOUT'])
-
-/** The statuses UNAUTHENTICATED and UNAVAILABLE, and how long calls have to end when the gateway stops. */
-const SESSION_ENDED = ['grpc-status', '16', 'grpc-message', 'the session has ended']
-const GOING_AWAY = ['grpc-status', '14', 'grpc-message', 'the gateway is stopping']
-const LAST_CALLS_MS = 5_000
-
 /**
  * A request to an upstream and the response to the client, both streamed with backpressure.
  *
@@ -180,7 +174,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { facts } = this.#context
     const proof = createProof(proofKey, {
       method: facts.method,
-      url: upstreamOrigin(route, facts.origin) + printable(upstreamPath(route, facts.path)),
+      url: upstreamOrigin(route, facts.origin) + percentEncodeBytes(upstreamPath(route, facts.path)),
       accessToken,
       nonce: nonces.get(this.#services.upstreams.poolFor(route)),
     })
@@ -269,7 +263,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
 
   /** Returns whether the request was sent on an idle connection that the upstream was closing. */
   #mayRetry(error: Error): boolean {
-    return this.#retriesLeft > 0 && !this.#hasStarted && STALE.has(codeOf(error)) && endedUsedConnection(error)
+    return this.#retriesLeft > 0 && !this.#hasStarted && isStale(error)
   }
 
   #takeHead(controller: Dispatcher.DispatchController, status: number, phrase: string): void {
@@ -436,6 +430,8 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   }
 
   #openEventStream(): void {
+    // A gRPC request may get an event stream as its response.
+    this.#forgetStream?.()
     this.#forgetStream = this.#services.streams.add(this.#verdict.session, {
       kind: 'event-stream',
       close: () => {
@@ -448,26 +444,12 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
 
   /** A gRPC call counts as a stream from its beginning, because a server may send the head with its first message. */
   #openCall(): void {
-    this.#forgetStream = this.#services.streams.add(this.#verdict.session, {
-      kind: 'grpc',
-      close: (reason) => {
-        if (reason === 'session-ended') this.#endCall(SESSION_ENDED)
-        else setTimeout(Exchange.#onLastCalls, LAST_CALLS_MS, this).unref()
-      },
+    this.#forgetStream = addCall(this.#services.streams, this.#verdict.session, (status) => {
+      if (this.#isOver) return
+      this.#stop('the call was ended')
+      if (!this.response.headersSent) this.#closeBehindUpload()
+      endCall(this, status)
     })
-  }
-
-  static #onLastCalls(this: void, exchange: Exchange): void {
-    exchange.#endCall(GOING_AWAY)
-  }
-
-  /** Ends a gRPC call with a status of its own: https://grpc.io/docs/guides/status-codes/ */
-  #endCall(status: readonly string[]): void {
-    if (this.#isOver) return
-    this.#stop('the call was ended')
-    if (this.response.headersSent) complete(this, status)
-    else this.response.writeHead(200, ['Content-Type', 'application/grpc', ...status]).end()
-    limitLastBytes(this.response)
   }
 
   /**
@@ -523,25 +505,4 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
 
 function rawHeadersOf({ rawHeaders }: Dispatcher.DispatchController): readonly (Buffer | string)[] {
   return Array.isArray(rawHeaders) ? rawHeaders : []
-}
-
-/**
- * Returns the fault for a failed exchange. `hasStarted`: the upstream has begun a response that cannot be forwarded.
- */
-function faultOf(error: Error, hasStarted: boolean): Fault {
-  if (error instanceof Fault) return error
-  if (TIMEOUTS.has(codeOf(error))) return new Fault('upstream_timeout', { cause: error })
-  return hasStarted ? unusable(error) : new Fault('upstream_unreachable', { cause: error })
-}
-
-function unusable(cause: Error): Fault {
-  return new Fault('upstream_unreachable', {
-    title: 'Unusable response',
-    detail: 'The application behind this address gave a response that can’t be passed on.',
-    cause,
-  })
-}
-
-function codeOf(error: Error): string {
-  return 'code' in error && typeof error.code === 'string' ? error.code : ''
 }

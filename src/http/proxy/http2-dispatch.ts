@@ -10,15 +10,11 @@ import {
 import type { Readable } from 'node:stream'
 import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
-import { markUsedConnection } from './undici-parser.ts'
+import { cachedByName } from '../../header-names.ts'
+import { isGrpc } from './grpc.ts'
+import { markUsedConnection, resetError } from './upstream-errors.ts'
 
-const {
-  NGHTTP2_CANCEL,
-  NGHTTP2_ENHANCE_YOUR_CALM,
-  NGHTTP2_HTTP_1_1_REQUIRED,
-  NGHTTP2_PROTOCOL_ERROR,
-  NGHTTP2_REFUSED_STREAM,
-} = constants
+const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM } = constants
 
 /** How many bytes of a body are kept until the response begins, so that a refused request can be sent again. */
 const MAX_KEPT_BYTES = 65_536
@@ -32,16 +28,17 @@ export interface Http2Connection {
   /** Whether a response has begun on this connection. */
   used: boolean
   /** Whether something has arrived since the last check. */
-  heard: boolean
+  receivedSinceCheck: boolean
   /** The highest stream that the upstream has processed, once it has sent GOAWAY. */
   lastStreamId: number
   /** Why the connection has ended, if the reason is known. */
   error: Error | null
 }
 
-interface Owner {
-  /** Sends the request on another connection. */
-  sendAgain(request: Http2Dispatch): void
+/** The connections to an upstream. */
+interface ConnectionPool {
+  /** Sends the request on a connection with a free stream, or later. */
+  enqueue(request: Http2Dispatch): void
   /** Called when a request no longer uses its connection. */
   release(connection: Http2Connection): void
 }
@@ -81,7 +78,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   reason: Error | null = null
   rawHeaders: string[] = []
   rawTrailers: string[] = []
-  readonly #owner: Owner
+  readonly #pool: ConnectionPool
   readonly #options: Http2Options
   readonly #scheme: string
   readonly #handler: Handler
@@ -103,8 +100,8 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   #isOver = false
   #timer: NodeJS.Timeout | undefined
 
-  constructor(owner: Owner, options: Http2Options, scheme: string, handler: Handler) {
-    this.#owner = owner
+  constructor(pool: ConnectionPool, options: Http2Options, scheme: string, handler: Handler) {
+    this.#pool = pool
     this.#options = options
     this.#scheme = scheme
     this.#handler = handler
@@ -131,7 +128,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
         waitForTrailers,
       })
       if (waitForTrailers) stream.on('wantTrailers', onWantTrailers)
-      if (connection.active === 0) connection.heard = true
+      if (connection.active === 0) connection.receivedSinceCheck = true
       connection.active += 1
       this.#connection = connection
       this.#stream = stream
@@ -187,12 +184,12 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   }
 
   /** Takes the head of the response or of an interim response. */
-  takeHead(stream: ClientHttp2Stream, headers: IncomingHttpHeaders, raw: unknown): void {
+  takeHead(stream: UpstreamStream, headers: IncomingHttpHeaders, raw: unknown): void {
     const upgrade = this.#options.upgrade === 'websocket'
     const connection = this.#connection
     if (this.#isOver || connection === null) return
     const status = Number(headers[':status'] ?? 0)
-    connection.heard = true
+    connection.receivedSinceCheck = true
     this.#timer?.refresh()
     this.rawHeaders = fieldsOf(raw)
     if (status >= 200) {
@@ -226,7 +223,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       return false
     }
     const connection = this.#connection
-    if (connection !== null) connection.heard = true
+    if (connection !== null) connection.receivedSinceCheck = true
     if (this.#isOver) return true
     if (this.paused || !this.#headArrived || this.#queue.length > 0) this.#queue.push(chunk)
     else this.#pass(chunk)
@@ -339,10 +336,10 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     if (this.#isUnprocessed(stream, error, connection) && this.#mayResend()) {
       this.#resendsLeft -= 1
       this.#release()
-      this.#owner.sendAgain(this)
+      this.#pool.enqueue(this)
       return
     }
-    this.#settleError(stream, connection)
+    this.#failReset(stream, connection)
   }
 
   /** https://www.rfc-editor.org/rfc/rfc9113#section-8.7 */
@@ -355,26 +352,28 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     return this.#resendsLeft > 0 && !this.#headArrived && (this.#upload === null || this.#kept !== null)
   }
 
-  #settleError(stream: ClientHttp2Stream, connection: Http2Connection): void {
+  #failReset(stream: ClientHttp2Stream, connection: Http2Connection): void {
     if (connection.session.destroyed) {
       this.fail(connectionError(connection))
       return
     }
     // A reset is a response, although it cannot be passed on.
     this.#handler.onResponseStarted?.()
-    const { rstCode } = stream
-    const meaning = MEANINGS.get(rstCode) ?? ''
-    this.fail(new Error(`the stream was reset with ${ERROR_CODES[rstCode] ?? rstCode}${meaning}`))
+    this.fail(resetError(stream.rstCode))
   }
 
   /** https://www.rfc-editor.org/rfc/rfc8441#section-5 */
-  #switchToWebSocket(stream: ClientHttp2Stream): void {
+  #switchToWebSocket(stream: UpstreamStream): void {
     const connection = this.#connection
+    const pool = this.#pool
     this.#isOver = true
+    this.#stream = null
+    this.#connection = null
+    // An open WebSocket does not need its request.
+    stream[kDispatch] = undefined
     stream.once('close', () => {
-      if (connection !== null) this.#owner.release(connection)
+      if (connection !== null) pool.release(connection)
     })
-    stream.on('error', () => {})
     this.rawHeaders.push('Sec-WebSocket-Accept', acceptKey(valueOf(this.#options.headers, 'sec-websocket-key')))
     this.#handler.onRequestUpgrade?.(this, 101, {}, stream)
   }
@@ -401,7 +400,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     if (this.#stream !== null) this.#stream[kDispatch] = undefined
     this.#stream = null
     this.#connection = null
-    if (connection !== null) this.#owner.release(connection)
+    if (connection !== null) this.#pool.release(connection)
   }
 }
 
@@ -493,14 +492,6 @@ function mayHaveTrailers(headers: OutgoingHttpHeaders): boolean {
   return headers['content-length'] === undefined && !isGrpc(headers['content-type'])
 }
 
-/**
- * Returns whether a content type is gRPC's. gRPC-web has a type of its own.
- * @see https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
- */
-export function isGrpc(contentType: unknown): boolean {
-  return typeof contentType === 'string' && /^application\/grpc(?:[+;]|$)/i.test(contentType)
-}
-
 /** Fields that Node.js sends once although their values are lists: https://www.rfc-editor.org/rfc/rfc9110#section-5.3 */
 const LISTS = new Set(['if-match', 'if-none-match', 'content-encoding', 'content-language'])
 
@@ -521,17 +512,7 @@ function noWebSockets(): Fault {
   })
 }
 
-const MAX_NAMES_KEPT = 1000
-const MAX_LENGTH_KEPT = 100
-const lowerNames = new Map<string, string>()
-
-function lowerCase(name: string): string {
-  const known = lowerNames.get(name)
-  if (known !== undefined) return known
-  const lower = name.toLowerCase()
-  if (lowerNames.size < MAX_NAMES_KEPT && name.length <= MAX_LENGTH_KEPT) lowerNames.set(name, lower)
-  return lower
-}
+const lowerCase = cachedByName((name) => name.toLowerCase())
 
 function valueOf(headers: Dispatcher.DispatchOptions['headers'], wanted: string): string {
   const list = Array.isArray(headers) ? headers : []
@@ -554,30 +535,6 @@ function fieldsOf(raw: unknown): string[] {
 function acceptKey(key: string): string {
   return createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')
 }
-
-/** The error codes by their numbers: https://www.rfc-editor.org/rfc/rfc9113#section-7 */
-const ERROR_CODES = [
-  'NO_ERROR',
-  'PROTOCOL_ERROR',
-  'INTERNAL_ERROR',
-  'FLOW_CONTROL_ERROR',
-  'SETTINGS_TIMEOUT',
-  'STREAM_CLOSED',
-  'FRAME_SIZE_ERROR',
-  'REFUSED_STREAM',
-  'CANCEL',
-  'COMPRESSION_ERROR',
-  'CONNECT_ERROR',
-  'ENHANCE_YOUR_CALM',
-  'INADEQUATE_SECURITY',
-  'HTTP_1_1_REQUIRED',
-]
-
-const MEANINGS = new Map([
-  [NGHTTP2_ENHANCE_YOUR_CALM, ': the response headers exceed limits.answerHeaders, or the application limits requests'],
-  [NGHTTP2_PROTOCOL_ERROR, ': the response violates HTTP/2, or the application rejects the form of the request'],
-  [NGHTTP2_HTTP_1_1_REQUIRED, ': the application requires HTTP/1.1 for this request'],
-])
 
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error))

@@ -80,11 +80,11 @@ export class Http2Upstream extends Dispatcher {
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
     const request = new Http2Dispatch(this, options, this.#isTls() ? 'https' : 'http', handler)
     if (this.#isDestroyed) request.fail(new errors.ClientDestroyedError())
-    else this.sendAgain(request)
+    else this.enqueue(request)
     return true
   }
 
-  sendAgain(request: Http2Dispatch): void {
+  enqueue(request: Http2Dispatch): void {
     const connection = this.#free()
     if (connection !== null) {
       request.start(connection)
@@ -229,7 +229,7 @@ export class Http2Upstream extends Dispatcher {
       maxStreams: maxStreamsOf(session),
       active: 0,
       used: false,
-      heard: true,
+      receivedSinceCheck: true,
       lastStreamId: Number.POSITIVE_INFINITY,
       error: null,
       quietChecks: 0,
@@ -281,8 +281,8 @@ export class Http2Upstream extends Dispatcher {
   #check(): void {
     for (const connection of [...this.#open, ...this.#retired]) {
       connection.checksSincePing += 1
-      connection.quietChecks = connection.heard ? 0 : connection.quietChecks + 1
-      connection.heard = false
+      connection.quietChecks = connection.receivedSinceCheck ? 0 : connection.quietChecks + 1
+      connection.receivedSinceCheck = false
       if (connection.active === 0) {
         if (connection.quietChecks >= IDLE_CHECKS) this.#retire(connection)
       } else if (

@@ -10,7 +10,7 @@ const [CR, LF] = [Buffer.from('\r'), 0x0a]
 
 /**
  * Makes the parser of a connection accept lines that end with a bare LF, spaces after a chunk size, and several equal
- * Content-Length headers. The caller must call this function before `mendParser`.
+ * Content-Length headers. The caller must call this function before `patchParser`.
  *
  * llhttp has settings for lines and chunk sizes, but two problems remain:
  *

@@ -1,9 +1,8 @@
 import type { Config } from '../../config/schema.ts'
-import { prefixOf, upstreamHostOf } from '../../gate/headers.ts'
 import { hostOf } from '../../gate/match.ts'
+import { prefixOf, startsWithPrefix, upstreamHostOf } from '../../gate/upstream-urls.ts'
 import type { CompiledRoute, Facts } from '../../gate/verdict.ts'
 import { cookieName } from './response-headers.ts'
-import { startsWithPrefix } from './upstream-request.ts'
 
 /** How the paths of a route's application read in public: `to` at the start of a path becomes `from`. */
 interface Mapping {
@@ -59,15 +58,6 @@ export function toPublicUrls(
     if (name === 'location' || name === 'content-location') headers[i + 1] = publicUrl(value, mapping)
     else if (name === 'set-cookie') headers[i + 1] = publicCookie(value, mapping)
   }
-}
-
-/**
- * Returns the origin that the application takes for its own: the public one, or with `upstreamHost`, the Host that the
- * gateway sends with the scheme of the connection.
- */
-export function upstreamOrigin(route: CompiledRoute, publicOrigin: string): string {
-  if (route.upstreamHost === 'preserve') return publicOrigin
-  return `${new URL(route.upstream.origin).protocol}//${upstreamHostOf(route, '')}`
 }
 
 function ownHosts(route: CompiledRoute): string[] {

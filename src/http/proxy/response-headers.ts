@@ -1,5 +1,12 @@
 import { STATUS_CODES } from 'node:http'
-import { announcedTrailers, connectionOptions, HOP_BY_HOP, latin1, mayTrail } from '../../header-names.ts'
+import { latin1 } from '../../bytes.ts'
+import {
+  announcedTrailers,
+  cachedByName,
+  connectionOptions,
+  HOP_BY_HOP,
+  isAllowedInTrailers,
+} from '../../header-names.ts'
 
 /** The headers that need more than forwarding, by lower-case name. */
 const MEANINGS = [
@@ -15,19 +22,11 @@ const MEANINGS = [
 ] as const
 type Meaning = (typeof MEANINGS)[number] | 'dropped' | 'passes'
 
-const MAX_NAMES_KEPT = 1000
-const MAX_LENGTH_KEPT = 100
-const meanings = new Map<string, Meaning>()
-
-function meaningOf(name: string): Meaning {
-  const known = meanings.get(name)
-  if (known !== undefined) return known
+const meaningOf = cachedByName((name): Meaning => {
   const lower = name.toLowerCase()
   const isDropped = HOP_BY_HOP.has(lower) || lower === 'gatehouse'
-  const meaning = MEANINGS.find((one) => one === lower) ?? (isDropped ? 'dropped' : 'passes')
-  if (meanings.size < MAX_NAMES_KEPT && name.length <= MAX_LENGTH_KEPT) meanings.set(name, meaning)
-  return meaning
-}
+  return MEANINGS.find((one) => one === lower) ?? (isDropped ? 'dropped' : 'passes')
+})
 
 interface AnswerHeaders {
   /** Name, value, name, value … for the client, with one character per byte. */
@@ -119,7 +118,7 @@ export function clientTrailers(raw: readonly (Buffer | string)[]): string[] {
 }
 
 function passesAsTrailer(name: string): boolean {
-  return mayTrail(name.toLowerCase())
+  return isAllowedInTrailers(name.toLowerCase())
 }
 
 const NONE: readonly string[] = []
@@ -156,7 +155,7 @@ function without(headers: readonly string[], names: ReadonlySet<string>): string
 }
 
 /**
- * Removes Content-Length from a 204, because a client might wait for a body that a 204 does not have.
+ * Removes Content-Length from a response without a body, because a client might wait for the body.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-8.6
  */
 export function dropLength(headers: string[]): void {

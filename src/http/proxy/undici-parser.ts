@@ -1,7 +1,9 @@
 import type { Socket } from 'node:net'
+import { latin1 } from '../../bytes.ts'
 import { HOP_BY_HOP } from '../../header-names.ts'
 import { printable } from '../../telemetry/log.ts'
 import { logsInConnection } from './connection-bound.ts'
+import { markUsedConnection } from './upstream-errors.ts'
 
 /**
  * The members of undici 7's private parser that are used here. Each connection has a parser, and the native parser
@@ -52,18 +54,6 @@ const KEEP_ALIVE_TIMER = 8
 /** The status texts of 101 responses, by connection. */
 const phrases = new WeakMap<object, string>()
 
-const ofUsed = new WeakSet<Error>()
-
-/** Returns whether an error ended a connection that had carried a response before. */
-export function endedUsedConnection(error: Error): boolean {
-  return ofUsed.has(error)
-}
-
-/** Marks an error that ended a connection that had carried a response before. */
-export function markUsedConnection(error: Error): void {
-  ofUsed.add(error)
-}
-
 interface ConnectionSettings {
   /** Whether the connection carries the requests of several clients. */
   readonly shared: boolean
@@ -88,7 +78,7 @@ interface ConnectionSettings {
  * - A shared connection is not reused after the application has requested the authentication of the connection itself.
  * - A connection is not reused after `maxAge`.
  */
-export function mendParser(socket: Socket, { shared, maxAge }: ConnectionSettings): void {
+export function patchParser(socket: Socket, { shared, maxAge }: ConnectionSettings): void {
   const parser = parserOf(socket)
   if (parser === null) return
   const { execute, setTimeout, onHeadersComplete, onMessageComplete, createError } = parser
@@ -96,14 +86,11 @@ export function mendParser(socket: Socket, { shared, maxAge }: ConnectionSetting
   let chunk: Buffer | null = null
   let isUsed = false
   // This listener comes first, because undici's own listener may fail a request immediately.
-  socket.prependListener('error', (error) => {
-    if (isUsed) markUsedConnection(error)
-  })
-
   socket.prependListener('error', (error: NodeJS.ErrnoException) => {
+    if (isUsed) markUsedConnection(error)
     if (error.code === 'ECONNRESET') parser.shouldKeepAlive = true
     if (error.code === 'UND_ERR_HEADERS_OVERFLOW')
-      error.message = `more than limits.answerHeaders, in the header ${printable(text(nameAt(parser)))}`
+      error.message = `more than limits.answerHeaders, in the header ${printable(latin1(nameAt(parser)))}`
   })
   parser.execute = (bytes) => {
     chunk = bytes
@@ -135,7 +122,7 @@ export function mendParser(socket: Socket, { shared, maxAge }: ConnectionSetting
     if (parser.statusCode >= 200) isUsed = true
     if (performance.now() >= endsAt) parser.shouldKeepAlive = false
     if (parser.statusCode === 204 || parser.statusCode === 304) parser.contentLength = ''
-    if (parser.headers.some((field, i) => i % 2 === 0 && HOP_BY_HOP.has(text(field).toLowerCase())))
+    if (parser.headers.some((field, i) => i % 2 === 0 && HOP_BY_HOP.has(latin1(field).toLowerCase())))
       parser.shouldKeepAlive = false
     return onMessageComplete.call(parser)
   }
@@ -174,7 +161,7 @@ function offersConnectionLogin(headers: readonly Buffer[]): boolean {
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i]
     if (name?.length !== 16 && name?.length !== 18) continue
-    if (/^(?:www|proxy)-authenticate$/i.test(name.toString('latin1')) && logsInConnection(text(headers[i + 1])))
+    if (/^(?:www|proxy)-authenticate$/i.test(name.toString('latin1')) && logsInConnection(latin1(headers[i + 1])))
       return true
   }
   return false
@@ -211,12 +198,12 @@ const NAME = /^[\w-][\w .-]{0,60}$/
  */
 function placeOf(headers: readonly Buffer[], chunk: Buffer, at: number): string {
   // With an odd count, the last entry is the name of the header whose value is being read.
-  if (headers.length % 2 === 1) return `, in the header ${printable(text(headers.at(-1)))}`
+  if (headers.length % 2 === 1) return `, in the header ${printable(latin1(headers.at(-1)))}`
   const line = lineAt(chunk, at)
   const colon = line.indexOf(':')
   const name = line.slice(0, colon).trimEnd()
   const behind =
-    headers.length === 0 ? 'behind the status line' : `behind the header ${printable(text(headers.at(-2)))}`
+    headers.length === 0 ? 'behind the status line' : `behind the header ${printable(latin1(headers.at(-2)))}`
   if (colon > 0 && NAME.test(name)) return `, in the header ${name}`
   return `, ${behind}`
 }
@@ -239,7 +226,3 @@ function lineAt(chunk: Buffer, at: number): string {
 
 const LINE_FEED = 0x0a
 const CARRIAGE_RETURN = 0x0d
-
-function text(bytes: Buffer | undefined): string {
-  return bytes?.toString('latin1') ?? ''
-}

@@ -20,15 +20,15 @@ const CONNECTION = /\r\nconnection: [^\r]*/
  * - `Connection` names a `TE` header (https://www.rfc-editor.org/rfc/rfc9110#section-10.1.4). Undici writes the header
  *   `Connection` itself.
  */
-export function mendWriter(socket: Socket): void {
+export function patchWriter(socket: Socket): void {
   const write = socket.write.bind(socket)
   socket.write = (chunk: Uint8Array | string, encoding?: BufferEncoding | Written, written?: Written) => {
-    const sent = typeof chunk === 'string' ? mended(chunk) : chunk
+    const sent = typeof chunk === 'string' ? patched(chunk) : chunk
     return typeof encoding === 'function' ? write(sent, undefined, encoding) : write(sent, encoding, written)
   }
 }
 
-function mended(text: string): string {
+function patched(text: string): string {
   const section = trailerSection
   trailerSection = ''
   if (section !== '' && text === LAST_CHUNK) return `\r\n0\r\n${section}\r\n`
@@ -38,7 +38,7 @@ function mended(text: string): string {
 }
 
 /**
- * Returns the stream `body`, which sends trailer fields on connections that `mendWriter` has completed. Calls
+ * Returns the stream `body`, which sends trailer fields on connections that `patchWriter` has completed. Calls
  * `trailers` when the body has ended; the function returns name, value, name, value …, with one character per byte.
  */
 export function withTrailers(body: Readable, trailers: () => readonly string[]): Readable {

@@ -2,9 +2,8 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
-import type { Route } from '../../config/schema.ts'
 import { Fault } from '../../errors.ts'
-import { prefixOf, type UpstreamHeaders } from '../../gate/headers.ts'
+import type { UpstreamHeaders } from '../../gate/headers.ts'
 import type { CompiledRoute, Facts, Verdict } from '../../gate/verdict.ts'
 import type { Session } from '../../session/session.ts'
 import type { RequestTrace } from '../../telemetry/tracing.ts'
@@ -110,20 +109,4 @@ async function* limitBody(
     yield chunk
   }
   if (request.rawTrailers.length > 2 * maxTrailerFields) throw tooManyFields('trailer', maxTrailerFields)
-}
-
-/** Returns the path that goes upstream: the raw path, except for a prefix that the route strips or rewrites. */
-export function upstreamPath(route: Pick<Route, 'stripPrefix' | 'rewritePrefix'>, path: string): string {
-  const from = prefixOf(route)
-  if (from === null || !startsWithPrefix(path, from)) return path
-  const rest = path.slice(from.endsWith('/') ? from.length - 1 : from.length)
-  const to = route.rewritePrefix?.to.replace(/\/$/, '') ?? ''
-  return `${to}${rest}` === '' ? '/' : `${to}${rest}`
-}
-
-/** Returns whether a path begins with all segments of a prefix. */
-export function startsWithPrefix(path: string, prefix: string): boolean {
-  return (
-    path.startsWith(prefix) && (prefix.endsWith('/') || path.length === prefix.length || path[prefix.length] === '/')
-  )
 }

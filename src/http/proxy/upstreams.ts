@@ -6,8 +6,8 @@ import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
 import { Http2Upstream, type TlsSettings } from './http2-upstream.ts'
 import { makeLenient } from './lenient-parser.ts'
-import { mendParser } from './undici-parser.ts'
-import { mendWriter } from './undici-writer.ts'
+import { patchParser } from './undici-parser.ts'
+import { patchWriter } from './undici-writer.ts'
 
 /** The connections to upstreams. Routes with the same upstream and the same settings of connections share a pool. */
 export interface Pools {
@@ -69,7 +69,7 @@ export function createPools(): Pools {
       }
     },
     keepOnly({ all }) {
-      // Dropped pools need no `close`, because idle connections close after a few seconds.
+      // Dropped pools need no `close`, because idle connections close after some seconds, HTTP/2 connections after a minute.
       pools = pools.filter(({ pool }) => all.has(pool))
     },
     async close() {
@@ -155,12 +155,12 @@ function open(identity: Identity, settings: Pool.Options): Dispatcher {
         const [error, socket] = made
         if (error === null) {
           noteCertificateRequest(socket)
-          mendWriter(socket)
+          patchWriter(socket)
         }
         callback(...made)
         if (error !== null) return
         if (upstreamParser === 'lenient') makeLenient(socket)
-        mendParser(socket, { shared, maxAge })
+        patchParser(socket, { shared, maxAge })
       })
     },
   })

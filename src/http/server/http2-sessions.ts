@@ -25,6 +25,8 @@ export interface Http2Sessions {
 
 const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR } = constants
 
+/** The errors of a session whose client has violated HTTP/2. */
+const VIOLATIONS = new Set(['ERR_HTTP2_ERROR', 'ERR_HTTP2_TOO_MANY_INVALID_FRAMES'])
 /** Methods that Fastify does not route. */
 const REFUSED_METHODS = new Set(['CONNECT', 'TRACK'])
 /** The number of requests that a connection may have open, as in nginx. */
@@ -75,6 +77,8 @@ export function createHttp2Sessions(
   const server = createServer({
     maxHeaderListPairs: MAX_HEADER_FIELDS,
     maxSessionMemory: MAX_SESSION_MEMORY_MB,
+    // Node.js 20 has no such option, and refuses to send such fields.
+    strictSingleValueFields: false,
     maxSendHeaderBlockLength: MAX_SENT_HEADERS,
     settings: settingsFor(limits),
   })
@@ -91,7 +95,8 @@ export function createHttp2Sessions(
     sessions.set(session, activity)
     session.setLocalWindowSize(CONNECTION_WINDOW)
     session.on('error', (error) => {
-      refusals.onConnectionError(error, socket)
+      // Other errors say that the client has disconnected.
+      if ('code' in error && VIOLATIONS.has(String(error.code))) refusals.onConnectionError(error, socket)
     })
     session.on('close', () => {
       sessions.delete(session)

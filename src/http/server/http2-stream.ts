@@ -19,6 +19,8 @@ interface Stream extends ServerHttp2Stream {
 
 const MAX_STATUS = 599
 const RESET_CONTENT = 205
+/** Trailer describes the message, also in HTTP/2. */
+const NOT_IN_HTTP2 = [...HOP_BY_HOP, 'http2-settings'].filter((name) => name !== 'trailer')
 
 /**
  * The request of an HTTP/2 stream, in the form of an HTTP/1.1 request. `:authority` becomes Host, and the cookies are
@@ -171,9 +173,9 @@ export class Http2Response extends EventEmitter {
   }
 
   /**
-   * Sets the head. HTTP/2 has no status text, and no headers that concern a connection; both are left out. Throws a
-   * fault if two values of a header that must be unique differ or if the status is above 599, because Node.js does not
-   * send them.
+   * Sets the head, and sends it at once if it is a list of fields. HTTP/2 has no status text, and no headers that
+   * concern a connection; both are left out. Throws if Node.js does not send the status or a field, such as two
+   * different values of a field that may occur only once.
    * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2
    */
   writeHead(
@@ -188,13 +190,23 @@ export class Http2Response extends EventEmitter {
     const head = isList(given) ? headOf(given) : {}
     const others = isList(given) ? this.#headers : { ...this.#headers, ...given }
     for (const [name, value] of Object.entries(others)) head[name.toLowerCase()] ??= value
-    for (const name of HOP_BY_HOP) if (name !== 'trailer' && name in head) head[name] = undefined
+    for (const name of NOT_IN_HTTP2) if (name in head) head[name] = undefined
     // Node.js ends the stream behind the head of a 205: https://www.rfc-editor.org/rfc/rfc9110#section-15.3.6
     if (status === RESET_CONTENT && Number(head['content-length'] ?? 0) > 0) head['content-length'] = undefined
     head[':status'] = status
     this.statusCode = status
     this.#head = head
-    if (isList(given) && hasRepeated(head)) this.#sendRepeated(head)
+    // Node.js may refuse the application's fields, which the caller answers with a 502.
+    if (isList(given)) {
+      try {
+        // A gRPC response that begins with the status has nothing else:
+        // https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses
+        this.#sendHead(isGrpc(head) && 'grpc-status' in head)
+      } catch (error) {
+        this.#head = null
+        throw error
+      }
+    }
     return this
   }
 
@@ -244,44 +256,33 @@ export class Http2Response extends EventEmitter {
     return this
   }
 
-  /**
-   * Sends a head with repeated fields at once, because Node.js may refuse it. Sends a field that may occur only once, if
-   * all its values are the same.
-   */
-  #sendRepeated(head: OutgoingHttpHeaders): void {
-    try {
-      this.#sendHead(false)
-    } catch {
-      for (const [name, value] of Object.entries(head)) {
-        if (Array.isArray(value) && value.every((one) => one === value[0])) head[name] = value[0]
-      }
-      this.#isHeadSent = false
-      try {
-        this.#sendHead(false)
-      } catch (cause) {
-        this.#isHeadSent = false
-        this.#head = null
-        throw new Fault('upstream_unreachable', { cause })
-      }
-    }
-  }
-
+  /** Sends the head, unless it was sent. `isLast`: neither a body nor trailers follow. */
   #sendHead(isLast: boolean): void {
-    if (this.#isHeadSent) return
+    if (this.#isHeadSent || this.#stream.closed || this.#stream.destroyed) return
     if (this.#head === null) this.writeHead(this.statusCode)
-    this.#isHeadSent = true
     const head = this.#head ?? {}
-    // Without a length, trailers may follow. Waiting for them takes one more frame.
-    const mayHaveTrailers = !isLast && (this.#trailers !== null || (!this.writableEnded && !('content-length' in head)))
+    // Waiting for trailers takes one more frame.
+    const mayHaveTrailers = !isLast && (this.#trailers !== null || (!this.writableEnded && allowsTrailers(head)))
+    const options = { endStream: isLast, waitForTrailers: mayHaveTrailers }
+    sendFields(head, (fields) => {
+      this.#stream.respond(fields, options)
+    })
+    this.#isHeadSent = true
     this.#endsWithTrailers = mayHaveTrailers
-    this.#stream.respond(head, { endStream: isLast, waitForTrailers: mayHaveTrailers })
     if (mayHaveTrailers) this.#stream.on('wantTrailers', onWantTrailers)
   }
 
   sendTrailers(): void {
     // Node.js also ends a stream that it resets. Without trailers, the client does not take it for complete.
     if (this.#stream.closed) return
-    this.#stream.sendTrailers(this.#trailers ?? {})
+    try {
+      sendFields(this.#trailers ?? {}, (fields) => {
+        this.#stream.sendTrailers(fields)
+      })
+    } catch {
+      this.destroy()
+      return
+    }
     // Node.js hands the trailers to nghttp2 in the next phase of the event loop, and sends them in the one after it.
     if (!this.req.complete) setImmediate(setImmediate, this.#stopUpload)
   }
@@ -368,9 +369,29 @@ function withoutBlanksBehind(value: string): string {
   return end === value.length ? value : value.slice(0, end)
 }
 
-function hasRepeated(head: OutgoingHttpHeaders): boolean {
-  for (const name in head) if (name !== 'set-cookie' && Array.isArray(head[name])) return true
-  return false
+/**
+ * Calls `send` with fields. If Node.js refuses them because a field that may occur only once is repeated, calls it again
+ * with one of its values if all are the same. Later versions of Node.js do not refuse such fields
+ * (`strictSingleValueFields`).
+ */
+function sendFields(fields: OutgoingHttpHeaders, send: (fields: OutgoingHttpHeaders) => void): void {
+  try {
+    send(fields)
+  } catch {
+    for (const [name, value] of Object.entries(fields)) {
+      if (Array.isArray(value) && value.every((one) => one === value[0])) fields[name] = value[0]
+    }
+    send(fields)
+  }
+}
+
+function isGrpc(head: OutgoingHttpHeaders): boolean {
+  return /^application\/grpc(?:[+;]|$)/i.test(String(head['content-type']))
+}
+
+/** Returns whether trailers may follow a body: always for gRPC, otherwise without a length. */
+function allowsTrailers(head: OutgoingHttpHeaders): boolean {
+  return !('content-length' in head) || 'trailer' in head || isGrpc(head)
 }
 
 /** Returns the fields of a request with Host first, one Cookie, and no pseudo-header fields. */

@@ -298,6 +298,9 @@ function faultOf(error: ClientError, request: IncomingMessage | null): Fault | n
       return new Fault('payload_too_large', { cause: because('the extensions of the chunks are too large') })
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return request === null ? timedOut(because('the head took longer than limits.headersTimeout')) : uploadStopped()
+    case 'HPE_INVALID_EOF_STATE':
+      // The client has disconnected in the middle of its body.
+      return request === null ? new Fault('bad_request', { cause: error }) : null
     case 'ERR_SSL_HTTP_REQUEST':
       return new Fault('bad_request', { cause: new Error('plain HTTP where TLS is spoken') })
     default:

@@ -17,6 +17,13 @@ const routes = [
   { path: '/read/**', methods: ['DELETE'], require: { claims: { groups: ['root'] } } },
   { path: '/own/**', authorization: 'client', token: { grant: 'none' } },
   { path: '/robot/**', bearer: { audience: 'api://orders' } },
+  { path: '/open/**', access: 'optional', bearer: { audience: 'api://orders' } },
+  {
+    path: '/set/**',
+    access: 'optional',
+    headers: { set: { Authorization: '{claims.ticket}' } },
+    token: { grant: 'none' },
+  },
 ]
 
 type Original = { readonly method?: string; readonly target: string; readonly headers?: readonly string[] }
@@ -229,6 +236,20 @@ for (const [name, proxy] of proxies) {
     t.match(header(other, 'authorization'), /^Bearer /)
     t.equal((await through(proxy, { target: '/own/x', headers: [basic] })).status, 401)
   })
+
+  void t.test(
+    `${name}: without a session, only the Authorization that the route allows is in the response`,
+    async (t) => {
+      const { through } = await start(t)
+      const sent = async (target: string, value: string): Promise<unknown> => {
+        const answer = await through(proxy, { target, headers: [`Authorization: ${value}`] })
+        return [answer.status, header(answer, 'authorization')]
+      }
+      t.same(await sent('/open/x', 'Basic YTpi'), [200, 'Basic YTpi'])
+      t.same(await sent('/open/x', 'Digest username="a"'), [200, null], 'the route accepts only verified tokens')
+      t.same(await sent('/set/x', 'Basic YTpi'), [200, null], 'the route sets the header itself')
+    },
+  )
 
   void t.test(`${name}: an address outside trustedProxies gets the same verdicts`, async (t) => {
     const { through, cookie, events } = await start(t, ['198.51.100.0/24'])

@@ -6,6 +6,7 @@ import { startApplication, type Application } from '../../support/application.ts
 import { eventually } from '../../support/eventually.ts'
 import { moveClock } from '../../support/clock.ts'
 import { freePort } from '../../support/free-port.ts'
+import { scrape } from '../../support/metrics.ts'
 import { loggedIn, type LoggedIn } from '../../support/logged-in.ts'
 import { ask, openAndRead } from '../../support/raw-http.ts'
 
@@ -139,6 +140,39 @@ void t.test(
     }
   },
 )
+
+void t.test('a gRPC request with an event stream as its response is one stream until the stream ends', async (t) => {
+  const port = await freePort()
+  const running = await start(t, 'text/event-stream', { admin: { listen: `127.0.0.1:${port}` } })
+  const client = get(running, '/stream/1', ['Content-Type: application/grpc'])
+  await eventually(() => client.text().includes('text/event-stream'))
+  const open = async (kind: string): Promise<number> =>
+    (await scrape(`http://127.0.0.1:${port}`)).value('gatehouse_streams_open', { kind })
+  t.same([await open('event-stream'), await open('grpc')], [1, 0])
+  running.streams[0]?.end()
+  await eventually(() => complete(client))
+  t.same([await open('event-stream'), await open('grpc')], [0, 0])
+})
+
+void t.test('a gRPC call over HTTP/1.1 that ends during its upload closes the connection', async (t) => {
+  const application = await startApplication(t, () => {})
+  const running = await loggedIn(t, {
+    config: { routes: [{ path: '/**' }, { path: '/call', upstream: application.url }] },
+  })
+  const { socket, text } = openAndRead(running.url)
+  const lines = [
+    'POST /call HTTP/1.1',
+    `Host: ${new URL(running.url).host}`,
+    `Cookie: ${cookieOf(running)}`,
+    'Content-Type: application/grpc',
+    'Content-Length: 100',
+  ]
+  socket.write([...lines, '', 'the first bytes'].join('\r\n'))
+  await eventually(() => application.requests.length === 1)
+  await running.browser.post(`${running.url}/oauth2/logout/local`, undefined, { kind: 'script' })
+  await eventually(() => text().includes('grpc-status: 16'))
+  t.match(text(), /^connection: close\r$/im)
+})
 
 void t.test('a long poll waits as long as its route allows, and a started response is never cut off', async (t) => {
   const waiting: ServerResponse[] = []

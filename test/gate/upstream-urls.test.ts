@@ -1,8 +1,8 @@
 import t from 'tap'
-import { startIdp } from '../../../src/demo/idp.ts'
-import { upstreamPath } from '../../../src/http/proxy/upstream-request.ts'
-import { startGateway } from '../../support/gateway.ts'
-import { ask } from '../../support/raw-http.ts'
+import { startIdp } from '../../src/demo/idp.ts'
+import { upstreamPath } from '../../src/gate/upstream-urls.ts'
+import { startGateway } from '../support/gateway.ts'
+import { ask } from '../support/raw-http.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()

@@ -1,0 +1,71 @@
+import { constants } from 'node:http2'
+import { Fault } from '../../errors.ts'
+
+const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_HTTP_1_1_REQUIRED, NGHTTP2_PROTOCOL_ERROR } = constants
+
+/** The error codes of a connection that the upstream closed while a request was being sent. */
+const STALE = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
+const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT', 'ETIMEDOUT'])
+
+const ofUsed = new WeakSet<Error>()
+
+/** Marks an error that ended a connection that had carried a response before. */
+export function markUsedConnection(error: Error): void {
+  ofUsed.add(error)
+}
+
+/** Returns whether an error ended an idle connection that the upstream was closing while the request was sent. */
+export function isStale(error: Error): boolean {
+  return STALE.has(codeOf(error)) && ofUsed.has(error)
+}
+
+/**
+ * Returns the fault for a failed exchange. `hasStarted`: the upstream has begun a response that cannot be forwarded.
+ */
+export function faultOf(error: Error, hasStarted: boolean): Fault {
+  if (error instanceof Fault) return error
+  if (TIMEOUTS.has(codeOf(error))) return new Fault('upstream_timeout', { cause: error })
+  return hasStarted ? unusable(error) : new Fault('upstream_unreachable', { cause: error })
+}
+
+/** Returns the fault for a response that cannot be forwarded. */
+export function unusable(cause: Error): Fault {
+  return new Fault('upstream_unreachable', {
+    title: 'Unusable response',
+    detail: 'The application behind this address gave a response that can’t be passed on.',
+    cause,
+  })
+}
+
+function codeOf(error: Error): string {
+  return 'code' in error && typeof error.code === 'string' ? error.code : ''
+}
+
+/** The error codes of HTTP/2 by their numbers: https://www.rfc-editor.org/rfc/rfc9113#section-7 */
+const RESET_CODES = [
+  'NO_ERROR',
+  'PROTOCOL_ERROR',
+  'INTERNAL_ERROR',
+  'FLOW_CONTROL_ERROR',
+  'SETTINGS_TIMEOUT',
+  'STREAM_CLOSED',
+  'FRAME_SIZE_ERROR',
+  'REFUSED_STREAM',
+  'CANCEL',
+  'COMPRESSION_ERROR',
+  'CONNECT_ERROR',
+  'ENHANCE_YOUR_CALM',
+  'INADEQUATE_SECURITY',
+  'HTTP_1_1_REQUIRED',
+]
+
+const RESET_REASONS = new Map([
+  [NGHTTP2_ENHANCE_YOUR_CALM, ': the response headers exceed limits.answerHeaders, or the application limits requests'],
+  [NGHTTP2_PROTOCOL_ERROR, ': the response violates HTTP/2, or the application rejects the form of the request'],
+  [NGHTTP2_HTTP_1_1_REQUIRED, ': the application requires HTTP/1.1 for this request'],
+])
+
+/** Returns the error of a stream that the upstream has reset. */
+export function resetError(code: number): Error {
+  return new Error(`the stream was reset with ${RESET_CODES[code] ?? code}${RESET_REASONS.get(code) ?? ''}`)
+}
