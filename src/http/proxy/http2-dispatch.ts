@@ -10,8 +10,7 @@ import {
 import type { Readable } from 'node:stream'
 import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
-import { cachedByName } from '../../header-names.ts'
-import { isGrpc } from './grpc.ts'
+import { fieldsOf, headersOf, isGrpc, RepeatedFieldError, valueIn } from '../http2-fields.ts'
 import { markUsedConnection, resetError } from './upstream-errors.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM } = constants
@@ -134,7 +133,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       this.#stream = stream
       this.#listen(stream, upgrade)
     } catch (error) {
-      this.fail(isRepeatedField(error) ? repeatedField(error) : asError(error))
+      this.#refuse(error)
       return
     }
     if (this.#upload !== null) this.#send(this.#upload, isFirst)
@@ -148,6 +147,13 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     if (this.#isOver) return
     this.#finish()
     this.#handler.onResponseError?.(this, error)
+  }
+
+  /** Fails with an error of the request itself. */
+  #refuse(error: unknown): void {
+    const detail = 'This request repeats a header field that may occur only once.'
+    const isRepeated = error instanceof RepeatedFieldError
+    this.fail(isRepeated ? new Fault('bad_request', { detail, cause: error }) : asError(error))
   }
 
   abort(reason: Error): void {
@@ -281,9 +287,11 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   }
 
   sendTrailers(stream: ClientHttp2Stream): void {
-    this.#call(() => {
+    try {
       stream.sendTrailers(headersOf(this.#upload?.trailers() ?? []))
-    })
+    } catch (error) {
+      this.#refuse(error)
+    }
   }
 
   #listenToBody(body: Readable): void {
@@ -374,7 +382,9 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     stream.once('close', () => {
       if (connection !== null) pool.release(connection)
     })
-    this.rawHeaders.push('Sec-WebSocket-Accept', acceptKey(valueOf(this.#options.headers, 'sec-websocket-key')))
+    const { headers } = this.#options
+    const key = valueIn(Array.isArray(headers) ? headers : [], 'sec-websocket-key')
+    this.rawHeaders.push('Sec-WebSocket-Accept', acceptKey(key))
     this.#handler.onRequestUpgrade?.(this, 101, {}, stream)
   }
 
@@ -455,35 +465,16 @@ function connectionError({ error, used }: Http2Connection): Error {
 /** Headers that HTTP/2 does not have, because `:authority` or the framing replaces them. */
 const REPLACED = new Set(['host', 'connection', 'upgrade', 'sec-websocket-key'])
 
-/** Returns the fields of a request. Repeated fields remain separate, except those that Node.js sends once. */
-function streamHeaders(
-  { headers, method, path, upgrade }: Dispatcher.DispatchOptions,
-  scheme: string,
-): OutgoingHttpHeaders {
-  const out = headersOf(Array.isArray(headers) ? headers : [])
+function streamHeaders({ headers, method, path, upgrade }: Http2Options, scheme: string): OutgoingHttpHeaders {
+  const fields = Array.isArray(headers) ? headers : []
+  const out = headersOf(fields, REPLACED)
   out[':method'] = upgrade === 'websocket' ? 'CONNECT' : method
   out[':scheme'] = scheme
-  out[':authority'] = valueOf(headers, 'host')
+  out[':authority'] = valueIn(fields, 'host')
   out[':path'] = path
   if (upgrade === 'websocket') out[':protocol'] = 'websocket'
   // gRPC servers require the header, which a proxy before the gateway may have dropped.
   if (isGrpc(out['content-type'])) out['te'] = 'trailers'
-  return out
-}
-
-function headersOf(list: readonly string[]): OutgoingHttpHeaders {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- an object without a prototype has no type
-  const out = Object.create(null) as OutgoingHttpHeaders
-  for (let i = 0; i + 1 < list.length; i += 2) {
-    const name = lowerCase(list[i] ?? '')
-    if (REPLACED.has(name)) continue
-    const value = list[i + 1] ?? ''
-    const before = out[name]
-    if (before === undefined || name === 'te') out[name] = value
-    else if (LISTS.has(name)) out[name] = `${String(before)}, ${value}`
-    else if (Array.isArray(before)) before.push(value)
-    else out[name] = [String(before), value]
-  }
   return out
 }
 
@@ -492,43 +483,12 @@ function mayHaveTrailers(headers: OutgoingHttpHeaders): boolean {
   return headers['content-length'] === undefined && !isGrpc(headers['content-type'])
 }
 
-/** Fields that Node.js sends once although their values are lists: https://www.rfc-editor.org/rfc/rfc9110#section-5.3 */
-const LISTS = new Set(['if-match', 'if-none-match', 'content-encoding', 'content-language'])
-
-/** Node.js sends many fields only once: https://nodejs.org/api/http2.html#headers-object */
-function isRepeatedField(error: unknown): error is Error {
-  return error instanceof Error && 'code' in error && error.code === 'ERR_HTTP2_HEADER_SINGLE_VALUE'
-}
-
-function repeatedField(cause: Error): Fault {
-  return new Fault('bad_request', { detail: 'This request repeats a header field that may occur only once.', cause })
-}
-
 function noWebSockets(): Fault {
   return new Fault('upstream_unreachable', {
     title: 'No WebSockets',
     detail: 'The application behind this address does not accept WebSockets.',
     cause: new Error('the application does not accept WebSockets over HTTP/2 (RFC 8441)'),
   })
-}
-
-const lowerCase = cachedByName((name) => name.toLowerCase())
-
-function valueOf(headers: Dispatcher.DispatchOptions['headers'], wanted: string): string {
-  const list = Array.isArray(headers) ? headers : []
-  const at = list.findIndex((name, i) => i % 2 === 0 && lowerCase(name) === wanted)
-  return at === -1 ? '' : (list[at + 1] ?? '')
-}
-
-/** Returns the fields of a head without pseudo-header fields: name, value, name, value … */
-function fieldsOf(raw: unknown): string[] {
-  if (!Array.isArray(raw)) return []
-  const fields: string[] = []
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = String(raw[i])
-    if (!name.startsWith(':')) fields.push(name, String(raw[i + 1]))
-  }
-  return fields
 }
 
 /** https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2 */
