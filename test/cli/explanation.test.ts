@@ -433,7 +433,14 @@ void t.test('the explanation has the keys of the route, and the client’s heade
       [
         'GET',
         '/own/x',
-        ...['-H', 'X-Forwarded-For: 192.0.2.1', '-H', 'X-Real-IP: 192.0.2.1', '-H', 'Accept: */*', '-H', 'Via: 1.1 x'],
+        '-H',
+        'X-Forwarded-For: 192.0.2.1',
+        '-H',
+        'X-Real-IP: 192.0.2.1',
+        '-H',
+        'Accept: */*',
+        '-H',
+        'Via: 1.1 x',
         ...claims({}),
       ],
       [
