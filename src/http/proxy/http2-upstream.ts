@@ -23,9 +23,9 @@ interface UpstreamOptions {
 interface Connection extends Http2Connection {
   /** The number of streams that the upstream allows at a time. */
   maxStreams: number
-  /** The number of checks in a row that found nothing new. */
+  /** The number of checks in a row before which nothing has arrived. */
   quietChecks: number
-  /** Whether the upstream has not answered a ping yet. */
+  /** Whether a ping is unanswered. */
   pinged: boolean
   checksSincePing: number
   ageTimer: NodeJS.Timeout | undefined
@@ -277,8 +277,8 @@ export class Http2Upstream extends Dispatcher {
   }
 
   /**
-   * Closes idle connections, and finds those that are dead although no packet has said so. Node.js does not read on
-   * after an upstream has violated HTTP/2, and does not close the connection either.
+   * Closes idle connections, and pings quiet ones to find dead connections. After an upstream has violated HTTP/2,
+   * Node.js neither reads the connection nor closes it.
    */
   #check(): void {
     for (const connection of [...this.#open, ...this.#retired]) {
