@@ -4,6 +4,7 @@ import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 import { Dispatcher, errors } from 'undici'
 import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
+import { REPEATED_FIELDS } from '../http2-fields.ts'
 import { Http2Dispatch, type Http2Connection } from './http2-dispatch.ts'
 
 export type TlsSettings = Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized'>
@@ -209,6 +210,7 @@ export class Http2Upstream extends Dispatcher {
       createConnection: () => socket,
       maxHeaderListPairs: MAX_HEADER_FIELDS,
       maxSessionMemory: MAX_SESSION_MEMORY_MB,
+      ...REPEATED_FIELDS,
       settings: {
         enablePush: false,
         initialWindowSize: STREAM_WINDOW_BYTES,
