@@ -19,7 +19,7 @@ const NAMES =
 void t.test('Node.js sends every result, and only repetitions that Node.js refuses change', async (t) => {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const session = connect(`http://127.0.0.1:${boundPort(server)}`, { ...REPEATED_FIELDS })
+  const session = connect(`http://127.0.0.1:${boundPort(server)}`, { settings: {}, ...REPEATED_FIELDS })
   t.teardown(() => {
     session.destroy()
     server.close()
