@@ -278,7 +278,7 @@ export class Http2Upstream extends Dispatcher {
 
   /**
    * Closes idle connections, and pings quiet ones to find dead connections. After an upstream has violated HTTP/2,
-   * Node.js neither reads the connection nor closes it.
+   * Node.js 20 neither reads the connection nor closes it.
    */
   #check(): void {
     for (const connection of [...this.#open, ...this.#retired]) {

@@ -371,7 +371,8 @@ void t.test('a connection that answers no ping is given up, and an idle one is c
     t.teardown(() => upstream.destroy())
     outcomes.push(await dispatch(upstream))
   }
-  t.match(outcomes, [{ message: /answers no ping/ }, { message: /answers no ping/ }, 200])
+  // Node.js 24 closes a connection whose upstream violates HTTP/2.
+  t.match(outcomes, [{ message: /answers no ping/ }, { message: /answers no ping|other side closed/ }, 200])
   await eventually(() => sessions[0]?.destroyed === true)
 })
 
