@@ -58,7 +58,7 @@ const setClientCertificate =
 const perhapsClientCertificate =
   /^the application ended the TLS connection: if it demands a client certificate, set upstreamTls\.certFile/
 const setCaFile =
-  /^upstreamTls\.caFile must have the CA .* ← (?:UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN): /
+  /^upstreamTls\.caFile must contain the CA .* ← (?:UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN): /
 
 const ROWS: readonly (readonly [what: string, application: () => Server, route: object, cause: RegExp])[] = [
   ['the CA is not known', https, {}, setCaFile],
