@@ -68,7 +68,7 @@ const ROWS: readonly (readonly [what: string, application: () => Server, route: 
     'a self-signed certificate',
     () => https(stranger.selfSigned(['127.0.0.1'])),
     {},
-    /^upstreamTls\.caFile must have .* ← DEPTH_ZERO_SELF_SIGNED_CERT: /,
+    /^upstreamTls\.caFile must contain .* ← DEPTH_ZERO_SELF_SIGNED_CERT: /,
   ],
   [
     'a certificate with another name',
