@@ -22,7 +22,7 @@ export interface Answers {
   deny(request: FastifyRequest, reply: FastifyReply, denial: FinalDenial): FastifyReply
 }
 
-/** `findCors` is `null` on a listener whose own URLs are none of the routes. */
+/** Creates the answers of a listener. `findCors` is `null` for forward-auth, whose own URLs belong to no route. */
 export function createAnswers(config: Config, cookies: Cookies, findCors: FindCors | null): Answers {
   function corsOf({ context, method, headers, raw }: FastifyRequest): Readonly<Record<string, string>> {
     if (context !== null && context.route !== null) return corsHeaders(context.route, headers.origin)
