@@ -70,17 +70,20 @@ function completeAnswers(bytes: Buffer): number {
   }
 }
 
-void t.test('a stream behind a response that the client does not read does not let that response fill the memory', async (t) => {
-  const endless = await startEndless(t)
-  const { running, taken, stream } = endless
-  const client = open(running.url).pause()
-  client.write(get('/endless') + get('/events'))
-  await untilBlocked(endless)
-  const before = taken()
-  await sendEvents(stream(), 100)
-  t.equal(taken(), before)
-  client.destroy()
-})
+void t.test(
+  'a stream behind a response that the client does not read does not let that response fill the memory',
+  async (t) => {
+    const endless = await startEndless(t)
+    const { running, taken, stream } = endless
+    const client = open(running.url).pause()
+    client.write(get('/endless') + get('/events'))
+    await untilBlocked(endless)
+    const before = taken()
+    await sendEvents(stream(), 100)
+    t.equal(taken(), before)
+    client.destroy()
+  },
+)
 
 void t.test('a client that closes its side while responses are waiting does not keep the gateway busy', async (t) => {
   const endless = await startEndless(t)
