@@ -63,6 +63,7 @@ export async function explainRequest(
   const sent = headers.map(([name, value]) => [name, asBytes(value)] as const)
   const facts: Facts = {
     method,
+    httpVersion: '1.1',
     path: target.path,
     query: target.query,
     origin,

@@ -106,12 +106,11 @@ export function compileHeaders(
     prefix: route.prefixHeaders ? prefixOf(route) : null,
     filled: new WeakMap(),
   }))
-  const own = viaName === null ? null : `1.1 ${viaName}`
 
   const treatmentOf = cachedByName((name): Treatment => {
     const lower = name.toLowerCase()
     if (lower === 'connection' || lower === 'trailer') return lower
-    if (lower === 'via' && own !== null) return 'via'
+    if (lower === 'via' && viaName !== null) return 'via'
     if (lower === 'dpop') return 'proof'
     if (lower === 'host' || lower === 'cookie' || lower === 'authorization') return lower
     const same = foldHeaderName(name)
@@ -228,7 +227,7 @@ export function compileHeaders(
       }
       pushForwarded(out, facts, route)
       if (prefix !== null) out.push('X-Forwarded-Prefix', append(prefixes, prefix))
-      if (own !== null) out.push('Via', append(gateways, own))
+      if (viaName !== null) out.push('Via', append(gateways, `${facts.httpVersion} ${viaName}`))
       pushOwn(out, route, who, accessToken, scheme)
       return out
     },

@@ -62,6 +62,7 @@ export function createFactReader({
       const origin = isSingle ? fallback : (target.origin ?? origins.find(asked ?? '') ?? fallback)
       return {
         method: request.method ?? 'GET',
+        httpVersion: request.httpVersion,
         path: target.path,
         query: target.query,
         headers,

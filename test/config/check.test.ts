@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { loadConfig } from '../../src/config/load.ts'
@@ -925,6 +926,9 @@ void t.test('an upstream that is one of the gateway’s own addresses is refused
         `${least.replace('http://127.0.0.1:3000', upstream)}listen: ${listen}\nadmin: { listen: "127.0.0.1:9090" }\n${more}`,
       ),
     ).map(({ path, message }) => `${path}: ${message}`)
+  const ownAddresses = Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .map(({ address, family }) => (family === 'IPv6' ? `[${address}]` : address))
   const ofListen = [`upstream: is the gateway's own address (listen): ${loop}`]
   for (const [listen, upstream] of [
     ['0.0.0.0:8080', 'http://127.0.0.1:8080'],
@@ -940,12 +944,24 @@ void t.test('an upstream that is one of the gateway’s own addresses is refused
     ['unix:/run/gatehouse.sock', 'unix:/run/../run//gatehouse.sock'],
     ['"[::1]:8080"', 'http://localhost:8080'],
     ['LOCALHOST:8080', 'http://127.1:8080'],
+    ['0.0.0.0:8080', 'http://localhost.:8080'],
+    ['0.0.0.0:8080', 'http://[::ffff:127.0.0.1]:8080'],
+    ['127.0.0.1:8080', 'http://[::ffff:7f00:1]:8080'],
+    ['"[0:0:0:0:0:0:0:1]:8080"', 'http://[::1]:8080'],
+    ['"[::ffff:127.0.0.1]:8080"', 'http://127.0.0.1:8080'],
+    ['gateway.internal:443', 'https://gateway.internal.'],
+    ...ownAddresses.map((address) => ['"[::]:8080"', `http://${address}:8080`] as const),
+    ...ownAddresses
+      .filter((address) => !address.startsWith('['))
+      .map((address) => ['0.0.0.0:8080', `http://${address}:8080`] as const),
   ] as const)
     t.same(found(listen, upstream), ofListen, `${listen} ${upstream}`)
   for (const [listen, upstream] of [
     ['0.0.0.0:8080', 'http://127.0.0.1:8081'],
     ['0.0.0.0:8080', 'http://orders.internal:8080'],
     ['0.0.0.0:8080', 'http://[::1]:8080'],
+    ['0.0.0.0:8080', 'http://[::ffff:203.0.113.9]:8080'],
+    ['0.0.0.0:8080', 'http://203.0.113.9:8080'],
     ['127.0.0.1:8080', 'http://127.0.0.2:8080'],
     ['127.0.0.1:8080', 'http://[::1]:8080'],
     ['127.0.0.1:0', 'http://127.0.0.1:80'],
