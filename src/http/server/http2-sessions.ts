@@ -127,7 +127,7 @@ export function createHttp2Sessions(
       refusals.refuseStream(new Fault('bad_request', { cause: new Error('an unknown method') }), response, false)
       return
     }
-    if (sizeOf(request.rawHeaders) > maxHeaders) {
+    if (method.length + (request.url ?? '').length + sizeOf(request.rawHeaders) > maxHeaders) {
       refusals.refuseStream(headTooLarge(), response, false)
       return
     }

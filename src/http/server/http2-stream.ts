@@ -20,6 +20,8 @@ interface Stream extends ServerHttp2Stream {
 
 const MAX_STATUS = 599
 const RESET_CONTENT = 205
+/** The limit of interim responses to a request. Node.js keeps them in memory for a client that does not read. */
+const MAX_INTERIM = 16
 /** Trailer describes the message, also in HTTP/2. */
 const NOT_IN_HTTP2 = [...HOP_BY_HOP, 'http2-settings'].filter((name) => name !== 'trailer')
 
@@ -119,6 +121,7 @@ export class Http2Response extends EventEmitter {
   readonly #headers: OutgoingHttpHeaders = {}
   #head: OutgoingHttpHeaders | null = null
   #isHeadSent = false
+  #interimCount = 0
   #endsWithTrailers = false
   #trailers: OutgoingHttpHeaders | null = null
 
@@ -211,9 +214,10 @@ export class Http2Response extends EventEmitter {
     return this
   }
 
-  /** Sends an interim response, if the response has not begun. */
+  /** Sends an interim response, if the response has not begun and not too many were sent. */
   writeInterim(status: number, headers: readonly string[]): void {
-    if (this.#isHeadSent || this.#stream.closed) return
+    if (this.#isHeadSent || this.#stream.closed || this.#interimCount >= MAX_INTERIM) return
+    this.#interimCount += 1
     const head = headersOf(headers)
     head[':status'] = status
     this.#stream.additionalHeaders(head)
