@@ -11,9 +11,9 @@ import type { Readable } from 'node:stream'
 import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import { fieldsOf, headersOf, isGrpc, RepeatedFieldError, valueIn } from '../http2-fields.ts'
-import { markUsedConnection, resetError } from './upstream-errors.ts'
+import { markUsedConnection, resetError, unusable } from './upstream-errors.ts'
 
-const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM } = constants
+const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
 
 /** How many bytes of a body are kept until the response begins, so that a refused request can be sent again. */
 const MAX_KEPT_BYTES = 65_536
@@ -40,7 +40,11 @@ interface ConnectionPool {
   enqueue(request: Http2Dispatch): void
   /** Called when a request no longer uses its connection. */
   release(connection: Http2Connection): void
+  /** Called when a request that waits for a connection has ended. */
+  forget(request: Http2Dispatch): void
 }
+
+const ENDED_SESSION = new Set(['ERR_HTTP2_INVALID_SESSION', 'ERR_HTTP2_GOAWAY_SESSION'])
 
 const kDispatch = Symbol('the dispatch of a stream')
 
@@ -111,12 +115,19 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     return this.#isOver
   }
 
+  /** Begins the request. Its timeouts include the time that it waits for a connection. */
+  begin(): void {
+    this.#call(() => this.#handler.onRequestStart?.(this, {}))
+    if (this.#isOver) return
+    this.#pool.enqueue(this)
+    const { headersTimeout } = this.#options
+    if (!this.#isOver && typeof headersTimeout === 'number' && headersTimeout > 0)
+      this.#timer = setTimeout(Http2Dispatch.#onTimer, headersTimeout, this)
+  }
+
   /** Sends the request. The caller has checked that the connection has a free stream. */
   start(connection: Http2Connection): void {
-    const isFirst = this.#resendsLeft === MAX_RESENDS
     try {
-      if (isFirst) this.#handler.onRequestStart?.(this, {})
-      if (this.#isOver) return
       const upgrade = this.#options.upgrade === 'websocket'
       if (upgrade && connection.session.remoteSettings.enableConnectProtocol !== true) throw noWebSockets()
       const headers = streamHeaders(this.#options, this.#scheme)
@@ -133,13 +144,11 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       this.#stream = stream
       this.#listen(stream, upgrade)
     } catch (error) {
-      this.#refuse(error)
+      if (isEndedSession(error) && this.#mayResend()) this.#resend()
+      else this.#refuse(error)
       return
     }
-    if (this.#upload !== null) this.#send(this.#upload, isFirst)
-    const { headersTimeout } = this.#options
-    if (isFirst && typeof headersTimeout === 'number' && headersTimeout > 0)
-      this.#timer = setTimeout(Http2Dispatch.#onTimer, headersTimeout, this)
+    if (this.#upload !== null) this.#send(this.#upload)
   }
 
   /** Ends the request with an error, and resets its stream. */
@@ -267,12 +276,12 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   }
 
   /** Sends the body, and first its chunks that an earlier stream has lost. */
-  #send(upload: Upload, isFirst: boolean): void {
+  #send(upload: Upload): void {
     const body = upload.stream
     const stream = this.#stream
     if (stream === null) return
     stream.on('drain', onDrain)
-    if (isFirst) {
+    if (this.#leaveBody === null) {
       this.#listenToBody(body)
       upload.start()
       return
@@ -308,7 +317,8 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     }
     body.on('data', onData).on('end', onEnd).on('error', onBodyError)
     this.#leaveBody = () => {
-      body.off('data', onData).off('end', onEnd).off('error', onBodyError)
+      // A client that has reset its connection ends this request first. The body emits its error afterwards.
+      body.off('data', onData).off('end', onEnd).off('error', onBodyError).on('error', ignore)
       if (!this.#bodyEnded) body.pause()
     }
   }
@@ -342,12 +352,16 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     const connection = this.#connection
     if (connection === null) return
     if (this.#isUnprocessed(stream, error, connection) && this.#mayResend()) {
-      this.#resendsLeft -= 1
       this.#release()
-      this.#pool.enqueue(this)
+      this.#resend()
       return
     }
     this.#failReset(stream, connection)
+  }
+
+  #resend(): void {
+    this.#resendsLeft -= 1
+    this.#pool.enqueue(this)
   }
 
   /** https://www.rfc-editor.org/rfc/rfc9113#section-8.7 */
@@ -365,7 +379,13 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       this.fail(connectionError(connection))
       return
     }
-    // A reset is a response, although it cannot be passed on.
+    // An upstream that ends a connection may reset its streams before. Node.js does it with NO_ERROR.
+    const isEnding = stream.rstCode === NGHTTP2_NO_ERROR || connection.lastStreamId !== Number.POSITIVE_INFINITY
+    if (isEnding && !this.#headArrived) {
+      this.fail(socketError(resetError(stream.rstCode), connection))
+      return
+    }
+    // Another reset is a response, although it cannot be passed on.
     this.#handler.onResponseStarted?.()
     this.fail(resetError(stream.rstCode))
   }
@@ -410,12 +430,15 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     if (this.#stream !== null) this.#stream[kDispatch] = undefined
     this.#stream = null
     this.#connection = null
-    if (connection !== null) this.#pool.release(connection)
+    if (connection === null) this.#pool.forget(this)
+    else this.#pool.release(connection)
   }
 }
 
 function onResponse(this: UpstreamStream, headers: IncomingHttpHeaders, _flags: number, raw?: unknown): void {
-  this[kDispatch]?.takeHead(this, headers, raw)
+  const status = String(headers[':status'])
+  if (Number(status) >= 200) this[kDispatch]?.takeHead(this, headers, raw)
+  else this[kDispatch]?.fail(unusable(new Error(`the application responded with the invalid status ${status}`)))
 }
 
 function onInterim(this: UpstreamStream, headers: IncomingHttpHeaders, _flags: number, raw?: unknown): void {
@@ -451,15 +474,26 @@ function push(this: UpstreamStream, chunk: Buffer | null): boolean {
   return this[kDispatch]?.take(this, chunk) ?? false
 }
 
+function ignore(): void {}
+
 /** A stream whose `push` is replaced never ends by itself. Node.js still uses the stream after it has called `push`. */
 function destroy(stream: ClientHttp2Stream): void {
   stream.destroy()
 }
 
-function connectionError({ error, used }: Http2Connection): Error {
-  const ended = new errors.SocketError(error === null ? 'other side closed' : error.message)
+function connectionError(connection: Http2Connection): Error {
+  return socketError(connection.error ?? new Error('other side closed'), connection)
+}
+
+function socketError({ message }: Error, { used }: Http2Connection): Error {
+  const ended = new errors.SocketError(message)
   if (used) markUsedConnection(ended)
   return ended
+}
+
+/** Returns whether Node.js has refused a request before anything was sent, because its session has ended. */
+function isEndedSession(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && ENDED_SESSION.has(String(error.code))
 }
 
 /** Headers that HTTP/2 does not have, because `:authority` or the framing replaces them. */
