@@ -15,6 +15,13 @@ import { markUsedConnection, resetError, unusable } from './upstream-errors.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
 
+/**
+ * The limits of a header section and of each name or value in it, in bytes. nghttp2, as the sender's peer or in the
+ * gateway, closes the connection with all its streams when it receives more than 9 frames or 64 kB, respectively:
+ * https://nghttp2.org/documentation/nghttp2_option_set_max_continuations.html
+ */
+export const MAX_HEADERS_BYTES = 131_072
+const MAX_VALUE_BYTES = 65_536
 /** How many bytes of a body are kept until the response begins, so that a refused request can be sent again. */
 const MAX_KEPT_BYTES = 65_536
 /** How often a request that the upstream has not processed is sent again. */
@@ -297,7 +304,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
 
   sendTrailers(stream: ClientHttp2Stream): void {
     try {
-      stream.sendTrailers(headersOf(this.#upload?.trailers() ?? []))
+      stream.sendTrailers(headersOf(checkSize(this.#upload?.trailers() ?? [])))
     } catch (error) {
       this.#refuse(error)
     }
@@ -500,7 +507,7 @@ function isEndedSession(error: unknown): boolean {
 const REPLACED = new Set(['host', 'connection', 'upgrade', 'sec-websocket-key'])
 
 function streamHeaders({ headers, method, path, upgrade }: Http2Options, scheme: string): OutgoingHttpHeaders {
-  const fields = Array.isArray(headers) ? headers : []
+  const fields = checkSize(Array.isArray(headers) ? headers : [])
   const out = headersOf(fields, REPLACED)
   out[':method'] = upgrade === 'websocket' ? 'CONNECT' : method
   out[':scheme'] = scheme
@@ -515,6 +522,40 @@ function streamHeaders({ headers, method, path, upgrade }: Http2Options, scheme:
 /** Returns whether trailers may follow the body. Waiting for them takes one more frame, and gRPC requests have none. */
 function mayHaveTrailers(headers: OutgoingHttpHeaders): boolean {
   return headers['content-length'] === undefined && !isGrpc(headers['content-type'])
+}
+
+/** Returns the fields, with large cookies separated. Throws a fault if they are larger than HTTP/2 can carry. */
+function checkSize(fields: readonly string[]): readonly string[] {
+  let [size, largest] = [0, 0]
+  for (const { length } of fields) {
+    size += length
+    if (length > largest) largest = length
+  }
+  if (size > MAX_HEADERS_BYTES) throw tooLarge(`the headers have ${size} bytes`, MAX_HEADERS_BYTES)
+  if (largest <= MAX_VALUE_BYTES) return fields
+  const separated = separateCookies(fields)
+  const at = separated.findIndex(({ length }) => length > MAX_VALUE_BYTES)
+  if (at === -1) return separated
+  throw tooLarge(`the header ${separated[at - 1] ?? ''} has ${separated[at]?.length ?? 0} bytes`, MAX_VALUE_BYTES)
+}
+
+/** https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3 */
+function separateCookies(fields: readonly string[]): readonly string[] {
+  const out: string[] = []
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const [name = '', value = ''] = fields.slice(i, i + 2)
+    const values = name.toLowerCase() === 'cookie' ? value.split('; ') : [value]
+    for (const one of values) out.push(name, one)
+  }
+  return out
+}
+
+function tooLarge(what: string, limit: number): Fault {
+  return new Fault('bad_request', {
+    status: 431,
+    detail: 'The headers of this request are too large for the application.',
+    cause: new Error(`${what}, but at most ${limit} pass over HTTP/2`),
+  })
 }
 
 function noWebSockets(): Fault {

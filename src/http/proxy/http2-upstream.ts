@@ -4,7 +4,8 @@ import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 import { Dispatcher, errors } from 'undici'
 import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
-import { Http2Dispatch, type Http2Connection } from './http2-dispatch.ts'
+import { Http2Dispatch, MAX_HEADERS_BYTES, type Http2Connection } from './http2-dispatch.ts'
+import { goawayError } from './upstream-errors.ts'
 
 export type TlsSettings = Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized'>
 
@@ -46,11 +47,8 @@ const CONNECTION_WINDOW_BYTES = 8_388_608
 /** Node.js's limit of the memory of a connection. The window of each stream limits it already. */
 const MAX_SESSION_MEMORY_MB = 1_000
 const MAX_HEADER_FIELDS = 10_000
-/**
- * Above this size of a header section, Node.js closes the connection with all its streams. It is more than
- * `limits.headers` and the gateway's own headers can be.
- */
-const MAX_SENT_HEADERS_BYTES = 8 * 1024 * 1024
+/** Node.js's limit of a header section, above which it closes the connection. It counts more than the bytes. */
+const MAX_SENT_HEADERS_BYTES = 8 * MAX_HEADERS_BYTES
 
 const CHECK_MS = 1_000
 /** An unused connection is closed after this many checks. */
@@ -232,7 +230,7 @@ export class Http2Upstream extends Dispatcher {
       settings: {
         enablePush: false,
         initialWindowSize: STREAM_WINDOW_BYTES,
-        maxHeaderListSize: this.#options.answerHeaders,
+        maxHeaderListSize: Math.min(this.#options.answerHeaders, MAX_HEADERS_BYTES),
       },
     })
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
@@ -267,7 +265,7 @@ export class Http2Upstream extends Dispatcher {
     })
     session.on('goaway', (code, lastStreamId) => {
       connection.lastStreamId = lastStreamId
-      if (code !== 0) connection.error = new Error(`the application ended the connection with the error code ${code}`)
+      if (code !== 0) connection.error = goawayError(code)
       this.#retire(connection)
     })
     session.on('error', (error) => {
@@ -348,7 +346,7 @@ function isEnded(connection: Connection): boolean {
   if (session.destroyed || !socket.writable) return true
   // nghttp2 also stops on a session that is closing, once the frames of its last stream have been sent.
   if (session.closed || handle === null || handle.hasPendingData()) return false
-  connection.error ??= new Error('the application violated HTTP/2')
+  connection.error ??= new Error('the application violated HTTP/2, or sent a header above 64 kB')
   return true
 }
 
