@@ -363,7 +363,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       this.#resend()
       return
     }
-    this.#failReset(stream, connection)
+    this.#failReset(stream, error, connection)
   }
 
   #resend(): void {
@@ -381,9 +381,10 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     return this.#resendsLeft > 0 && !this.#headArrived && (this.#upload === null || this.#kept !== null)
   }
 
-  #failReset(stream: ClientHttp2Stream, connection: Http2Connection): void {
+  #failReset(stream: ClientHttp2Stream, error: Error | null, connection: Http2Connection): void {
     if (connection.session.destroyed) {
-      this.fail(connectionError(connection))
+      // The session emits its error after the errors of its streams.
+      this.fail(socketError(connection.error ?? error ?? new Error('other side closed'), connection))
       return
     }
     // An upstream that ends a connection may reset its streams before. Node.js does it with NO_ERROR.
@@ -486,10 +487,6 @@ function ignore(): void {}
 /** A stream whose `push` is replaced never ends by itself. Node.js still uses the stream after it has called `push`. */
 function destroy(stream: ClientHttp2Stream): void {
   stream.destroy()
-}
-
-function connectionError(connection: Http2Connection): Error {
-  return socketError(connection.error ?? new Error('other side closed'), connection)
 }
 
 function socketError({ message }: Error, { used }: Http2Connection): Error {
