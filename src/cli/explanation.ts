@@ -193,10 +193,10 @@ function preflighted(facts: Facts, { authUrl }: Scenario): Line[] {
       ['answer', '401 login_required: the proxy passes the preflight request on to the gateway, which answers it'],
       because,
     ]
-  return [['answer', '204 to a CORS preflight request'], because, ...tells(preflightHeaders(facts))]
+  return [['answer', '204 to a CORS preflight request'], because, ...headerLines(preflightHeaders(facts))]
 }
 
-function tells(headers: Readonly<Record<string, string>>): Line[] {
+function headerLines(headers: Readonly<Record<string, string>>): Line[] {
   return Object.entries(headers).map(([name, value]) => ['tells', `${name}: ${value}`])
 }
 
@@ -234,7 +234,7 @@ function crossOrigin(route: CompiledRoute, facts: Facts): Line[] {
   }
   return [
     ['because', `cors.origins has ${origin}: csrf lets the request pass, and the page may read the response`],
-    ...tells(corsHeaders(route, origin)),
+    ...headerLines(corsHeaders(route, origin)),
   ]
 }
 
@@ -327,7 +327,7 @@ function denied(
     ...refusedPreflight(facts, routes),
     ...loginLines,
     ...authenticate,
-    ...tells(route === null ? {} : corsHeaders(route, facts.headers.origin)),
+    ...headerLines(route === null ? {} : corsHeaders(route, facts.headers.origin)),
   ]
 }
 

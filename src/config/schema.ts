@@ -55,7 +55,7 @@ export const schema = group('Configuration of Gatehouse.', {
     default: false,
     description:
       'Also accepts HTTP/2 without TLS, from clients that begin with it (prior knowledge). With `tls`, HTTP/2 needs no ' +
-      'setting: clients negotiate it.',
+      'setting: clients negotiate it. Changing it requires a restart.',
   }),
   publicUrl: leaf(list(publicOrigin, { min: 1, single: true }), {
     default: undefined,

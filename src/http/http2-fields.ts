@@ -1,6 +1,10 @@
 import type { OutgoingHttpHeaders } from 'node:http2'
 import { cachedByName } from '../header-names.ts'
 
+/** Options of node:http2 with which Node.js 24 sends repeated fields as they are. Earlier versions refuse some of them. */
+export const REPEATED_FIELDS = { strictSingleValueFields: false }
+const REFUSES_REPEATED = Number.parseInt(process.versions.node, 10) < 24
+
 /** The lists among the fields that Node.js sends only once: https://www.rfc-editor.org/rfc/rfc9110#section-5.3 */
 const LISTS = new Set(['content-encoding', 'content-language', 'if-match', 'if-none-match'])
 
@@ -49,8 +53,8 @@ const lowerCase = cachedByName((name) => name.toLowerCase())
 
 /**
  * Returns fields (name, value, name, value …) as an object for node:http2, without the fields in `omitted`. Repeated
- * fields remain separate, except those that Node.js sends only once: lists become one field, equal values collapse, and
- * the function throws a `RepeatedFieldError` for different values.
+ * fields remain separate, except those that this version of Node.js sends only once: lists become one field, equal
+ * values collapse, and the function throws a `RepeatedFieldError` for different values.
  */
 export function headersOf(fields: readonly string[], omitted: ReadonlySet<string> | null = null): OutgoingHttpHeaders {
   // Names such as `constructor` must have no value yet, so the object has no prototype.
@@ -62,6 +66,7 @@ export function headersOf(fields: readonly string[], omitted: ReadonlySet<string
     const before = headers[name]
     if (before === undefined) headers[name] = value
     else if (Array.isArray(before)) before.push(value)
+    else if (!REFUSES_REPEATED) headers[name] = [String(before), value]
     else if (LISTS.has(name)) headers[name] = `${String(before)}, ${value}`
     else if (!SINGLE.has(name)) headers[name] = [String(before), value]
     else if (before !== value) throw new RepeatedFieldError(name)

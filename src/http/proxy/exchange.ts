@@ -29,7 +29,7 @@ import { isPlainCoding, hasBody } from '../server/framing.ts'
 import { breakOff } from '../server/response-queue.ts'
 import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
 import { addCall, endCall } from './grpc.ts'
-import type { Http2Options } from './http2-dispatch.ts'
+import type { Http2Options, Upload } from './http2-dispatch.ts'
 import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
 import {
@@ -79,6 +79,7 @@ const nonces = new WeakMap<Dispatcher, string>()
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 /** The limit of retries. An application that restarts closes all its idle connections at the same time. */
 const MAX_RETRIES = 3
+
 /**
  * A request to an upstream and the response to the client, both streamed with backpressure.
  *
@@ -130,7 +131,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   }
 
   send(): void {
-    const { config, headers: rules, upstreams } = this.#services
+    const { headers: rules, upstreams } = this.#services
     const { route, session } = this.#verdict
     const { facts } = this.#context
     const { raw } = this.#request
@@ -145,13 +146,13 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const headers = upstreamHeaders(rules, this.#verdict, this.#context)
     const dispatcher = dispatcherOf(upstreams, route, session, facts, raw.socket, headers)
     const isHttp1 = route.upstreamProtocol === 'http1'
-    const trailers = (): string[] => rules.trailers(raw.rawTrailers, facts, route)
+    const upload = this.#hasBody ? this.#openUpload() : null
     const options: Options = {
       path: upstreamPath(route, facts.path) + facts.query,
       method: facts.method,
       headers,
-      body: this.#hasBody && isHttp1 ? bodyOf(raw, route, config.limits.headerFields, trailers) : null,
-      upload: this.#hasBody && !isHttp1 ? uploadOf(raw, route, config.limits.headerFields, trailers) : null,
+      body: upload !== null && isHttp1 ? bodyOf(raw, upload) : null,
+      upload: isHttp1 ? null : upload,
       // Without a body, `#startTimer` enforces the timeout: undici's clock ticks only twice a second, and each garbage
       // collection copies its timers of ended requests.
       headersTimeout: this.#hasBody ? route.timeout : 0,
@@ -163,6 +164,15 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.#options = options
     if (isGrpc(facts.headers['content-type'])) this.#openCall()
     this.#dispatch(dispatcher, options)
+  }
+
+  #openUpload(): Upload {
+    const { config, headers } = this.#services
+    const { raw } = this.#request
+    const { route } = this.#verdict
+    return uploadOf(raw, route, config.limits.headerFields, () =>
+      headers.trailers(raw.rawTrailers, this.#context.facts, route),
+    )
   }
 
   /** Sends the request, each time with a DPoP proof of its own, because a proof is accepted once. */

@@ -35,7 +35,7 @@ export interface Http2Connection {
   used: boolean
   /** Whether something has arrived since the last check. */
   receivedSinceCheck: boolean
-  /** The highest stream that the upstream has processed, once it has sent GOAWAY. */
+  /** The highest stream that the upstream may have processed, from its GOAWAY frame. */
   lastStreamId: number
   /** Why the connection has ended, if the reason is known. */
   error: Error | null
@@ -53,7 +53,7 @@ interface ConnectionPool {
 
 const ENDED_SESSION = new Set(['ERR_HTTP2_INVALID_SESSION', 'ERR_HTTP2_GOAWAY_SESSION'])
 
-const kDispatch = Symbol('the dispatch of a stream')
+const kDispatch = Symbol('dispatch')
 
 type Handler = Dispatcher.DispatchHandler
 
@@ -80,7 +80,7 @@ interface UpstreamStream extends ClientHttp2Stream {
  * A request on an HTTP/2 stream. Calls undici's handler interface, with the raw header fields of the stream.
  *
  * Replaces `push` of the stream, which Node.js calls for each chunk and at the end. The usual events do not distinguish
- * the end of a response from a reset with NO_ERROR, and buffer every chunk once more.
+ * the end of a response from a reset with NO_ERROR, and the stream's own buffer would hold every chunk once more.
  */
 export class Http2Dispatch implements Dispatcher.DispatchController {
   aborted = false
@@ -282,7 +282,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     }
   }
 
-  /** Sends the body, and first its chunks that an earlier stream has lost. */
+  /** Sends the body. If an earlier stream was refused, first sends the chunks of that stream again. */
   #send(upload: Upload): void {
     const body = upload.stream
     const stream = this.#stream
@@ -348,8 +348,8 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   /** Gives up if no response has begun in time, unless the upstream waits for the rest of the client's body. */
   static #onTimer(this: void, request: Http2Dispatch): void {
     const stream = request.#stream
-    const isAsking = request.#upload !== null && !request.#bodyEnded && stream?.writableNeedDrain === false
-    if (isAsking) request.#timer?.refresh()
+    const waitsForBody = request.#upload !== null && !request.#bodyEnded && stream?.writableNeedDrain === false
+    if (waitsForBody) request.#timer?.refresh()
     else request.fail(new errors.HeadersTimeoutError())
   }
 
@@ -393,7 +393,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       this.fail(socketError(resetError(stream.rstCode), connection))
       return
     }
-    // Another reset is a response, although it cannot be passed on.
+    // Another reset counts as a response that cannot be passed on.
     this.#handler.onResponseStarted?.()
     this.fail(resetError(stream.rstCode))
   }

@@ -4,6 +4,7 @@ import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 import { Dispatcher, errors } from 'undici'
 import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
+import { REPEATED_FIELDS } from '../http2-fields.ts'
 import { Http2Dispatch, MAX_HEADERS_BYTES, type Http2Connection } from './http2-dispatch.ts'
 import { goawayError } from './upstream-errors.ts'
 
@@ -31,9 +32,9 @@ interface Connection extends Http2Connection {
   readonly handle: SessionHandle | null
   /** The number of streams that the upstream allows at a time. */
   maxStreams: number
-  /** The number of checks in a row that found nothing new. */
+  /** The number of checks in a row before which nothing has arrived. */
   quietChecks: number
-  /** Whether the upstream has not answered a ping yet. */
+  /** Whether a ping is unanswered. */
   pinged: boolean
   checksSincePing: number
   ageTimer: NodeJS.Timeout | undefined
@@ -227,6 +228,7 @@ export class Http2Upstream extends Dispatcher {
       maxHeaderListPairs: MAX_HEADER_FIELDS,
       maxSessionMemory: MAX_SESSION_MEMORY_MB,
       maxSendHeaderBlockLength: MAX_SENT_HEADERS_BYTES,
+      ...REPEATED_FIELDS,
       settings: {
         enablePush: false,
         initialWindowSize: STREAM_WINDOW_BYTES,

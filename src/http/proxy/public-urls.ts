@@ -8,8 +8,8 @@ import { cookieName } from './response-headers.ts'
 interface Mapping {
   readonly from: string
   readonly to: string
-  /** The start of a path that has the prefixes of the proxies in front as well. */
-  readonly full: string
+  /** The prefix in the URLs of browsers: `from` behind the prefixes of the proxies in front. */
+  readonly publicPrefix: string
   /** The path of the request. */
   readonly path: string
   /** The hosts that name the application instead of the public origin. */
@@ -46,7 +46,7 @@ export function toPublicUrls(
   const mapping: Mapping = {
     from,
     to: route.rewritePrefix?.to ?? '',
-    full: prefixesInFront(facts) + from,
+    publicPrefix: prefixesInFront(facts) + from,
     path: facts.path,
     ownHosts: ownHosts(route),
     origin: facts.origin,
@@ -88,10 +88,10 @@ function isSameHost(scheme: string, one: string, other: string): boolean {
   return URL.canParse(a) && URL.canParse(b) && new URL(a).host === new URL(b).host
 }
 
-function publicPath(path: string, { from, to, full, basePath }: Mapping): string {
+function publicPath(path: string, { from, to, publicPrefix, basePath }: Mapping): string {
   if (path.startsWith(`${basePath}/`) && GATEWAY_PAGES.has(path.slice(basePath.length + 1))) return path
   // If one prefix begins with the other, the longer one decides.
-  const isPublic = startsWithPrefix(path, from) || startsWithPrefix(path, full)
+  const isPublic = startsWithPrefix(path, from) || startsWithPrefix(path, publicPrefix)
   if (isPublic && !(to.length > from.length && startsWithPrefix(path, to))) return path
   return startsWithPrefix(path, to) ? from + path.slice(to.length) : path
 }

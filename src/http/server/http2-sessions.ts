@@ -6,6 +6,7 @@ import type { Config } from '../../config/schema.ts'
 import { Fault } from '../../errors.ts'
 import { SlotList } from '../../resilience/slot-list.ts'
 import { peerOf } from '../facts.ts'
+import { REPEATED_FIELDS } from '../http2-fields.ts'
 import { waitForContinue } from './expect-continue.ts'
 import { Http2Request, Http2Response } from './http2-stream.ts'
 import { watchIdleReaders } from './idle-readers.ts'
@@ -77,8 +78,7 @@ export function createHttp2Sessions(
   const server = createServer({
     maxHeaderListPairs: MAX_HEADER_FIELDS,
     maxSessionMemory: MAX_SESSION_MEMORY_MB,
-    // Node.js 20 has no such option, and refuses to send such fields.
-    strictSingleValueFields: false,
+    ...REPEATED_FIELDS,
     maxSendHeaderBlockLength: MAX_SENT_HEADERS,
     settings: settingsFor(limits),
   })

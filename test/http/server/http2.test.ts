@@ -27,6 +27,9 @@ const idp = await startIdp()
 const upstream = await startUpstream()
 t.teardown(async () => Promise.all([idp.close(), upstream.close()]))
 
+/** Whether this version of Node.js sends all repeated fields as they are. */
+const sendsRepeated = Number.parseInt(process.versions.node, 10) >= 24
+
 const open = (access = 'public'): object[] => [{ path: '/**', access }]
 
 type Answer = {
@@ -271,35 +274,33 @@ void t.test('bytes and repeated fields of a response stay as they are', async (t
   t.ok(different.status === 502 || different.raw.filter((name) => name === 'age').length === 2)
 })
 
-void t.test(
-  'a list in several fields of a response arrives as one field, and its trailers may repeat fields',
-  async (t) => {
-    const { url } = await startWith(t, (req, res) => {
-      res.writeHead(200, ['Content-Encoding', 'gzip', 'Content-Encoding', 'br', 'Date', 'today'])
-      res.write('x')
-      const etags = req.url === '/equal' ? ['"a"', '"a"'] : ['"a"', '"b"']
-      res.addTrailers([...etags.map((etag): [string, string] => ['ETag', etag]), ['X-Sum', '1'], ['X-Sum', '2']])
-      res.end()
+void t.test('a list in several fields of a response arrives, and its trailers may repeat fields', async (t) => {
+  const { url } = await startWith(t, (req, res) => {
+    res.writeHead(200, ['Content-Encoding', 'gzip', 'Content-Encoding', 'br', 'Date', 'today'])
+    res.write('x')
+    const etags = req.url === '/equal' ? ['"a"', '"a"'] : ['"a"', '"b"']
+    res.addTrailers([...etags.map((etag): [string, string] => ['ETag', etag]), ['X-Sum', '1'], ['X-Sum', '2']])
+    res.end()
+  })
+  const session = openSession(t, url)
+  const trailersOf = async (path: string): Promise<unknown> => {
+    const stream = session.request({ ':path': path })
+    let trailers: unknown = null
+    stream.on('trailers', (_headers, _flags, raw: string[]) => {
+      trailers = raw
     })
-    const session = openSession(t, url)
-    const trailersOf = async (path: string): Promise<unknown> => {
-      const stream = session.request({ ':path': path })
-      let trailers: unknown = null
-      stream.on('trailers', (_headers, _flags, raw: string[]) => {
-        trailers = raw
-      })
-      const answer = await answerOf(stream)
-      t.match(answer, { status: 200, headers: { 'content-encoding': 'gzip, br' }, body: 'x', reset: 0 })
-      return trailers
-    }
-    t.same(await trailersOf('/equal'), ['etag', '"a"', 'x-sum', '1', 'x-sum', '2'])
-    t.equal(
-      await trailersOf('/different'),
-      null,
-      'HTTP/2 of Node.js cannot send them, and a gateway may discard trailers',
-    )
-  },
-)
+    const answer = await answerOf(stream)
+    t.match(answer, { status: 200, body: 'x', reset: 0 })
+    const codings = answer.raw.filter((_, i) => answer.raw[i - 1] === 'content-encoding')
+    t.same(codings, sendsRepeated ? ['gzip', 'br'] : ['gzip, br'])
+    return trailers
+  }
+  const sums = ['x-sum', '1', 'x-sum', '2']
+  const equal = sendsRepeated ? ['etag', '"a"', 'etag', '"a"'] : ['etag', '"a"']
+  t.same(await trailersOf('/equal'), [...equal, ...sums])
+  const different = sendsRepeated ? ['etag', '"a"', 'etag', '"b"', ...sums] : null
+  t.same(await trailersOf('/different'), different, 'a gateway may discard trailers that it cannot send')
+})
 
 void t.test(
   'bodies: large, both ways, of unknown length, with 100-continue, and refused before they are sent',
