@@ -11,7 +11,7 @@ import type { Readable } from 'node:stream'
 import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import { fieldsOf, headersOf, isGrpc, RepeatedFieldError, valueIn } from '../http2-fields.ts'
-import { markUsedConnection, resetError, unusable } from './upstream-errors.ts'
+import { markUsedConnection, resetError, sessionError, unusable } from './upstream-errors.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
 
@@ -384,7 +384,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   #failReset(stream: ClientHttp2Stream, error: Error | null, connection: Http2Connection): void {
     if (connection.session.destroyed) {
       // The session emits its error after the errors of its streams.
-      this.fail(socketError(connection.error ?? error ?? new Error('other side closed'), connection))
+      this.fail(socketError(connection.error ?? sessionError(error), connection))
       return
     }
     // An upstream that ends a connection may reset its streams before. Node.js does it with NO_ERROR.

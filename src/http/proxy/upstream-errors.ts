@@ -75,6 +75,12 @@ export function goawayError(code: number): Error {
   return new Error(`the application ended the connection with ${codeName(code)}`)
 }
 
+/** Returns why a connection has ended, from the error with which Node.js has ended its streams. */
+export function sessionError(error: Error | null): Error {
+  if (error === null) return new Error('other side closed')
+  return codeOf(error) === 'ERR_HTTP2_ERROR' ? new Error(`the application violated HTTP/2: ${error.message}`) : error
+}
+
 function codeName(code: number): string {
   return ERROR_CODES[code] ?? String(code)
 }
