@@ -11,10 +11,17 @@ import type { Readable } from 'node:stream'
 import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import { fieldsOf, headersOf, isGrpc, RepeatedFieldError, valueIn } from '../http2-fields.ts'
-import { markUsedConnection, resetError } from './upstream-errors.ts'
+import { markUsedConnection, resetError, sessionError, unusable } from './upstream-errors.ts'
 
-const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM } = constants
+const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
 
+/**
+ * The limits of a header section and of each name or value in it, in bytes. nghttp2, as the sender's peer or in the
+ * gateway, closes the connection with all its streams when it receives more than 9 frames or 64 kB, respectively:
+ * https://nghttp2.org/documentation/nghttp2_option_set_max_continuations.html
+ */
+export const MAX_HEADERS_BYTES = 131_072
+const MAX_VALUE_BYTES = 65_536
 /** How many bytes of a body are kept until the response begins, so that a refused request can be sent again. */
 const MAX_KEPT_BYTES = 65_536
 /** How often a request that the upstream has not processed is sent again. */
@@ -40,7 +47,11 @@ interface ConnectionPool {
   enqueue(request: Http2Dispatch): void
   /** Called when a request no longer uses its connection. */
   release(connection: Http2Connection): void
+  /** Called when a request that waits for a connection has ended. */
+  forget(request: Http2Dispatch): void
 }
+
+const ENDED_SESSION = new Set(['ERR_HTTP2_INVALID_SESSION', 'ERR_HTTP2_GOAWAY_SESSION'])
 
 const kDispatch = Symbol('dispatch')
 
@@ -111,12 +122,19 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     return this.#isOver
   }
 
+  /** Begins the request. Its timeouts include the time that it waits for a connection. */
+  begin(): void {
+    this.#call(() => this.#handler.onRequestStart?.(this, {}))
+    if (this.#isOver) return
+    this.#pool.enqueue(this)
+    const { headersTimeout } = this.#options
+    if (!this.#isOver && typeof headersTimeout === 'number' && headersTimeout > 0)
+      this.#timer = setTimeout(Http2Dispatch.#onTimer, headersTimeout, this)
+  }
+
   /** Sends the request. The caller has checked that the connection has a free stream. */
   start(connection: Http2Connection): void {
-    const isFirst = this.#resendsLeft === MAX_RESENDS
     try {
-      if (isFirst) this.#handler.onRequestStart?.(this, {})
-      if (this.#isOver) return
       const upgrade = this.#options.upgrade === 'websocket'
       if (upgrade && connection.session.remoteSettings.enableConnectProtocol !== true) throw noWebSockets()
       const headers = streamHeaders(this.#options, this.#scheme)
@@ -133,13 +151,11 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       this.#stream = stream
       this.#listen(stream, upgrade)
     } catch (error) {
-      this.#refuse(error)
+      if (isEndedSession(error) && this.#mayResend()) this.#resend()
+      else this.#refuse(error)
       return
     }
-    if (this.#upload !== null) this.#send(this.#upload, isFirst)
-    const { headersTimeout } = this.#options
-    if (isFirst && typeof headersTimeout === 'number' && headersTimeout > 0)
-      this.#timer = setTimeout(Http2Dispatch.#onTimer, headersTimeout, this)
+    if (this.#upload !== null) this.#send(this.#upload)
   }
 
   /** Ends the request with an error, and resets its stream. */
@@ -267,12 +283,12 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   }
 
   /** Sends the body. If an earlier stream was refused, first sends the chunks of that stream again. */
-  #send(upload: Upload, isFirst: boolean): void {
+  #send(upload: Upload): void {
     const body = upload.stream
     const stream = this.#stream
     if (stream === null) return
     stream.on('drain', onDrain)
-    if (isFirst) {
+    if (this.#leaveBody === null) {
       this.#listenToBody(body)
       upload.start()
       return
@@ -288,7 +304,7 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
 
   sendTrailers(stream: ClientHttp2Stream): void {
     try {
-      stream.sendTrailers(headersOf(this.#upload?.trailers() ?? []))
+      stream.sendTrailers(headersOf(checkSize(this.#upload?.trailers() ?? [])))
     } catch (error) {
       this.#refuse(error)
     }
@@ -308,7 +324,8 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     }
     body.on('data', onData).on('end', onEnd).on('error', onBodyError)
     this.#leaveBody = () => {
-      body.off('data', onData).off('end', onEnd).off('error', onBodyError)
+      // A client that has reset its connection ends this request first. The body emits its error afterwards.
+      body.off('data', onData).off('end', onEnd).off('error', onBodyError).on('error', ignore)
       if (!this.#bodyEnded) body.pause()
     }
   }
@@ -342,12 +359,16 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     const connection = this.#connection
     if (connection === null) return
     if (this.#isUnprocessed(stream, error, connection) && this.#mayResend()) {
-      this.#resendsLeft -= 1
       this.#release()
-      this.#pool.enqueue(this)
+      this.#resend()
       return
     }
-    this.#failReset(stream, connection)
+    this.#failReset(stream, error, connection)
+  }
+
+  #resend(): void {
+    this.#resendsLeft -= 1
+    this.#pool.enqueue(this)
   }
 
   /** https://www.rfc-editor.org/rfc/rfc9113#section-8.7 */
@@ -360,12 +381,19 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     return this.#resendsLeft > 0 && !this.#headArrived && (this.#upload === null || this.#kept !== null)
   }
 
-  #failReset(stream: ClientHttp2Stream, connection: Http2Connection): void {
+  #failReset(stream: ClientHttp2Stream, error: Error | null, connection: Http2Connection): void {
     if (connection.session.destroyed) {
-      this.fail(connectionError(connection))
+      // The session emits its error after the errors of its streams.
+      this.fail(socketError(connection.error ?? sessionError(error), connection))
       return
     }
-    // A reset counts as a response that cannot be passed on.
+    // An upstream that ends a connection may reset its streams before. Node.js does it with NO_ERROR.
+    const isEnding = stream.rstCode === NGHTTP2_NO_ERROR || connection.lastStreamId !== Number.POSITIVE_INFINITY
+    if (isEnding && !this.#headArrived) {
+      this.fail(socketError(resetError(stream.rstCode), connection))
+      return
+    }
+    // Another reset counts as a response that cannot be passed on.
     this.#handler.onResponseStarted?.()
     this.fail(resetError(stream.rstCode))
   }
@@ -410,12 +438,15 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     if (this.#stream !== null) this.#stream[kDispatch] = undefined
     this.#stream = null
     this.#connection = null
-    if (connection !== null) this.#pool.release(connection)
+    if (connection === null) this.#pool.forget(this)
+    else this.#pool.release(connection)
   }
 }
 
 function onResponse(this: UpstreamStream, headers: IncomingHttpHeaders, _flags: number, raw?: unknown): void {
-  this[kDispatch]?.takeHead(this, headers, raw)
+  const status = String(headers[':status'])
+  if (Number(status) >= 200) this[kDispatch]?.takeHead(this, headers, raw)
+  else this[kDispatch]?.fail(unusable(new Error(`the application responded with the invalid status ${status}`)))
 }
 
 function onInterim(this: UpstreamStream, headers: IncomingHttpHeaders, _flags: number, raw?: unknown): void {
@@ -451,22 +482,29 @@ function push(this: UpstreamStream, chunk: Buffer | null): boolean {
   return this[kDispatch]?.take(this, chunk) ?? false
 }
 
+function ignore(): void {}
+
 /** A stream whose `push` is replaced never ends by itself. Node.js still uses the stream after it has called `push`. */
 function destroy(stream: ClientHttp2Stream): void {
   stream.destroy()
 }
 
-function connectionError({ error, used }: Http2Connection): Error {
-  const ended = new errors.SocketError(error === null ? 'other side closed' : error.message)
+function socketError({ message }: Error, { used }: Http2Connection): Error {
+  const ended = new errors.SocketError(message)
   if (used) markUsedConnection(ended)
   return ended
+}
+
+/** Returns whether Node.js has refused a request before anything was sent, because its session has ended. */
+function isEndedSession(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && ENDED_SESSION.has(String(error.code))
 }
 
 /** Headers that HTTP/2 does not have, because `:authority` or the framing replaces them. */
 const REPLACED = new Set(['host', 'connection', 'upgrade', 'sec-websocket-key'])
 
 function streamHeaders({ headers, method, path, upgrade }: Http2Options, scheme: string): OutgoingHttpHeaders {
-  const fields = Array.isArray(headers) ? headers : []
+  const fields = checkSize(Array.isArray(headers) ? headers : [])
   const out = headersOf(fields, REPLACED)
   out[':method'] = upgrade === 'websocket' ? 'CONNECT' : method
   out[':scheme'] = scheme
@@ -481,6 +519,40 @@ function streamHeaders({ headers, method, path, upgrade }: Http2Options, scheme:
 /** Returns whether trailers may follow the body. Waiting for them takes one more frame, and gRPC requests have none. */
 function mayHaveTrailers(headers: OutgoingHttpHeaders): boolean {
   return headers['content-length'] === undefined && !isGrpc(headers['content-type'])
+}
+
+/** Returns the fields, with large cookies separated. Throws a fault if they are larger than HTTP/2 can carry. */
+function checkSize(fields: readonly string[]): readonly string[] {
+  let [size, largest] = [0, 0]
+  for (const { length } of fields) {
+    size += length
+    if (length > largest) largest = length
+  }
+  if (size > MAX_HEADERS_BYTES) throw tooLarge(`the headers have ${size} bytes`, MAX_HEADERS_BYTES)
+  if (largest <= MAX_VALUE_BYTES) return fields
+  const separated = separateCookies(fields)
+  const at = separated.findIndex(({ length }) => length > MAX_VALUE_BYTES)
+  if (at === -1) return separated
+  throw tooLarge(`the header ${separated[at - 1] ?? ''} has ${separated[at]?.length ?? 0} bytes`, MAX_VALUE_BYTES)
+}
+
+/** https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3 */
+function separateCookies(fields: readonly string[]): readonly string[] {
+  const out: string[] = []
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const [name = '', value = ''] = fields.slice(i, i + 2)
+    const values = name.toLowerCase() === 'cookie' ? value.split('; ') : [value]
+    for (const one of values) out.push(name, one)
+  }
+  return out
+}
+
+function tooLarge(what: string, limit: number): Fault {
+  return new Fault('bad_request', {
+    status: 431,
+    detail: 'The headers of this request are too large for the application.',
+    cause: new Error(`${what}, but at most ${limit} pass over HTTP/2`),
+  })
 }
 
 function noWebSockets(): Fault {

@@ -113,7 +113,11 @@ function noteCertificateRequest(socket: Socket): void {
 }
 
 function openHttp2(identity: Identity): Dispatcher {
-  return new Http2Upstream({ ...identity, tls: tlsOf(identity), servername: serverNameOf(identity).sni })
+  // The time that a request waits for a connection is a part of the route's timeout. The connection fails before, so
+  // that the log names the reason.
+  const connectTimeout = 0.9 * identity.connectTimeout
+  const servername = serverNameOf(identity).sni
+  return new Http2Upstream({ ...identity, connectTimeout, tls: tlsOf(identity), servername })
 }
 
 function tlsOf({ upstreamTls }: Identity): TlsSettings {

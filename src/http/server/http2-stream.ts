@@ -96,8 +96,9 @@ export class Http2Request extends IncomingMessage {
       this.emit('aborted')
       this.stream.close(NGHTTP2_CANCEL)
     }
-    // Like a request of HTTP/1.1, reports the error only to listeners.
+    // Like a request of HTTP/1.1, reports the error only to listeners. They may be removed before it is emitted.
     process.nextTick(callback, this.listenerCount('error') === 0 ? null : error)
+    this.on('error', ignore)
   }
 }
 
