@@ -22,7 +22,10 @@ export interface Answers {
   deny(request: FastifyRequest, reply: FastifyReply, denial: FinalDenial): FastifyReply
 }
 
-/** Creates the answers of a listener. `findCors` is `null` for forward-auth, whose own URLs belong to no route. */
+/**
+ * Creates the functions that send the gateway's own responses on one network listener. `findCors` finds the CORS
+ * settings of a URL's route. It is `null` for the forward-auth listener, because its URLs belong to no route.
+ */
 export function createAnswers(config: Config, cookies: Cookies, findCors: FindCors | null): Answers {
   function corsOf({ context, method, headers, raw }: FastifyRequest): Readonly<Record<string, string>> {
     if (context !== null && context.route !== null) return corsHeaders(context.route, headers.origin)

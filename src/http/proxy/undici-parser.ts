@@ -77,17 +77,17 @@ interface ConnectionSettings {
 }
 
 /**
- * Corrects how undici reads the responses on a connection, and adds the position in the head to undici's errors. The
- * caller must call this function after undici has set up the connection.
+ * Corrects how undici reads the responses on a connection, and adds to undici's errors where in the head of a response
+ * the error occurred. The caller must call this function after undici has set up the connection.
  *
  * - An unexpected `100 Continue` is skipped like any other interim response
- *   (https://www.rfc-editor.org/rfc/rfc9110#section-15.2). Undici destroys the connection:
- *   https://github.com/nodejs/undici/issues/197
+ *   (https://www.rfc-editor.org/rfc/rfc9110#section-15.2). Unpatched, undici destroys the
+ *   connection: https://github.com/nodejs/undici/issues/197
  * - The Content-Length of a 204 or 304 does not describe its body (https://www.rfc-editor.org/rfc/rfc9110#section-8.6).
- *   Undici compares that length with the body: https://github.com/nodejs/undici/pull/816
+ *   Unpatched, undici compares that length with the body: https://github.com/nodejs/undici/pull/816
  * - The status text keeps its bytes as Latin-1, even across chunks (https://www.rfc-editor.org/rfc/rfc9112#section-4).
- * - A reset never completes a response (https://www.rfc-editor.org/rfc/rfc9112#section-8). Undici accepts a reset as
- *   the end of a response without a length: https://github.com/nodejs/undici/pull/784
+ * - A reset never completes a response (https://www.rfc-editor.org/rfc/rfc9112#section-8). Unpatched, undici
+ *   accepts a reset as the end of a response without a length: https://github.com/nodejs/undici/pull/784
  * - A connection is not reused after a trailer field like `Connection`, because the native parser may refuse a further
  *   response.
  * - A response that is complete when the application closes the connection is delivered, even while the parser is

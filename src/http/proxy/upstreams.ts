@@ -78,7 +78,7 @@ export function createPools(): Pools {
   }
 }
 
-/** Keeps the connection open until the client's connection or the application closes it. */
+/** An idle upstream connection stays open until the client disconnects or the application closes the connection. */
 const ONE_CONNECTION = { connections: 1, keepAliveTimeout: 600_000 }
 
 function identityOf(route: CompiledRoute, answerHeaders: number): Identity {
