@@ -3,6 +3,7 @@ import type { Config } from '../config/schema.ts'
 import { compileRoutes } from '../gate/match.ts'
 import type { CompiledRoute } from '../gate/verdict.ts'
 import { type Command, loadConfigOption } from './command.ts'
+import { otherKeysOf } from './explanation-text.ts'
 
 export const check: Command = {
   help: `gatehouse check [--config FILE]
@@ -26,10 +27,12 @@ function routeTable(config: Config): string {
     route.token.grant === 'none' ? 'no token' : `token: ${route.token.grant}`,
     upstreamOf(route),
     requirementsOf(route),
+    otherKeysOf(route).join('; '),
   ])
+  const hasOtherKeys = rows.some((row) => row.at(-1) !== '')
   const all = [
-    ['ROUTE', 'ACCESS', 'TOKEN', 'UPSTREAM', 'REQUIRES'],
-    [`${config.basePath}/**`, '-', '-', 'the gateway itself', ''],
+    ['ROUTE', 'ACCESS', 'TOKEN', 'UPSTREAM', 'REQUIRES', hasOtherKeys ? 'OTHER KEYS' : ''],
+    [`${config.basePath}/**`, '-', '-', 'the gateway itself', '', ''],
     ...rows,
   ]
   const widths = all[0]?.map((_cell, column) => Math.max(...all.map((row) => row[column]?.length ?? 0))) ?? []

@@ -96,6 +96,35 @@ function gatewayTokenOf({ route: { access, token }, who, session }: Extract<Verd
   }
 }
 
+/** Returns the keys of a route, with their values, that change how the gateway talks to the application or to other origins. */
+export function otherKeysOf(route: CompiledRoute): string[] {
+  const { upstreamProtocol, upstreamParser, upstreamHost, authorization, cors } = route
+  const keys = Object.entries({ upstreamProtocol, upstreamParser, upstreamHost, authorization })
+  const changed = keys.filter(([, value]) => !DEFAULTS.has(value)).map(([key, value]) => `${key}: ${value}`)
+  return cors === null ? changed : [...changed, `cors: ${cors.origins.join(' | ')}`]
+}
+
+const DEFAULTS: ReadonlySet<string> = new Set(['http1', 'strict', 'preserve', 'token'])
+
+/** Returns the client's headers that are changed or dropped. Both lists are name, value, name, value … */
+export function headersNotPassed(sent: readonly string[], received: readonly string[]): (readonly [string, string])[] {
+  const reached = new Map<string, string[]>()
+  for (let i = 0; i + 1 < received.length; i += 2) {
+    const name = (received[i] ?? '').toLowerCase()
+    reached.set(name, [...(reached.get(name) ?? []), received[i + 1] ?? ''])
+  }
+  const [changed, dropped] = [new Set<string>(), new Set<string>()]
+  for (let i = 0; i + 1 < sent.length; i += 2) {
+    const name = sent[i] ?? ''
+    const values = reached.get(name.toLowerCase())
+    if (values === undefined) dropped.add(name)
+    else if (!values.includes(sent[i + 1] ?? '')) changed.add(name)
+  }
+  return Object.entries({ changed, dropped }).flatMap(([what, names]): (readonly [string, string])[] =>
+    names.size === 0 ? [] : [[what, `the client’s ${[...names].join(', ')}`]],
+  )
+}
+
 export function headersNotSent({ headers }: CompiledRoute, who: Who | null): (readonly [string, string])[] {
   return Object.entries(headers.set).flatMap(([name, template]): (readonly [string, string])[] => {
     const why = whyNoHeader(parseTemplate(template), who?.claims ?? {}, headers.encoding, who?.provider)

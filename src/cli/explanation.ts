@@ -17,7 +17,16 @@ import { viaNameOf } from '../http/loop-detection.ts'
 import { readTarget } from '../http/target.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
-import { headersNotSent, mayIssue, reasonOf, requirementsMet, tokenOf, whyTokenRefused } from './explanation-text.ts'
+import {
+  headersNotPassed,
+  headersNotSent,
+  mayIssue,
+  otherKeysOf,
+  reasonOf,
+  requirementsMet,
+  tokenOf,
+  whyTokenRefused,
+} from './explanation-text.ts'
 
 /** The request to explain, with the claims of the user who sends it, or `null` if the request is anonymous. */
 export interface ExplainedRequest {
@@ -165,7 +174,9 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
       'route',
       verdict.route === null
         ? 'none'
-        : `${verdict.route.label} (routes[${verdict.route.index}], ${verdict.route.access})`,
+        : [`${verdict.route.label} (routes[${verdict.route.index}], ${verdict.route.access})`]
+            .concat(otherKeysOf(verdict.route))
+            .join(', '),
     ],
     ...(verdict.type === 'forward'
       ? forwarded(verdict, facts, scenario)
@@ -183,20 +194,48 @@ function preflighted(facts: Facts, { authUrl }: Scenario): Line[] {
       ['answer', '401 login_required: the proxy passes the preflight request on to the gateway, which answers it'],
       because,
     ]
-  return [['answer', '204 to a CORS preflight request'], because, ...tells(preflightHeaders(facts))]
+  return [['answer', '204 to a CORS preflight request'], because, ...headerLines(preflightHeaders(facts))]
 }
 
-function tells(headers: Readonly<Record<string, string>>): Line[] {
+function headerLines(headers: Readonly<Record<string, string>>): Line[] {
   return Object.entries(headers).map(([name, value]) => ['tells', `${name}: ${value}`])
 }
 
-/** Returns why a page of another origin may send the request, and the headers that its response gets. */
+/** Returns the origin that failed the CSRF check, and the keys that could allow it. */
+function foreignOrigin({ headers }: Facts): Line[] {
+  const { origin, 'sec-fetch-site': site } = headers
+  if (origin === undefined) return [['because', `Sec-Fetch-Site is ${String(site)}, and there is no Origin`]]
+  return [['because', `the origin is ${origin}, which is not in publicUrl and not in cors.origins of the route`]]
+}
+
+/** Returns a line about a preflight request that the gateway does not answer, because the route does not list its origin. */
+function refusedPreflight({ method, path, headers, origin }: Facts, routes: RouteTable): Line[] {
+  const wanted = headers['access-control-request-method']
+  if (method !== 'OPTIONS' || headers.origin === undefined || wanted === undefined) return []
+  const route = routes.match(hostOf(origin), wanted, path)
+  if (route === null || route === 'endpoint') return []
+  const isListed: boolean = allowsOrigin(route, headers.origin)
+  if (isListed) return []
+  const text =
+    `cors.origins of routes[${route.index}], the route for ${wanted}, does not have ${headers.origin}: ` +
+    'the gateway does not answer the preflight request'
+  return [['because', text]]
+}
+
+/** Returns what a page of another origin may do with the request, and the headers that its response gets. */
 function crossOrigin(route: CompiledRoute, facts: Facts): Line[] {
   const { origin } = facts.headers
-  if (!allowsOrigin(route, origin)) return []
+  if (origin === undefined) return []
+  const isListed: boolean = allowsOrigin(route, origin)
+  if (!isListed) {
+    if (origin === facts.origin || facts.method === 'OPTIONS') return []
+    return [
+      ['because', `cors.origins of the route does not have ${origin}: the gateway adds no CORS headers for its pages`],
+    ]
+  }
   return [
     ['because', `cors.origins has ${origin}: csrf lets the request pass, and the page may read the response`],
-    ...tells(corsHeaders(route, origin)),
+    ...headerLines(corsHeaders(route, origin)),
   ]
 }
 
@@ -242,6 +281,7 @@ function forwarded(
   return [
     ['answer', byProxy ? `200 with the headers for the application: ${reason}` : `passes: ${reason}`],
     ...reasons.map((text): Line => ['because', text]),
+    ...refusedPreflight(facts, routes),
     ...crossOrigin(route, facts),
     ...(byProxy
       ? []
@@ -249,6 +289,7 @@ function forwarded(
     ...websocket,
     ['token', tokenOf(verdict, passesAuthorization(facts, route, who))],
     ...pairs.map((pair): Line => ['header', pair]),
+    ...(byProxy ? [] : headersNotPassed(facts.rawHeaders, headers)),
     ...headersNotSent(route, who),
   ]
 }
@@ -262,7 +303,7 @@ function constantHeaders({ headers }: CompiledRoute): Set<string> {
 function denied(
   verdict: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
-  { config, authUrl }: Scenario,
+  { config, routes, authUrl }: Scenario,
   tokenProblem: string | null,
 ): Line[] {
   const { denial, kind, route } = verdict
@@ -283,9 +324,11 @@ function denied(
   return [
     ['answer', `${status} ${answer.code}`],
     ['because', tokenProblem ?? reasonOf(denial)],
+    ...(denial.reason === 'cross-origin' ? foreignOrigin(facts) : []),
+    ...refusedPreflight(facts, routes),
     ...loginLines,
     ...authenticate,
-    ...tells(route === null ? {} : corsHeaders(route, facts.headers.origin)),
+    ...headerLines(route === null ? {} : corsHeaders(route, facts.headers.origin)),
   ]
 }
 
@@ -297,7 +340,7 @@ function splitUrl(url: string, origins: PublicOrigins): { origin: string; raw: s
   return { origin: origin ?? origins.fallback, raw: rest.startsWith('/') ? rest : `/${rest}` }
 }
 
-/** Returns the bytes that a client sends for a text, one character for each byte, as Node.js reads targets and headers. */
+/** Returns the UTF-8 bytes of a text, one character for each byte, as Node.js reads targets and headers. */
 function asBytes(text: string): string {
   return Buffer.from(text).toString('latin1')
 }

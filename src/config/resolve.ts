@@ -4,6 +4,7 @@ import { formatKeyPath, isMapping, type KeyPath } from './key-path.ts'
 import type { Finding } from './problems.ts'
 import { type Leaf, type NamePattern, type SectionOptions, shapeOf } from './schema-nodes.ts'
 import { suggest } from './suggest.ts'
+import { routeSynonymOf, synonymOf, valueSynonymOf } from './synonyms.ts'
 import type { ConfigFile, LocatedFile } from './value-type.ts'
 
 export interface ResolveContext {
@@ -29,7 +30,7 @@ export const UNREADABLE = Symbol('unreadable')
 export function resolve(root: TSchema, written: unknown, context: ResolveContext): Resolved {
   const findings: Finding[] = []
   const broken: KeyPath[] = []
-  const parents = uniqueParents(root)
+  const sections = sectionsByKey(root)
 
   function refuse(path: KeyPath, part: 'key' | 'value', message: string, instead: string | null = null): undefined {
     findings.push({ path, part, message, instead })
@@ -66,7 +67,8 @@ export function resolve(root: TSchema, written: unknown, context: ResolveContext
 
   function parse(leaf: Leaf, value: unknown, path: KeyPath): unknown {
     return leaf.valueType.parse(value, {
-      refuse: (message, instead = null, at = []) => refuse([...path, ...at], 'value', message, instead),
+      refuse: (message, instead = null, at = []) =>
+        refuse([...path, ...at], 'value', message, (at.length === 0 ? valueSynonymOf(value, path) : null) ?? instead),
       warn: (message, instead) => {
         findings.push({ path, message, instead, warning: true })
       },
@@ -104,7 +106,8 @@ export function resolve(root: TSchema, written: unknown, context: ResolveContext
     if (!isMapping(value)) {
       const others = [...(section.word === undefined ? [] : [section.word]), ...(section.off ? ['false'] : [])]
       const message = ['must be a map', ...others].join(', or ')
-      return refuse(path, 'value', message, `keys: ${Object.keys(properties).join(', ')}`)
+      const keys = `keys: ${Object.keys(properties).join(', ')}`
+      return refuse(path, 'value', message, valueSynonymOf(value, path) ?? keys)
     }
     const known = Object.keys(properties)
     for (const key of Object.keys(value)) {
@@ -120,10 +123,15 @@ export function resolve(root: TSchema, written: unknown, context: ResolveContext
 
   function unknownKey(key: string, path: KeyPath, siblings: string[]): [string, string] {
     const message = 'is not a key of the configuration'
-    const near = suggest(key, siblings)
-    if (near !== null) return [message, `did you mean ${near}?`]
-    const parent = parents.get(key)
-    if (parent !== undefined) return [message, `it belongs to ${parent}`]
+    const elsewhere = sections.get(key)
+    // A key of another section is probably spelled as intended, unless it is one edit away from a key of this section.
+    const near = suggest(key, siblings, elsewhere === undefined ? undefined : 1)
+    const instead =
+      synonymOf(key, path) ??
+      (near === null ? null : `did you mean ${near}?`) ??
+      (elsewhere === undefined ? null : `it belongs to ${listOf(elsewhere)}`) ??
+      (path.length === 0 ? routeSynonymOf(key) : null)
+    if (instead !== null) return [message, instead]
     return [message, `keys ${path.length === 0 ? 'at the top' : `of ${formatKeyPath(path)}`}: ${siblings.join(', ')}`]
   }
 
@@ -170,22 +178,24 @@ function isReplaced(schema: TSchema, parent: Readonly<Record<string, unknown>>):
   return other !== undefined && (parent[other] ?? null) !== null
 }
 
-/** Returns the section of each key whose name occurs in one section only. */
-function uniqueParents(root: TSchema): Map<string, string> {
-  const parents = new Map<string, string>()
-  const ambiguous = new Set<string>()
-  const walk = (schema: TSchema, path: KeyPath): void => {
+/** Returns a map from each key name to the sections that have such a key. */
+function sectionsByKey(root: TSchema): Map<string, string[]> {
+  const sections = new Map<string, string[]>()
+  const walk = (schema: TSchema, section: string): void => {
     const shape = shapeOf(schema)
-    if (shape.type === 'list') return walk(shape.items, path)
+    if (shape.type === 'list') return walk(shape.items, `${section}[]`)
     // The keys of a map of sections are also those of the section that the map replaces.
     if (shape.type === 'leaf' || shape.type === 'map') return
     for (const [key, inner] of Object.entries(shape.properties)) {
-      if (parents.has(key)) ambiguous.add(key)
-      if (path.length > 0) parents.set(key, formatKeyPath(path))
-      walk(inner, [...path, key])
+      const name = section === '' ? 'the top level' : section
+      sections.set(key, [...(sections.get(key) ?? []), name])
+      walk(inner, section === '' ? key : `${section}.${key}`)
     }
   }
-  walk(root, [])
-  for (const key of ambiguous) parents.delete(key)
-  return parents
+  walk(root, '')
+  return sections
+}
+
+function listOf(words: readonly string[]): string {
+  return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1) ?? ''}`
 }

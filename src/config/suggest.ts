@@ -21,14 +21,18 @@ function distance(a: string, b: string): number {
   return previous[b.length] ?? 0
 }
 
-function normalize(word: string): string {
+/** Returns a word without `-`, `_` and capital letters. */
+export function normalize(word: string): string {
   return word.replace(/[-_]/g, '').toLowerCase()
 }
 
-/** Returns the known word closest to a misspelled one, ignoring case, `_` and `-`; null when none is close enough. */
-export function suggest(word: string, known: readonly string[]): string | null {
+/**
+ * Returns the known word closest to a misspelled one, ignoring case, `_` and `-`; null when none is close enough: at
+ * most `limit` edits, and no more than one edit for every three characters.
+ */
+export function suggest(word: string, known: readonly string[], limit = Number.POSITIVE_INFINITY): string | null {
   const normalized = normalize(word)
-  const maxEdits = Math.max(1, Math.floor(normalized.length / 3))
+  const maxEdits = Math.min(limit, Math.max(1, Math.floor(normalized.length / 3)))
   let best: string | null = null
   let least = maxEdits + 1
   for (const candidate of known) {

@@ -56,10 +56,14 @@ export function createProxyWarning(log: Log): (peer: string) => void {
     log.warn(
       { event: 'proxy_not_trusted', ...(peer === '' ? {} : { peer }) },
       `X-Forwarded-For from ${sender} is ignored, so rateLimit counts all requests from there as one client; if a proxy ` +
-        `sends them, ${peer === '' ? 'set trustedProxies' : 'add its address to trustedProxies'}`,
+        `sends them, ${peer === '' ? TRUST_THE_SOCKET : 'add its address to trustedProxies'}`,
     )
   }
 }
+
+/** On a Unix socket, clients have no address that a list could name. */
+const TRUST_THE_SOCKET =
+  'set trustedProxies to any address, such as [127.0.0.1], which trusts all clients of the socket'
 
 function storeOf(counts: Counts): FastifyRateLimitStoreCtor {
   return class LimitCounts implements FastifyRateLimitStore {

@@ -55,6 +55,29 @@ routes:
   )
 })
 
+void t.test('the route table has the keys that change how the gateway talks to an application', async (t) => {
+  const file = write(
+    'other.yaml',
+    `${least}
+routes:
+  - path: /**
+  - { path: /rpc/**, upstreamProtocol: h2c, cors: { origins: [https://app.example.org] } }
+  - path: /old/**
+    upstreamHost: upstream
+    upstreamParser: lenient
+    authorization: client
+    token: { grant: none }
+    require: { acr: "urn:mfa" }
+`,
+  )
+  const { stdout } = await runProgram(t, ['check', '--config', file])
+  const table = stdout.slice(stdout.indexOf('# ROUTE')).trimEnd().split('\n')
+  t.match(table[0], /REQUIRES +OTHER KEYS$/)
+  t.match(table[2], /127\.0\.0\.1:3000$/)
+  t.match(table[3], / {2}upstreamProtocol: h2c; cors: https:\/\/app\.example\.org$/)
+  t.match(table[4], /acr: urn:mfa {2}upstreamParser: lenient; upstreamHost: upstream; authorization: client$/)
+})
+
 void t.test('check prints the preset that the issuer identifies, and the values of the preset', async (t) => {
   const withIssuer = least.replace('https://login.example.com', 'https://accounts.google.com')
   const { status, stdout } = await runProgram(t, ['check', '--config', write('preset.yaml', withIssuer)])

@@ -21,11 +21,14 @@ routes:
   - { path: /money/**, require: { acr: "urn:mfa", maxAge: 5m } }
   - { path: /api/**, bearer: { audience: "api://orders" }, require: { claims: { groups: [admin] } }, headers: { set: { X-Sub: "{claims.sub}" } } }
   - { path: /own/**, authorization: client, token: { grant: none }, stripPrefix: /own, upstreamHost: app.internal }
-  - { path: /open/**, access: optional, bearer: { audience: "api://orders" } }
   - { path: /calls/**, cors: { origins: [https://app.example.org] } }
   - { path: /strong/**, bearer: { audience: "api://orders" }, require: { acr: "urn:mfa" } }
+  - { path: /open/**, access: optional, bearer: { audience: "api://orders" } }
 `,
 )
+
+/** Returns the place of a route in the configuration. */
+const placeOf = (path: string): string => `routes[${config.routes.findIndex((one) => one.path === path)}]`
 
 /** What `explain` says to these arguments, each line as `name: text`. */
 const explain = async (args: readonly string[], about: Config = config): Promise<string> => {
@@ -146,7 +149,11 @@ void t.test(
       ],
       [
         ['OPTIONS', '/calls/', ...from('https://evil.example'), ...preflight],
-        ['answer: 401 login_required'],
+        [
+          'answer: 401 login_required',
+          `because: cors.origins of ${placeOf('/calls/**')}, the route for PUT, does not have https://evil.example: ` +
+            'the gateway does not answer the preflight request',
+        ],
         /204|allow-/,
       ],
       [
@@ -163,7 +170,11 @@ void t.test(
       ],
       [
         ['PUT', '/calls/', ...from('https://evil.example'), ...claims({})],
-        ['answer: 403 cross_origin', 'tells: vary: Origin'],
+        [
+          'answer: 403 cross_origin',
+          'because: the origin is https://evil.example, which is not in publicUrl and not in cors.origins of the route',
+          'tells: vary: Origin',
+        ],
         /allow-origin/,
       ],
       [
@@ -413,5 +424,49 @@ routes:
     own,
   )
   t.match(said, /^header: cookie: theme=dark$/im, 'the gateway keeps its own cookies')
-  t.notMatch(said, /override/i, 'no client may name another method that selects another route')
+  t.notMatch(said, /^header: .*override/im, 'no client may name another method that selects another route')
+})
+
+void t.test('the explanation has the keys of the route, and the client’s headers that do not pass', async (t) => {
+  await rows(t, [
+    [
+      [
+        'GET',
+        '/own/x',
+        '-H',
+        'X-Forwarded-For: 192.0.2.1',
+        '-H',
+        'X-Real-IP: 192.0.2.1',
+        '-H',
+        'Accept: */*',
+        '-H',
+        'Via: 1.1 x',
+        ...claims({}),
+      ],
+      [
+        `route: /own/** (${placeOf('/own/**')}, required), upstreamHost: app.internal, authorization: client`,
+        'changed: the client’s X-Forwarded-For, Via',
+        'dropped: the client’s X-Real-IP',
+      ],
+    ],
+    [
+      ['GET', '/', '-H', 'Authorization: Basic YTpi', ...claims({})],
+      ['route: /** (routes[0], required)', 'changed: the client’s Authorization'],
+      /dropped/,
+    ],
+    [['GET', '/none/', '-H', 'Authorization: Basic YTpi', ...claims({})], ['dropped: the client’s Authorization']],
+    [
+      ['GET', '/calls/', '-H', 'Origin: https://evil.example', ...claims({})],
+      [
+        `route: /calls/** (${placeOf('/calls/**')}, required), cors: https://app.example.org`,
+        'because: cors.origins of the route does not have https://evil.example: ' +
+          'the gateway adds no CORS headers for its pages',
+      ],
+    ],
+    [['GET', '/', '-H', 'Origin: https://orders.example.com', ...claims({})], [], /because/],
+    [
+      ['POST', '/', '-H', 'Sec-Fetch-Site: cross-site', ...claims({})],
+      ['because: Sec-Fetch-Site is cross-site, and there is no Origin'],
+    ],
+  ])
 })

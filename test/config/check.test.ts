@@ -356,9 +356,9 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
         ' | set token: { grant: none }, or another token.header',
       '8:23 routes[0].headers.set.authorization: is the header that carries the token' +
         ' | set token: { grant: none }, or use another name',
-      "8:23 routes[0].headers.set.authorization: cannot be set: authorization: client passes the client's own" +
+      "8:23 routes[0].headers.set.authorization: cannot be set: authorization: client sends the client's own header" +
         ' | leave it out, or set authorization: token',
-      '8:52 routes[0].headers.remove[0]: cannot be removed: authorization: client passes it' +
+      "8:52 routes[0].headers.remove[0]: cannot be removed: authorization: client sends the client's own header" +
         ' | leave it out, or set authorization: token',
       '9:5 routes[0].bearer: cannot be combined with authorization: client: with bearer, only tokens that the' +
         " gateway has verified pass | leave out bearer, and let the application check its clients' tokens; or leave" +
@@ -633,8 +633,8 @@ await t.test('an origin of cors that gets no session cookie, or needs no entry, 
       configuration({ publicUrl, session, more: route(`{ path: /**, cors: { origins: [${origins}] }${more} }`) }),
     ).warnings.map((line) => line.replace(/^.*?: /, ''))
   const foreign = (origin: string, sameSite = 'lax'): string =>
-    `routes[0].cors.origins[0]: ${origin} is another site than publicUrl: its requests have no session cookie with ` +
-    `SameSite=${sameSite}; set session.cookie.sameSite: none, or use two hosts below one domain`
+    `routes[0].cors.origins[0]: ${origin} is another site than publicUrl: with SameSite=${sameSite}, its requests ` +
+    `have no session cookie; set session.cookie.sameSite: none, or use two hosts below one domain`
   const other = 'https://app.example.org'
   t.same(warningsFor(other), [foreign(other)])
   t.same(warningsFor(other, { session: 'cookie: { sameSite: strict }' }), [foreign(other, 'strict')])
@@ -647,7 +647,7 @@ await t.test('an origin of cors that gets no session cookie, or needs no entry, 
   for (const more of [', access: public, token: { grant: none }', ', bearer: { audience: x }'])
     t.same(warningsFor(other, { more }), [], more)
   t.same(warningsFor('https://api.example.com'), [
-    'routes[0].cors.origins[0]: is publicUrl, whose pages may call anyway; leave it out',
+    'routes[0].cors.origins[0]: is publicUrl, whose pages may call the route anyway; leave it out',
   ])
   t.same(warningsFor('https://b.example.com', { publicUrl: '[https://api.example.com, https://b.example.com]' }), [])
 })

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { parse } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
+import { createAuthority } from '../support/certificates.ts'
 import { documented } from '../support/documented.ts'
 import { asFile } from '../support/gateway.ts'
 
@@ -35,6 +36,25 @@ void t.test('the example with cors in docs/requests.md loads without warnings', 
   })
   t.same(warnings, [])
   t.same(config.routes[0]?.cors, { origins: ['https://app.example.org'] })
+  t.end()
+})
+
+void t.test('the example of an old application in docs/requests.md loads without warnings', (t) => {
+  const example = documented('requests.md', 'yaml').find((block) => block.includes('upstreamParser')) ?? ''
+  const authority = createAuthority()
+  const gateway = authority.issue(['gateway.internal'])
+  const folder = t.testdir({
+    'erp-ca.pem': authority.ca,
+    'gateway.pem': gateway.cert,
+    'gateway-key.pem': gateway.key,
+    'gatehouse.yaml': example,
+  })
+  const { config, warnings } = loadConfig({
+    file: join(folder, 'gatehouse.yaml'),
+    env: { OIDC_CLIENT_SECRET: 'hush', SESSION_KEY: Buffer.alloc(32, 7).toString('base64') },
+  })
+  t.same(warnings, [])
+  t.match(config.routes[1], { stripPrefix: '/legacy', upstreamHost: 'upstream', authorization: 'client' })
   t.end()
 })
 

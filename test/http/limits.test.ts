@@ -1,4 +1,6 @@
 import t from 'tap'
+import { createProxyWarning } from '../../src/http/rate-limit.ts'
+import { openLog } from '../../src/telemetry/log.ts'
 import { startIdp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { startGateway } from '../support/gateway.ts'
@@ -127,3 +129,20 @@ void t.test(
     }
   },
 )
+
+void t.test('on a Unix socket, the log says that any trustedProxies trust its clients', (t) => {
+  const lines: string[] = []
+  const { log } = openLog('info', {
+    stream: {
+      write: (line: string) => {
+        lines.push(line)
+      },
+    },
+  })
+  const warn = createProxyWarning(log)
+  warn('')
+  warn('')
+  t.equal(lines.length, 1)
+  t.match(lines[0], /from the Unix socket is ignored.*set trustedProxies to any address, such as \[127\.0\.0\.1\]/)
+  t.end()
+})

@@ -9,6 +9,8 @@ export type Authority = {
   ca: string
   /** Issues a server certificate for DNS names and IP addresses, valid for a day by default. `validity` is in ms since the epoch. */
   issue: (names: readonly string[], validity?: { from?: number; to?: number }) => Certificate
+  /** Creates a server certificate that is signed with its own key. */
+  selfSigned: (names: readonly string[]) => Certificate
 }
 
 const tlv = (tag: number, ...parts: readonly Uint8Array[]): Buffer => {
@@ -89,19 +91,26 @@ export const createAuthority = (): Authority => {
   const defaultValidity = { from: Date.now() - day, to: Date.now() + day }
   const isAuthority = extension('2.5.29.19', critical, octets(sequence(tlv(0x01, Buffer.of(0xff)))))
   const signsCertificates = extension('2.5.29.15', critical, octets(tlv(0x03, Buffer.of(2, 0x04))))
+  const create = (
+    names: readonly string[],
+    signer: { name: string; key: KeyObject } | null,
+    validity = {},
+  ): Certificate => {
+    const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const extensions = [extension('2.5.29.17', octets(subjectAltName(names)))]
+    const subject = names[0] ?? 'server'
+    const contents = { issuer: signer?.name ?? subject, subject, publicKey: pair.publicKey, extensions }
+    return {
+      cert: certificate({ ...contents, ...defaultValidity, ...validity }, signer?.key ?? pair.privateKey),
+      key: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    }
+  }
   return {
     ca: certificate(
       { issuer: name, subject: name, publicKey, extensions: [isAuthority, signsCertificates], ...defaultValidity },
       privateKey,
     ),
-    issue: (names, validity = {}) => {
-      const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-      const extensions = [extension('2.5.29.17', octets(subjectAltName(names)))]
-      const contents = { issuer: name, subject: names[0] ?? 'server', publicKey: pair.publicKey, extensions }
-      return {
-        cert: certificate({ ...contents, ...defaultValidity, ...validity }, privateKey),
-        key: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-      }
-    },
+    issue: (names, validity) => create(names, { name, key: privateKey }, validity),
+    selfSigned: (names) => create(names, null),
   }
 }

@@ -69,20 +69,16 @@ export const fields = (pairs: readonly (readonly [name: string, value: string])[
 export const get = (url: string, path: string, more: readonly (readonly [string, string])[] = []): Buffer =>
   fields([[':method', 'GET'], [':scheme', 'http'], [':authority', new URL(url).host], [':path', path], ...more])
 
-/** Opens a connection that begins with the preface and empty settings, and collects the frames that arrive. */
-export const openFrames = (url: string): FrameClient => {
-  const socket = open(url)
-  const frames: Frame[] = []
+/** Calls `take` for each frame that arrives on a connection, behind the first `skipped` bytes. */
+export const readFrames = (socket: Socket, take: (frame: Frame) => void, skipped = 0): void => {
   let rest = Buffer.alloc(0)
-  let closed = false
-  socket.on('close', () => {
-    closed = true
-  })
+  let left = skipped
   socket.on('data', (chunk: Buffer) => {
-    rest = Buffer.concat([rest, chunk])
+    rest = Buffer.concat([rest, chunk.subarray(left)])
+    left = Math.max(0, left - chunk.length)
     while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
       const length = rest.readUIntBE(0, 3)
-      frames.push({
+      take({
         type: rest.readUInt8(3),
         flags: rest.readUInt8(4),
         stream: rest.readUInt32BE(5),
@@ -90,6 +86,19 @@ export const openFrames = (url: string): FrameClient => {
       })
       rest = rest.subarray(9 + length)
     }
+  })
+}
+
+/** Opens a connection that begins with the preface and empty settings, and collects the frames that arrive. */
+export const openFrames = (url: string): FrameClient => {
+  const socket = open(url)
+  const frames: Frame[] = []
+  let closed = false
+  socket.on('close', () => {
+    closed = true
+  })
+  readFrames(socket, (one) => {
+    frames.push(one)
   })
   socket.write(Buffer.concat([PREFACE, frame(FRAME.settings, 0, 0)]))
   return { socket, frames, isClosed: () => closed }

@@ -69,6 +69,12 @@ export function callback(provider: Provider): Endpoint {
   }
 }
 
+/** A `state` with its return URL. */
+interface OpenedState extends LoginState {
+  /** Whether the browser no longer has the long return URL. */
+  readonly isTargetLost: boolean
+}
+
 interface BoundCallback {
   readonly provider: Provider
   readonly answer: CodeOrError
@@ -121,20 +127,19 @@ async function finishLogin(
   }
 }
 
-/** Removes the cookies of the return URL. Before the callback has an outcome, the browser may repeat it. */
+/** Removes the cookies of the return URL. The callback must have an outcome, because the browser may repeat it before. */
 function forgetLongTarget(
   { cookies }: Services,
   request: FastifyRequest,
   reply: FastifyReply,
-  { id }: LoginState,
+  { id, isTargetLost }: OpenedState,
 ): void {
-  const { cookie } = request.headers
-  if (cookies.targets.find(cookie, id) === null)
+  if (isTargetLost)
     request.log.info(
       { event: 'return_url_lost', id: request.id },
       'the browser no longer has the return URL of a login, so the login leads to the start page',
     )
-  reply.header('set-cookie', cookies.targets.clear(cookie, id))
+  reply.header('set-cookie', cookies.targets.clear(request.headers.cookie, id))
 }
 
 /** Returns the origin of the page that gets the outcome of a silent login. */
@@ -143,11 +148,12 @@ function reportOriginOf({ config }: Services, { target, origin }: LoginState): s
 }
 
 /** Returns the `state` of a callback with its return URL, or `null` if this gateway has not sealed it. */
-function stateOf({ cookies, loginStates }: Services, request: FastifyRequest): LoginState | null {
+function stateOf({ cookies, loginStates }: Services, request: FastifyRequest): OpenedState | null {
   const state = loginStates.open(stateIn(parametersOf(request)))
-  if (state?.longTarget !== true) return state
+  if (state === null) return null
+  if (state.longTarget !== true) return { ...state, isTargetLost: false }
   const target = cookies.targets.find(request.headers.cookie, state.id)
-  return { ...state, target: target ?? state.target }
+  return { ...state, target: target ?? state.target, isTargetLost: target === null }
 }
 
 async function completeLogin(

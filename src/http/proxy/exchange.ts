@@ -5,7 +5,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errors, type Dispatcher } from 'undici'
 import { percentEncodeBytes } from '../../bytes.ts'
 import type { Config } from '../../config/schema.ts'
-import { Fault, causes, faults } from '../../errors.ts'
+import { Fault, faults } from '../../errors.ts'
 import { admit, denyWithoutToken } from '../../gate/admit.ts'
 import { SAFE_METHODS } from '../../gate/csrf.ts'
 import { challenge, type Answer } from '../../gate/challenge.ts'
@@ -23,11 +23,13 @@ import { logDenial } from '../answers/denial-log.ts'
 import { answerFor, kindOf, type Answers } from '../answers/send.ts'
 import { contextOf, type Context } from '../context.ts'
 import type { Cookies } from '../cookies/cookies.ts'
+import { causesWithHint } from '../failure-hints.ts'
+import { isGrpc } from '../http2-fields.ts'
 import { isPlainCoding, hasBody } from '../server/framing.ts'
 import { breakOff } from '../server/response-queue.ts'
 import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
-import { addCall, endCall, isGrpc } from './grpc.ts'
-import type { Http2Options } from './http2-dispatch.ts'
+import { addCall, endCall } from './grpc.ts'
+import type { Http2Options, Upload } from './http2-dispatch.ts'
 import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
 import {
@@ -77,6 +79,7 @@ const nonces = new WeakMap<Dispatcher, string>()
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 /** The limit of retries. An application that restarts closes all its idle connections at the same time. */
 const MAX_RETRIES = 3
+
 /**
  * A request to an upstream and the response to the client, both streamed with backpressure.
  *
@@ -128,7 +131,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   }
 
   send(): void {
-    const { config, headers: rules, upstreams } = this.#services
+    const { headers: rules, upstreams } = this.#services
     const { route, session } = this.#verdict
     const { facts } = this.#context
     const { raw } = this.#request
@@ -143,13 +146,13 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const headers = upstreamHeaders(rules, this.#verdict, this.#context)
     const dispatcher = dispatcherOf(upstreams, route, session, facts, raw.socket, headers)
     const isHttp1 = route.upstreamProtocol === 'http1'
-    const trailers = (): string[] => rules.trailers(raw.rawTrailers, facts, route)
+    const upload = this.#hasBody ? this.#openUpload() : null
     const options: Options = {
       path: upstreamPath(route, facts.path) + facts.query,
       method: facts.method,
       headers,
-      body: this.#hasBody && isHttp1 ? bodyOf(raw, route, config.limits.headerFields, trailers) : null,
-      upload: this.#hasBody && !isHttp1 ? uploadOf(raw, route, config.limits.headerFields, trailers) : null,
+      body: upload !== null && isHttp1 ? bodyOf(raw, upload) : null,
+      upload: isHttp1 ? null : upload,
       // Without a body, `#startTimer` enforces the timeout: undici's clock ticks only twice a second, and each garbage
       // collection copies its timers of ended requests.
       headersTimeout: this.#hasBody ? route.timeout : 0,
@@ -161,6 +164,15 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.#options = options
     if (isGrpc(facts.headers['content-type'])) this.#openCall()
     this.#dispatch(dispatcher, options)
+  }
+
+  #openUpload(): Upload {
+    const { config, headers } = this.#services
+    const { raw } = this.#request
+    const { route } = this.#verdict
+    return uploadOf(raw, route, config.limits.headerFields, () =>
+      headers.trailers(raw.rawTrailers, this.#context.facts, route),
+    )
   }
 
   /** Sends the request, each time with a DPoP proof of its own, because a proof is accepted once. */
@@ -204,7 +216,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (status === 103) this.#passHints(controller)
   }
 
-  /** Passes 103 Early Hints to a navigation. Scripts have no use for hints, and some of their clients fail on them. */
+  /** Passes 103 Early Hints to a navigation. Scripts have no use for hints, and some HTTP libraries fail on them. */
   #passHints(controller: Dispatcher.DispatchController): void {
     if (this.#clientHasLeft() || kindOf(this.#request, this.#services.config) !== 'navigation') return
     const { headers } = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
@@ -292,7 +304,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     process.nextTick(begin, this)
   }
 
-  /** Returns whether this response can have trailer fields on its way to the client. Node.js checks it for HTTP/1.1. */
+  /** Returns whether the response to the client can have trailer fields. Otherwise, Node.js throws for a `Trailer` header. */
   #hasTrailerSection(status: number, headers: readonly string[]): boolean {
     const { method, httpVersion } = this.#request.raw
     if (method === 'HEAD' || status === 204 || status === 304 || httpVersion === '1.0') return false
@@ -403,14 +415,17 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   #fail(fault: Fault): void {
     const { id, log } = this.#request
     const { label } = this.#verdict.route
-    log[faults[fault.code].level]({ event: fault.code, id, route: label, cause: causes(fault.cause) }, fault.message)
+    log[faults[fault.code].level](
+      { event: fault.code, id, route: label, cause: causesWithHint(fault.cause) },
+      fault.message,
+    )
     this.#answer(answerFor(fault))
   }
 
   #logBrokenOff(error: Error): void {
     const { id, log } = this.#request
     log.error(
-      { event: 'upstream_aborted', id, route: this.#verdict.route.label, cause: causes(error) },
+      { event: 'upstream_aborted', id, route: this.#verdict.route.label, cause: causesWithHint(error) },
       'the application broke off its response',
     )
   }
@@ -438,7 +453,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     })
   }
 
-  /** A gRPC call counts as a stream from its beginning, because a server may send the head with its first message. */
+  /** A gRPC call counts as a stream from its beginning, because many servers send the head only with their first message. */
   #openCall(): void {
     this.#forgetStream = addCall(this.#services.streams, this.#verdict.session, (status) => {
       if (this.#isOver) return

@@ -12,16 +12,8 @@ const UNAUTHENTICATED: CallStatus = ['grpc-status', '16', 'grpc-message', 'the s
 const UNAVAILABLE: CallStatus = ['grpc-status', '14', 'grpc-message', 'the gateway is stopping']
 
 /**
- * Returns whether a content type is gRPC's. gRPC-web has a type of its own.
- * @see https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
- */
-export function isGrpc(contentType: unknown): boolean {
-  return typeof contentType === 'string' && /^application\/grpc(?:[+;]|$)/i.test(contentType)
-}
-
-/**
  * Registers a call as an open stream of its session, and returns a function that removes it. Calls `end` with a status
- * when the session ends, or some time after the gateway has begun to stop.
+ * when the session ends, or `LAST_CALLS_MS` after the gateway has begun to stop.
  */
 export function addCall(streams: Streams, session: Session | null, end: (status: CallStatus) => void): () => void {
   return streams.add(session, {

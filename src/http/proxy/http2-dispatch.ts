@@ -10,12 +10,18 @@ import {
 import type { Readable } from 'node:stream'
 import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
-import { cachedByName } from '../../header-names.ts'
-import { isGrpc } from './grpc.ts'
-import { markUsedConnection, resetError } from './upstream-errors.ts'
+import { fieldsOf, headersOf, isGrpc, RepeatedFieldError, valueIn } from '../http2-fields.ts'
+import { markUsedConnection, resetError, sessionError, unusable } from './upstream-errors.ts'
 
-const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM } = constants
+const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
 
+/**
+ * The limits of a header section and of each name or value in it, in bytes. nghttp2, as the sender's peer or in the
+ * gateway, closes the connection with all its streams when it receives more than 9 frames or 64 kB, respectively:
+ * https://nghttp2.org/documentation/nghttp2_option_set_max_continuations.html
+ */
+export const MAX_HEADERS_BYTES = 131_072
+const MAX_VALUE_BYTES = 65_536
 /** How many bytes of a body are kept until the response begins, so that a refused request can be sent again. */
 const MAX_KEPT_BYTES = 65_536
 /** How often a request that the upstream has not processed is sent again. */
@@ -29,7 +35,7 @@ export interface Http2Connection {
   used: boolean
   /** Whether something has arrived since the last check. */
   receivedSinceCheck: boolean
-  /** The highest stream that the upstream has processed, once it has sent GOAWAY. */
+  /** The highest stream that the upstream may have processed, from its GOAWAY frame. */
   lastStreamId: number
   /** Why the connection has ended, if the reason is known. */
   error: Error | null
@@ -41,9 +47,13 @@ interface ConnectionPool {
   enqueue(request: Http2Dispatch): void
   /** Called when a request no longer uses its connection. */
   release(connection: Http2Connection): void
+  /** Called when a request that waits for a connection has ended. */
+  forget(request: Http2Dispatch): void
 }
 
-const kDispatch = Symbol('the dispatch of a stream')
+const ENDED_SESSION = new Set(['ERR_HTTP2_INVALID_SESSION', 'ERR_HTTP2_GOAWAY_SESSION'])
+
+const kDispatch = Symbol('dispatch')
 
 type Handler = Dispatcher.DispatchHandler
 
@@ -70,7 +80,7 @@ interface UpstreamStream extends ClientHttp2Stream {
  * A request on an HTTP/2 stream. Calls undici's handler interface, with the raw header fields of the stream.
  *
  * Replaces `push` of the stream, which Node.js calls for each chunk and at the end. The usual events do not distinguish
- * the end of a response from a reset with NO_ERROR, and buffer every chunk once more.
+ * the end of a response from a reset with NO_ERROR, and the stream's own buffer would hold every chunk once more.
  */
 export class Http2Dispatch implements Dispatcher.DispatchController {
   aborted = false
@@ -112,12 +122,19 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     return this.#isOver
   }
 
+  /** Begins the request. Its timeouts include the time that it waits for a connection. */
+  begin(): void {
+    this.#call(() => this.#handler.onRequestStart?.(this, {}))
+    if (this.#isOver) return
+    this.#pool.enqueue(this)
+    const { headersTimeout } = this.#options
+    if (!this.#isOver && typeof headersTimeout === 'number' && headersTimeout > 0)
+      this.#timer = setTimeout(Http2Dispatch.#onTimer, headersTimeout, this)
+  }
+
   /** Sends the request. The caller has checked that the connection has a free stream. */
   start(connection: Http2Connection): void {
-    const isFirst = this.#resendsLeft === MAX_RESENDS
     try {
-      if (isFirst) this.#handler.onRequestStart?.(this, {})
-      if (this.#isOver) return
       const upgrade = this.#options.upgrade === 'websocket'
       if (upgrade && connection.session.remoteSettings.enableConnectProtocol !== true) throw noWebSockets()
       const headers = streamHeaders(this.#options, this.#scheme)
@@ -134,13 +151,11 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
       this.#stream = stream
       this.#listen(stream, upgrade)
     } catch (error) {
-      this.fail(isRepeatedField(error) ? repeatedField(error) : asError(error))
+      if (isEndedSession(error) && this.#mayResend()) this.#resend()
+      else this.#refuse(error)
       return
     }
-    if (this.#upload !== null) this.#send(this.#upload, isFirst)
-    const { headersTimeout } = this.#options
-    if (isFirst && typeof headersTimeout === 'number' && headersTimeout > 0)
-      this.#timer = setTimeout(Http2Dispatch.#onTimer, headersTimeout, this)
+    if (this.#upload !== null) this.#send(this.#upload)
   }
 
   /** Ends the request with an error, and resets its stream. */
@@ -148,6 +163,13 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     if (this.#isOver) return
     this.#finish()
     this.#handler.onResponseError?.(this, error)
+  }
+
+  /** Fails with an error of the request itself. */
+  #refuse(error: unknown): void {
+    const detail = 'This request repeats a header field that may occur only once.'
+    const isRepeated = error instanceof RepeatedFieldError
+    this.fail(isRepeated ? new Fault('bad_request', { detail, cause: error }) : asError(error))
   }
 
   abort(reason: Error): void {
@@ -260,13 +282,13 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     }
   }
 
-  /** Sends the body, and first its chunks that an earlier stream has lost. */
-  #send(upload: Upload, isFirst: boolean): void {
+  /** Sends the body. If an earlier stream was refused, first sends the chunks of that stream again. */
+  #send(upload: Upload): void {
     const body = upload.stream
     const stream = this.#stream
     if (stream === null) return
     stream.on('drain', onDrain)
-    if (isFirst) {
+    if (this.#leaveBody === null) {
       this.#listenToBody(body)
       upload.start()
       return
@@ -281,9 +303,11 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   }
 
   sendTrailers(stream: ClientHttp2Stream): void {
-    this.#call(() => {
-      stream.sendTrailers(headersOf(this.#upload?.trailers() ?? []))
-    })
+    try {
+      stream.sendTrailers(headersOf(checkSize(this.#upload?.trailers() ?? [])))
+    } catch (error) {
+      this.#refuse(error)
+    }
   }
 
   #listenToBody(body: Readable): void {
@@ -300,7 +324,8 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     }
     body.on('data', onData).on('end', onEnd).on('error', onBodyError)
     this.#leaveBody = () => {
-      body.off('data', onData).off('end', onEnd).off('error', onBodyError)
+      // A client that has reset its connection ends this request first. The body emits its error afterwards.
+      body.off('data', onData).off('end', onEnd).off('error', onBodyError).on('error', ignore)
       if (!this.#bodyEnded) body.pause()
     }
   }
@@ -323,8 +348,8 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
   /** Gives up if no response has begun in time, unless the upstream waits for the rest of the client's body. */
   static #onTimer(this: void, request: Http2Dispatch): void {
     const stream = request.#stream
-    const isAsking = request.#upload !== null && !request.#bodyEnded && stream?.writableNeedDrain === false
-    if (isAsking) request.#timer?.refresh()
+    const waitsForBody = request.#upload !== null && !request.#bodyEnded && stream?.writableNeedDrain === false
+    if (waitsForBody) request.#timer?.refresh()
     else request.fail(new errors.HeadersTimeoutError())
   }
 
@@ -334,12 +359,16 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     const connection = this.#connection
     if (connection === null) return
     if (this.#isUnprocessed(stream, error, connection) && this.#mayResend()) {
-      this.#resendsLeft -= 1
       this.#release()
-      this.#pool.enqueue(this)
+      this.#resend()
       return
     }
-    this.#failReset(stream, connection)
+    this.#failReset(stream, error, connection)
+  }
+
+  #resend(): void {
+    this.#resendsLeft -= 1
+    this.#pool.enqueue(this)
   }
 
   /** https://www.rfc-editor.org/rfc/rfc9113#section-8.7 */
@@ -352,12 +381,19 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     return this.#resendsLeft > 0 && !this.#headArrived && (this.#upload === null || this.#kept !== null)
   }
 
-  #failReset(stream: ClientHttp2Stream, connection: Http2Connection): void {
+  #failReset(stream: ClientHttp2Stream, error: Error | null, connection: Http2Connection): void {
     if (connection.session.destroyed) {
-      this.fail(connectionError(connection))
+      // The session emits its error after the errors of its streams.
+      this.fail(socketError(connection.error ?? sessionError(error), connection))
       return
     }
-    // A reset is a response, although it cannot be passed on.
+    // An upstream that ends a connection may reset its streams before. Node.js does it with NO_ERROR.
+    const isEnding = stream.rstCode === NGHTTP2_NO_ERROR || connection.lastStreamId !== Number.POSITIVE_INFINITY
+    if (isEnding && !this.#headArrived) {
+      this.fail(socketError(resetError(stream.rstCode), connection))
+      return
+    }
+    // Another reset counts as a response that cannot be passed on.
     this.#handler.onResponseStarted?.()
     this.fail(resetError(stream.rstCode))
   }
@@ -374,7 +410,9 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     stream.once('close', () => {
       if (connection !== null) pool.release(connection)
     })
-    this.rawHeaders.push('Sec-WebSocket-Accept', acceptKey(valueOf(this.#options.headers, 'sec-websocket-key')))
+    const { headers } = this.#options
+    const key = valueIn(Array.isArray(headers) ? headers : [], 'sec-websocket-key')
+    this.rawHeaders.push('Sec-WebSocket-Accept', acceptKey(key))
     this.#handler.onRequestUpgrade?.(this, 101, {}, stream)
   }
 
@@ -400,12 +438,15 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
     if (this.#stream !== null) this.#stream[kDispatch] = undefined
     this.#stream = null
     this.#connection = null
-    if (connection !== null) this.#pool.release(connection)
+    if (connection === null) this.#pool.forget(this)
+    else this.#pool.release(connection)
   }
 }
 
 function onResponse(this: UpstreamStream, headers: IncomingHttpHeaders, _flags: number, raw?: unknown): void {
-  this[kDispatch]?.takeHead(this, headers, raw)
+  const status = String(headers[':status'])
+  if (Number(status) >= 200) this[kDispatch]?.takeHead(this, headers, raw)
+  else this[kDispatch]?.fail(unusable(new Error(`the application responded with the invalid status ${status}`)))
 }
 
 function onInterim(this: UpstreamStream, headers: IncomingHttpHeaders, _flags: number, raw?: unknown): void {
@@ -441,49 +482,37 @@ function push(this: UpstreamStream, chunk: Buffer | null): boolean {
   return this[kDispatch]?.take(this, chunk) ?? false
 }
 
+function ignore(): void {}
+
 /** A stream whose `push` is replaced never ends by itself. Node.js still uses the stream after it has called `push`. */
 function destroy(stream: ClientHttp2Stream): void {
   stream.destroy()
 }
 
-function connectionError({ error, used }: Http2Connection): Error {
-  const ended = new errors.SocketError(error === null ? 'other side closed' : error.message)
+function socketError({ message }: Error, { used }: Http2Connection): Error {
+  const ended = new errors.SocketError(message)
   if (used) markUsedConnection(ended)
   return ended
+}
+
+/** Returns whether Node.js has refused a request before anything was sent, because its session has ended. */
+function isEndedSession(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && ENDED_SESSION.has(String(error.code))
 }
 
 /** Headers that HTTP/2 does not have, because `:authority` or the framing replaces them. */
 const REPLACED = new Set(['host', 'connection', 'upgrade', 'sec-websocket-key'])
 
-/** Returns the fields of a request. Repeated fields remain separate, except those that Node.js sends once. */
-function streamHeaders(
-  { headers, method, path, upgrade }: Dispatcher.DispatchOptions,
-  scheme: string,
-): OutgoingHttpHeaders {
-  const out = headersOf(Array.isArray(headers) ? headers : [])
+function streamHeaders({ headers, method, path, upgrade }: Http2Options, scheme: string): OutgoingHttpHeaders {
+  const fields = checkSize(Array.isArray(headers) ? headers : [])
+  const out = headersOf(fields, REPLACED)
   out[':method'] = upgrade === 'websocket' ? 'CONNECT' : method
   out[':scheme'] = scheme
-  out[':authority'] = valueOf(headers, 'host')
+  out[':authority'] = valueIn(fields, 'host')
   out[':path'] = path
   if (upgrade === 'websocket') out[':protocol'] = 'websocket'
   // gRPC servers require the header, which a proxy before the gateway may have dropped.
   if (isGrpc(out['content-type'])) out['te'] = 'trailers'
-  return out
-}
-
-function headersOf(list: readonly string[]): OutgoingHttpHeaders {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- an object without a prototype has no type
-  const out = Object.create(null) as OutgoingHttpHeaders
-  for (let i = 0; i + 1 < list.length; i += 2) {
-    const name = lowerCase(list[i] ?? '')
-    if (REPLACED.has(name)) continue
-    const value = list[i + 1] ?? ''
-    const before = out[name]
-    if (before === undefined || name === 'te') out[name] = value
-    else if (LISTS.has(name)) out[name] = `${String(before)}, ${value}`
-    else if (Array.isArray(before)) before.push(value)
-    else out[name] = [String(before), value]
-  }
   return out
 }
 
@@ -492,16 +521,38 @@ function mayHaveTrailers(headers: OutgoingHttpHeaders): boolean {
   return headers['content-length'] === undefined && !isGrpc(headers['content-type'])
 }
 
-/** Fields that Node.js sends once although their values are lists: https://www.rfc-editor.org/rfc/rfc9110#section-5.3 */
-const LISTS = new Set(['if-match', 'if-none-match', 'content-encoding', 'content-language'])
-
-/** Node.js sends many fields only once: https://nodejs.org/api/http2.html#headers-object */
-function isRepeatedField(error: unknown): error is Error {
-  return error instanceof Error && 'code' in error && error.code === 'ERR_HTTP2_HEADER_SINGLE_VALUE'
+/** Returns the fields, with large cookies separated. Throws a fault if they are larger than HTTP/2 can carry. */
+function checkSize(fields: readonly string[]): readonly string[] {
+  let [size, largest] = [0, 0]
+  for (const { length } of fields) {
+    size += length
+    if (length > largest) largest = length
+  }
+  if (size > MAX_HEADERS_BYTES) throw tooLarge(`the headers have ${size} bytes`, MAX_HEADERS_BYTES)
+  if (largest <= MAX_VALUE_BYTES) return fields
+  const separated = separateCookies(fields)
+  const at = separated.findIndex(({ length }) => length > MAX_VALUE_BYTES)
+  if (at === -1) return separated
+  throw tooLarge(`the header ${separated[at - 1] ?? ''} has ${separated[at]?.length ?? 0} bytes`, MAX_VALUE_BYTES)
 }
 
-function repeatedField(cause: Error): Fault {
-  return new Fault('bad_request', { detail: 'This request repeats a header field that may occur only once.', cause })
+/** https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3 */
+function separateCookies(fields: readonly string[]): readonly string[] {
+  const out: string[] = []
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const [name = '', value = ''] = fields.slice(i, i + 2)
+    const values = name.toLowerCase() === 'cookie' ? value.split('; ') : [value]
+    for (const one of values) out.push(name, one)
+  }
+  return out
+}
+
+function tooLarge(what: string, limit: number): Fault {
+  return new Fault('bad_request', {
+    status: 431,
+    detail: 'The headers of this request are too large for the application.',
+    cause: new Error(`${what}, but at most ${limit} pass over HTTP/2`),
+  })
 }
 
 function noWebSockets(): Fault {
@@ -510,25 +561,6 @@ function noWebSockets(): Fault {
     detail: 'The application behind this address does not accept WebSockets.',
     cause: new Error('the application does not accept WebSockets over HTTP/2 (RFC 8441)'),
   })
-}
-
-const lowerCase = cachedByName((name) => name.toLowerCase())
-
-function valueOf(headers: Dispatcher.DispatchOptions['headers'], wanted: string): string {
-  const list = Array.isArray(headers) ? headers : []
-  const at = list.findIndex((name, i) => i % 2 === 0 && lowerCase(name) === wanted)
-  return at === -1 ? '' : (list[at + 1] ?? '')
-}
-
-/** Returns the fields of a head without pseudo-header fields: name, value, name, value … */
-function fieldsOf(raw: unknown): string[] {
-  if (!Array.isArray(raw)) return []
-  const fields: string[] = []
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = String(raw[i])
-    if (!name.startsWith(':')) fields.push(name, String(raw[i + 1]))
-  }
-  return fields
 }
 
 /** https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2 */

@@ -4,7 +4,9 @@ import { connect as connectTls, type ConnectionOptions } from 'node:tls'
 import { Dispatcher, errors } from 'undici'
 import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
-import { Http2Dispatch, type Http2Connection } from './http2-dispatch.ts'
+import { REPEATED_FIELDS } from '../http2-fields.ts'
+import { Http2Dispatch, MAX_HEADERS_BYTES, type Http2Connection } from './http2-dispatch.ts'
+import { goawayError } from './upstream-errors.ts'
 
 export type TlsSettings = Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized'>
 
@@ -19,12 +21,20 @@ interface UpstreamOptions {
   readonly answerHeaders: number
 }
 
+/** The native part of a session. */
+interface SessionHandle {
+  /** Whether nghttp2 reads or writes on. */
+  hasPendingData(): boolean
+}
+
 interface Connection extends Http2Connection {
+  readonly socket: Socket
+  readonly handle: SessionHandle | null
   /** The number of streams that the upstream allows at a time. */
   maxStreams: number
-  /** The number of checks in a row that found nothing new. */
+  /** The number of checks in a row before which nothing has arrived. */
   quietChecks: number
-  /** Whether the upstream has not answered a ping yet. */
+  /** Whether a ping is unanswered. */
   pinged: boolean
   checksSincePing: number
   ageTimer: NodeJS.Timeout | undefined
@@ -38,18 +48,22 @@ const CONNECTION_WINDOW_BYTES = 8_388_608
 /** Node.js's limit of the memory of a connection. The window of each stream limits it already. */
 const MAX_SESSION_MEMORY_MB = 1_000
 const MAX_HEADER_FIELDS = 10_000
+/** Node.js's limit of a header section, above which it closes the connection. It counts more than the bytes. */
+const MAX_SENT_HEADERS_BYTES = 8 * MAX_HEADERS_BYTES
 
-const CHECK_MS = 5_000
+const CHECK_MS = 1_000
 /** An unused connection is closed after this many checks. */
-const IDLE_CHECKS = 12
+const IDLE_CHECKS = 60
 /** A connection with waiting requests is pinged after this many checks without anything from the upstream. */
-const QUIET_CHECKS = 2
+const QUIET_CHECKS = 10
+/** The checks that an upstream may take to answer a ping. */
+const PING_ANSWER_CHECKS = 5
 /**
  * The checks between two pings on a quiet connection. gRPC servers end a connection that is pinged more often than
  * every five minutes while they send nothing:
  * https://github.com/grpc/proposal/blob/master/A8-client-side-keepalive.md
  */
-const PING_CHECKS = 61
+const PING_CHECKS = 305
 
 /**
  * The HTTP/2 connections to an upstream, with node:http2. undici's own HTTP/2 client re-encodes header bytes as UTF-8
@@ -64,7 +78,7 @@ export class Http2Upstream extends Dispatcher {
   readonly #open = new Set<Connection>()
   /** Connections that finish their requests, but take no new ones. */
   readonly #retired = new Set<Connection>()
-  #waiting: Http2Dispatch[] = []
+  readonly #waiting = new Set<Http2Dispatch>()
   #connecting = 0
   #knownStreams = ASSUMED_STREAMS
   #checks: NodeJS.Timeout | undefined
@@ -80,7 +94,7 @@ export class Http2Upstream extends Dispatcher {
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
     const request = new Http2Dispatch(this, options, this.#isTls() ? 'https' : 'http', handler)
     if (this.#isDestroyed) request.fail(new errors.ClientDestroyedError())
-    else this.enqueue(request)
+    else request.begin()
     return true
   }
 
@@ -90,13 +104,17 @@ export class Http2Upstream extends Dispatcher {
       request.start(connection)
       return
     }
-    this.#waiting.push(request)
+    this.#waiting.add(request)
     this.#connectIfNeeded()
+  }
+
+  forget(request: Http2Dispatch): void {
+    this.#waiting.delete(request)
   }
 
   release(connection: Http2Connection): void {
     connection.active -= 1
-    if (this.#waiting.length > 0) this.#flush()
+    if (this.#waiting.size > 0) this.#flush()
   }
 
   override close(): Promise<void>
@@ -124,29 +142,28 @@ export class Http2Upstream extends Dispatcher {
 
   #free(): Connection | null {
     for (const connection of this.#open) {
-      const { session, active, maxStreams } = connection
-      // The requests of a session that is destroyed fail before the session emits `close`.
-      if (active < maxStreams && !session.closed && !session.destroyed) return connection
+      if (isEnded(connection)) this.#drop(connection)
+      else if (connection.active < connection.maxStreams) return connection
     }
     return null
   }
 
   #flush(): void {
-    for (let free = this.#free(); free !== null && this.#waiting.length > 0; free = this.#free()) {
-      const request = this.#waiting.shift()
-      if (request?.isOver === false) request.start(free)
+    for (const request of this.#waiting) {
+      const free = this.#free()
+      if (free === null) break
+      this.#waiting.delete(request)
+      request.start(free)
     }
     this.#connectIfNeeded()
   }
 
   #connectIfNeeded(): void {
-    if (this.#waiting.length > this.#connecting * this.#knownStreams) this.#connect()
+    if (this.#waiting.size > this.#connecting * this.#knownStreams) this.#connect()
   }
 
-  #failWaiting(error: Error): void {
-    const failed = this.#waiting
-    this.#waiting = []
-    for (const request of failed) request.fail(error)
+  #failWaiting(error: Error, limit = Number.POSITIVE_INFINITY): void {
+    for (const request of [...this.#waiting].slice(0, limit)) request.fail(error)
   }
 
   #connect(): void {
@@ -165,14 +182,15 @@ export class Http2Upstream extends Dispatcher {
       if (!end()) return
       session?.destroy()
       socket.destroy()
-      if (this.#connecting === 0) this.#failWaiting(error)
+      // Fails the requests that this connection would have carried.
+      this.#failWaiting(error, this.#connecting === 0 ? undefined : this.#knownStreams)
     }
     const timer = setTimeout(() => {
       fail(session === null ? new errors.ConnectTimeoutError() : notHttp2('it sent no HTTP/2 settings in time'))
     }, this.#options.connectTimeout)
     socket.on('error', (error) => {
       const isRefused = 'code' in error && error.code === 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL'
-      fail(isRefused ? notHttp2(NO_H2) : session === null ? error : notHttp2(error.message))
+      fail(isRefused ? notHttp2(NO_H2) : session === null || isTlsError(error) ? error : notHttp2(error.message))
     })
     socket.once(this.#isTls() ? 'secureConnect' : 'connect', () => {
       if (isOver) return
@@ -184,10 +202,10 @@ export class Http2Upstream extends Dispatcher {
       session = opened
       // The upstream's first frame has its settings. An upstream that speaks only HTTP/1.1 sends none.
       opened.once('remoteSettings', () => {
-        if (end()) this.#add(opened)
+        if (end()) this.#add(opened, socket)
       })
       opened.on('error', (error) => {
-        fail(notHttp2(error.message))
+        fail(isTlsError(error) ? error : notHttp2(error.message))
       })
       opened.on('close', () => {
         fail(notHttp2('it closed the connection'))
@@ -209,23 +227,27 @@ export class Http2Upstream extends Dispatcher {
       createConnection: () => socket,
       maxHeaderListPairs: MAX_HEADER_FIELDS,
       maxSessionMemory: MAX_SESSION_MEMORY_MB,
+      maxSendHeaderBlockLength: MAX_SENT_HEADERS_BYTES,
+      ...REPEATED_FIELDS,
       settings: {
         enablePush: false,
         initialWindowSize: STREAM_WINDOW_BYTES,
-        maxHeaderListSize: this.#options.answerHeaders,
+        maxHeaderListSize: Math.min(this.#options.answerHeaders, MAX_HEADERS_BYTES),
       },
     })
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
     return session
   }
 
-  #add(session: ClientHttp2Session): void {
+  #add(session: ClientHttp2Session, socket: Socket): void {
     if (this.#isDestroyed) {
       session.destroy()
       return
     }
     const connection: Connection = {
       session,
+      socket,
+      handle: handleOf(session),
       maxStreams: maxStreamsOf(session),
       active: 0,
       used: false,
@@ -245,7 +267,7 @@ export class Http2Upstream extends Dispatcher {
     })
     session.on('goaway', (code, lastStreamId) => {
       connection.lastStreamId = lastStreamId
-      if (code !== 0) connection.error = new Error(`the application ended the connection with the error code ${code}`)
+      if (code !== 0) connection.error = goawayError(code)
       this.#retire(connection)
     })
     session.on('error', (error) => {
@@ -274,12 +296,20 @@ export class Http2Upstream extends Dispatcher {
     if (!connection.session.closed) connection.session.close()
   }
 
-  /**
-   * Closes idle connections, and finds those that are dead although no packet has said so. Node.js does not read on
-   * after an upstream has violated HTTP/2, and does not close the connection either.
-   */
+  /** Ends a connection at once, together with its requests. */
+  #drop(connection: Connection): void {
+    this.#retire(connection)
+    connection.session.destroy()
+    connection.socket.destroy()
+  }
+
+  /** Closes idle connections, and finds those that are dead although no packet has said so. */
   #check(): void {
     for (const connection of [...this.#open, ...this.#retired]) {
+      if (isEnded(connection)) {
+        this.#drop(connection)
+        continue
+      }
       connection.checksSincePing += 1
       connection.quietChecks = connection.receivedSinceCheck ? 0 : connection.quietChecks + 1
       connection.receivedSinceCheck = false
@@ -303,13 +333,37 @@ export class Http2Upstream extends Dispatcher {
     connection.checksSincePing = 0
     const timer = setTimeout(() => {
       connection.error = new Error('the application answers no ping on this connection')
-      connection.session.destroy()
-    }, this.#checkMs).unref()
+      this.#drop(connection)
+    }, this.#checkMs * PING_ANSWER_CHECKS).unref()
     connection.session.ping(() => {
       clearTimeout(timer)
       connection.pinged = false
     })
   }
+}
+
+/** Returns whether a connection can carry no more frames, even if its session has not emitted `close` yet. */
+function isEnded(connection: Connection): boolean {
+  const { session, socket, handle } = connection
+  if (session.destroyed || !socket.writable) return true
+  // nghttp2 also stops on a session that is closing, once the frames of its last stream have been sent.
+  if (session.closed || handle === null || handle.hasPendingData()) return false
+  connection.error ??= new Error('the application violated HTTP/2, or sent a header above 64 kB')
+  return true
+}
+
+/**
+ * Returns the handle of a session. After most violations of HTTP/2, Node.js emits no event: nghttp2 sends a GOAWAY, and
+ * then neither reads nor writes.
+ */
+function handleOf(session: ClientHttp2Session): SessionHandle | null {
+  const key = Object.getOwnPropertySymbols(session).find(({ description }) => description === 'kHandle')
+  const handle: unknown = key === undefined ? null : Reflect.get(session, key)
+  return isHandle(handle) ? handle : null
+}
+
+function isHandle(value: unknown): value is SessionHandle {
+  return typeof value === 'object' && value !== null && 'hasPendingData' in value
 }
 
 function maxStreamsOf({ remoteSettings }: ClientHttp2Session): number {
@@ -319,6 +373,10 @@ function maxStreamsOf({ remoteSettings }: ClientHttp2Session): number {
 
 /** https://www.rfc-editor.org/rfc/rfc9113#section-3.2 */
 const NO_H2 = 'it did not choose h2 with ALPN'
+
+function isTlsError(error: Error): boolean {
+  return 'code' in error && String(error.code).startsWith('ERR_SSL_')
+}
 
 function notHttp2(why: string): Error {
   return new Error(`the application does not speak HTTP/2 (upstreamProtocol): ${why}`)

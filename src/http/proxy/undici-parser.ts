@@ -77,17 +77,17 @@ interface ConnectionSettings {
 }
 
 /**
- * Corrects how undici reads the responses on a connection, and adds the position in the head to undici's errors. The
- * caller must call this function after undici has set up the connection.
+ * Corrects how undici reads the responses on a connection, and adds to undici's errors where in the head of a response
+ * the error occurred. The caller must call this function after undici has set up the connection.
  *
  * - An unexpected `100 Continue` is skipped like any other interim response
- *   (https://www.rfc-editor.org/rfc/rfc9110#section-15.2). Undici destroys the connection:
- *   https://github.com/nodejs/undici/issues/197
+ *   (https://www.rfc-editor.org/rfc/rfc9110#section-15.2). Unpatched, undici destroys the
+ *   connection: https://github.com/nodejs/undici/issues/197
  * - The Content-Length of a 204 or 304 does not describe its body (https://www.rfc-editor.org/rfc/rfc9110#section-8.6).
- *   Undici compares that length with the body: https://github.com/nodejs/undici/pull/816
+ *   Unpatched, undici compares that length with the body: https://github.com/nodejs/undici/pull/816
  * - The status text keeps its bytes as Latin-1, even across chunks (https://www.rfc-editor.org/rfc/rfc9112#section-4).
- * - A reset never completes a response (https://www.rfc-editor.org/rfc/rfc9112#section-8). Undici accepts a reset as
- *   the end of a response without a length: https://github.com/nodejs/undici/pull/784
+ * - A reset never completes a response (https://www.rfc-editor.org/rfc/rfc9112#section-8). Unpatched, undici
+ *   accepts a reset as the end of a response without a length: https://github.com/nodejs/undici/pull/784
  * - A connection is not reused after a trailer field like `Connection`, because the native parser may refuse a further
  *   response.
  * - A response that is complete when the application closes the connection is delivered, even while the parser is
@@ -162,8 +162,12 @@ export function patchParser(socket: Socket, { shared, maxAge }: ConnectionSettin
     // If the Content-Length remained, undici would compare it with a body that has not begun.
     if (inHead) parser.contentLength = ''
     const error = createError.call(parser, code, rest)
-    if (inHead && error.message !== '')
-      error.message += placeOf(parser.headers, chunk, (chunk?.length ?? 0) - rest.length)
+    if (error.message === '' || chunk === null) return error
+    const at = chunk.length - rest.length
+    const violation = violationIn(chunk, at, error.message)
+    if (inHead)
+      error.message += STATUS_LINE.test(error.message) ? ', in the status line' : placeOf(parser.headers, chunk, at)
+    if (violation !== null) error.message = `${violation}: ${error.message}`
     return error
   }
 }
@@ -194,6 +198,28 @@ function offersConnectionLogin(headers: readonly Buffer[]): boolean {
   return false
 }
 
+/** The parser's reasons for stopping in a status line. */
+const STATUS_LINE =
+  /Expected (?:HTTP|dot|space after version)|HTTP version|m[ai][jn]or version|response (?:line|status)/
+
+/** Returns what the parser's own reason does not say about the bytes at which it has stopped, or `null`. */
+function violationIn(chunk: Buffer, at: number, reason: string): string | null {
+  const isBareLineFeed = (i: number): boolean => chunk[i] === LINE_FEED && chunk[i - 1] !== CARRIAGE_RETURN
+  // The parser stops at the line feed or behind it.
+  if (/(?:header (?:field|value) char|response status)/.test(reason) && (isBareLineFeed(at) || isBareLineFeed(at - 1)))
+    return 'a line ends with LF alone'
+  return beginsWithHttp2Frame(chunk) ? 'the response begins with an HTTP/2 frame' : null
+}
+
+/**
+ * Returns whether bytes begin with a SETTINGS or GOAWAY frame, with which a server begins an HTTP/2 connection.
+ * @see https://www.rfc-editor.org/rfc/rfc9113#section-4.1
+ */
+function beginsWithHttp2Frame(bytes: Buffer): boolean {
+  const [type, streamId] = bytes.length < 9 ? [null, null] : [bytes[3], bytes.readUInt32BE(5)]
+  return bytes[0] === 0 && (type === 4 || type === 7) && streamId === 0
+}
+
 /** Text that is probably intended as a header name. */
 const NAME = /^[\w-][\w .-]{0,60}$/
 
@@ -201,7 +227,7 @@ const NAME = /^[\w-][\w .-]{0,60}$/
  * Describes where in a head the parser has stopped, at the offset `at` of the chunk. Includes only header names,
  * because values and other bytes may be secret.
  */
-function placeOf(headers: readonly Buffer[], chunk: Buffer | null, at: number): string {
+function placeOf(headers: readonly Buffer[], chunk: Buffer, at: number): string {
   // With an odd count, the last entry is the name of the header whose value is being read.
   if (headers.length % 2 === 1) return `, in the header ${printable(latin1(headers.at(-1)))}`
   const line = lineAt(chunk, at)
@@ -220,8 +246,8 @@ function nameAt({ headers, headersMaxSize }: Parser): Buffer | undefined {
   return headers[at - (at % 2)]
 }
 
-function lineAt(chunk: Buffer | null, at: number): string {
-  if (chunk === null || at < 1) return ''
+function lineAt(chunk: Buffer, at: number): string {
+  if (at < 1) return ''
   const start = chunk.lastIndexOf(LINE_FEED, at - 1) + 1
   // The line may have begun in an earlier chunk, so this may be the middle of a value.
   if (start === 0) return ''
@@ -230,3 +256,4 @@ function lineAt(chunk: Buffer | null, at: number): string {
 }
 
 const LINE_FEED = 0x0a
+const CARRIAGE_RETURN = 0x0d

@@ -9,7 +9,7 @@ const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT', 
 
 const ofUsed = new WeakSet<Error>()
 
-/** Marks an error that ended a connection that had carried a response before. */
+/** Marks the error of a connection on which an earlier response has arrived. */
 export function markUsedConnection(error: Error): void {
   ofUsed.add(error)
 }
@@ -42,7 +42,7 @@ function codeOf(error: Error): string {
 }
 
 /** The error codes of HTTP/2 by their numbers: https://www.rfc-editor.org/rfc/rfc9113#section-7 */
-const RESET_CODES = [
+const ERROR_CODES = [
   'NO_ERROR',
   'PROTOCOL_ERROR',
   'INTERNAL_ERROR',
@@ -67,5 +67,20 @@ const RESET_REASONS = new Map([
 
 /** Returns the error of a stream that the upstream has reset. */
 export function resetError(code: number): Error {
-  return new Error(`the stream was reset with ${RESET_CODES[code] ?? code}${RESET_REASONS.get(code) ?? ''}`)
+  return new Error(`the stream was reset with ${codeName(code)}${RESET_REASONS.get(code) ?? ''}`)
+}
+
+/** Returns the error of a connection that the upstream has ended with GOAWAY. */
+export function goawayError(code: number): Error {
+  return new Error(`the application ended the connection with ${codeName(code)}`)
+}
+
+/** Returns why a connection has ended, from the error with which Node.js has ended its streams. */
+export function sessionError(error: Error | null): Error {
+  if (error === null) return new Error('other side closed')
+  return codeOf(error) === 'ERR_HTTP2_ERROR' ? new Error(`the application violated HTTP/2: ${error.message}`) : error
+}
+
+function codeName(code: number): string {
+  return ERROR_CODES[code] ?? String(code)
 }

@@ -57,24 +57,9 @@ export function dispatcherOf(
 }
 
 /**
- * Returns the request's body as a stream that leaves the client's connection open if the upstream fails, so that the
- * client gets a response. `trailers` returns the fields that go upstream behind a body without a Content-Length.
+ * Returns the request's body with its limits. `trailers` returns the fields that go upstream behind a body without a
+ * Content-Length.
  */
-export function bodyOf(
-  request: IncomingMessage,
-  { maxBody }: CompiledRoute,
-  maxTrailerFields: number,
-  trailers: () => readonly string[],
-): Readable {
-  const chunks = request.iterator({ destroyOnReturn: false })
-  const hasLength = request.headers['content-length'] !== undefined
-  const isUnlimited = maxBody === null && !waitsToBeAsked(request) && hasLength
-  const body = isUnlimited ? chunks : limitBody(request, chunks, maxBody ?? Number.POSITIVE_INFINITY, maxTrailerFields)
-  const stream = Readable.from(body, { objectMode: false })
-  return hasLength ? stream : withTrailers(stream, trailers)
-}
-
-/** Returns the request's body for an upstream that speaks HTTP/2. */
 export function uploadOf(
   request: IncomingMessage,
   { maxBody }: CompiledRoute,
@@ -94,19 +79,26 @@ export function uploadOf(
   }
 }
 
-/** Requests the body when the upstream is ready for it, and limits its bytes and trailer fields. */
-async function* limitBody(
-  request: IncomingMessage,
-  chunks: AsyncIterable<Buffer>,
-  maxBytes: number,
-  maxTrailerFields: number,
-): AsyncIterable<Buffer> {
-  askForBody(request)
-  let size = 0
-  for await (const chunk of chunks) {
-    size += chunk.length
-    if (size > maxBytes) throw new Fault('payload_too_large')
-    yield chunk
+/**
+ * Returns the request's body as a stream for undici, which applies the limits and requests the body when the upstream is
+ * ready for it. The stream leaves the client's connection open if the upstream fails, so that the client gets a response.
+ */
+export function bodyOf(request: IncomingMessage, upload: Upload): Readable {
+  const chunks: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false })
+  const hasLength = request.headers['content-length'] !== undefined
+  const isUnlimited = upload.maxBytes === Number.POSITIVE_INFINITY && !waitsToBeAsked(request)
+  if (hasLength && isUnlimited) return Readable.from(chunks, { objectMode: false })
+  let trailers: readonly string[] = []
+  async function* limited(): AsyncIterable<Buffer> {
+    upload.start()
+    let size = 0
+    for await (const chunk of chunks) {
+      size += chunk.length
+      if (size > upload.maxBytes) throw new Fault('payload_too_large')
+      yield chunk
+    }
+    trailers = upload.trailers()
   }
-  if (request.rawTrailers.length > 2 * maxTrailerFields) throw tooManyFields('trailer', maxTrailerFields)
+  const stream = Readable.from(limited(), { objectMode: false })
+  return hasLength ? stream : withTrailers(stream, () => trailers)
 }

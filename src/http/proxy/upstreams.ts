@@ -1,4 +1,5 @@
-import { isIP } from 'node:net'
+import { isIP, type Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import { isDeepStrictEqual } from 'node:util'
 import { Pool, buildConnector, type Dispatcher } from 'undici'
 import { withoutBrackets } from '../../config/value-types/address.ts'
@@ -8,7 +9,7 @@ import { makeLenient } from './lenient-parser.ts'
 import { patchParser } from './undici-parser.ts'
 import { patchWriter } from './undici-writer.ts'
 
-/** The connections to upstreams. Routes with the same upstream and the same settings of connections share a pool. */
+/** The connections to upstreams. Routes with the same upstream and the same connection settings share a pool. */
 export interface Pools {
   /**
    * Returns the pools for these routes, and reuses open ones. `answerHeaders` limits the response headers, in bytes.
@@ -77,7 +78,7 @@ export function createPools(): Pools {
   }
 }
 
-/** Keeps the connection open until the client's connection or the application closes it. */
+/** An idle upstream connection stays open until the client disconnects or the application closes the connection. */
 const ONE_CONNECTION = { connections: 1, keepAliveTimeout: 600_000 }
 
 function identityOf(route: CompiledRoute, answerHeaders: number): Identity {
@@ -94,8 +95,29 @@ function identityOf(route: CompiledRoute, answerHeaders: number): Identity {
   }
 }
 
+/**
+ * Adds a note to the error of a connection that ends before the first byte of a response, if the application has
+ * requested a client certificate. With TLS 1.3, the application checks the certificate after the handshake has ended on
+ * this side. If the application sends an alert and closes the connection, undici reports only that the connection closed.
+ */
+function noteCertificateRequest(socket: Socket): void {
+  // A client receives these algorithms with the server's request for a certificate.
+  if (!(socket instanceof TLSSocket) || socket.getSharedSigalgs().length === 0) return
+  let alert: Error | null = null
+  socket.prependListener('error', (error) => {
+    if (socket.bytesRead > 0) return
+    if (alert === null) error.message += ', after the application had requested a client certificate'
+    else error.cause ??= alert
+    alert ??= error
+  })
+}
+
 function openHttp2(identity: Identity): Dispatcher {
-  return new Http2Upstream({ ...identity, tls: tlsOf(identity), servername: serverNameOf(identity).sni })
+  // The time that a request waits for a connection is a part of the route's timeout. The connection fails before, so
+  // that the log names the reason.
+  const connectTimeout = 0.9 * identity.connectTimeout
+  const servername = serverNameOf(identity).sni
+  return new Http2Upstream({ ...identity, connectTimeout, tls: tlsOf(identity), servername })
 }
 
 function tlsOf({ upstreamTls }: Identity): TlsSettings {
@@ -135,7 +157,10 @@ function open(identity: Identity, settings: Pool.Options): Dispatcher {
     connect: (options, callback) => {
       connect({ ...options, servername: sni }, (...made) => {
         const [error, socket] = made
-        if (error === null) patchWriter(socket)
+        if (error === null) {
+          noteCertificateRequest(socket)
+          patchWriter(socket)
+        }
         callback(...made)
         if (error !== null) return
         if (upstreamParser === 'lenient') makeLenient(socket)

@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
@@ -51,7 +52,11 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
   let closing: number | null = null
   let closed = false
   let watching: NodeJS.Timeout | undefined
+  let written = 0
 
+  // An HTTP/2 stream does not tell how much of a chunk has been sent, so progress is noticed by whole chunks.
+  const taken = (): number | null =>
+    upstream instanceof Socket ? takenBySystem(upstream) : written - upstream.writableLength
   const cut = (): void => {
     if (closed) return
     closed = true
@@ -70,10 +75,11 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
   client.on('data', (chunk: Buffer) => {
     if (closing !== null || upstream.destroyed) return
     if (fromClient.push(chunk).messages > 0) onMessage()
+    written += chunk.length
     if (upstream.write(chunk)) return
     client.pause()
     // While the client is paused, its disconnect is not noticed. The timer cuts an upstream that reads nothing.
-    watching ??= watchIdleReaders([upstream], idleRead, cut, takenBySystem)
+    watching ??= watchIdleReaders([upstream], idleRead, cut, taken)
   })
   upstream.on('drain', () => {
     clearInterval(watching)

@@ -4,13 +4,14 @@ import { constants, type ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import { Fault } from '../../errors.ts'
 import { HOP_BY_HOP } from '../../header-names.ts'
+import { headersOf, isGrpc } from '../http2-fields.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
 
 const kResponse = Symbol('response')
 
 /**
- * A stream with its response. All listeners of the stream find the response here. A closed stream survives the fast
+ * A stream with its response. All listeners of the stream find the response here. A closed stream survives the minor
  * collections of V8, so it must not keep its request and response alive.
  */
 interface Stream extends ServerHttp2Stream {
@@ -19,7 +20,9 @@ interface Stream extends ServerHttp2Stream {
 
 const MAX_STATUS = 599
 const RESET_CONTENT = 205
-/** Trailer describes the message, also in HTTP/2. */
+/** The limit of interim responses to a request. Node.js keeps them in memory for a client that does not read. */
+const MAX_INTERIM = 16
+/** `Trailer` is allowed in HTTP/2, because it describes the message, not the connection. */
 const NOT_IN_HTTP2 = [...HOP_BY_HOP, 'http2-settings'].filter((name) => name !== 'trailer')
 
 /**
@@ -93,8 +96,9 @@ export class Http2Request extends IncomingMessage {
       this.emit('aborted')
       this.stream.close(NGHTTP2_CANCEL)
     }
-    // Like a request of HTTP/1.1, reports the error only to listeners.
+    // Like a request of HTTP/1.1, reports the error only to listeners. They may be removed before it is emitted.
     process.nextTick(callback, this.listenerCount('error') === 0 ? null : error)
+    this.on('error', ignore)
   }
 }
 
@@ -118,6 +122,7 @@ export class Http2Response extends EventEmitter {
   readonly #headers: OutgoingHttpHeaders = {}
   #head: OutgoingHttpHeaders | null = null
   #isHeadSent = false
+  #interimCount = 0
   #endsWithTrailers = false
   #trailers: OutgoingHttpHeaders | null = null
 
@@ -174,7 +179,7 @@ export class Http2Response extends EventEmitter {
 
   /**
    * Sets the head, and sends it at once if it is a list of fields. HTTP/2 has no status text, and no headers that
-   * concern a connection; both are left out. Throws if Node.js does not send the status or a field, such as two
+   * concern a connection; both are left out. Throws if Node.js cannot send the status or a field, such as two
    * different values of a field that may occur only once.
    * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2
    */
@@ -187,11 +192,11 @@ export class Http2Response extends EventEmitter {
       throw new Fault('upstream_unreachable', { cause: new Error(`HTTP/2 responses cannot have the status ${status}`) })
     }
     const given = typeof text === 'string' || text === undefined ? more : text
-    const head = isList(given) ? headOf(given) : {}
+    const head = isList(given) ? headersOf(given) : {}
     const others = isList(given) ? this.#headers : { ...this.#headers, ...given }
     for (const [name, value] of Object.entries(others)) head[name.toLowerCase()] ??= value
     for (const name of NOT_IN_HTTP2) if (name in head) head[name] = undefined
-    // Node.js ends the stream behind the head of a 205: https://www.rfc-editor.org/rfc/rfc9110#section-15.3.6
+    // Node.js ends the stream after the head of a 205: https://www.rfc-editor.org/rfc/rfc9110#section-15.3.6
     if (status === RESET_CONTENT && Number(head['content-length'] ?? 0) > 0) head['content-length'] = undefined
     head[':status'] = status
     this.statusCode = status
@@ -199,9 +204,9 @@ export class Http2Response extends EventEmitter {
     // Node.js may refuse the application's fields, which the caller answers with a 502.
     if (isList(given)) {
       try {
-        // A gRPC response that begins with the status has nothing else:
+        // A gRPC response with the status in its head consists of the head only:
         // https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses
-        this.#sendHead(isGrpc(head) && 'grpc-status' in head)
+        this.#sendHead(isGrpc(head['content-type']) && 'grpc-status' in head)
       } catch (error) {
         this.#head = null
         throw error
@@ -210,10 +215,13 @@ export class Http2Response extends EventEmitter {
     return this
   }
 
-  /** Sends an interim response, if the response has not begun. */
+  /** Sends an interim response, if the response has not begun and not too many were sent. */
   writeInterim(status: number, headers: readonly string[]): void {
-    if (this.#isHeadSent || this.#stream.closed) return
-    this.#stream.additionalHeaders({ ...headOf(headers), ':status': status })
+    if (this.#isHeadSent || this.#stream.closed || this.#interimCount >= MAX_INTERIM) return
+    this.#interimCount += 1
+    const head = headersOf(headers)
+    head[':status'] = status
+    this.#stream.additionalHeaders(head)
   }
 
   writeContinue(): void {
@@ -221,7 +229,11 @@ export class Http2Response extends EventEmitter {
   }
 
   addTrailers(trailers: readonly (readonly [name: string, value: string])[]): void {
-    this.#trailers = headOf(trailers.flat())
+    try {
+      this.#trailers = headersOf(trailers.flat())
+    } catch {
+      // A recipient may discard trailers: https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1
+    }
   }
 
   /** Returns `false` if the caller must wait for `drain`. */
@@ -264,21 +276,17 @@ export class Http2Response extends EventEmitter {
     // Waiting for trailers takes one more frame.
     const mayHaveTrailers = !isLast && (this.#trailers !== null || (!this.writableEnded && allowsTrailers(head)))
     const options = { endStream: isLast, waitForTrailers: mayHaveTrailers }
-    sendFields(head, (fields) => {
-      this.#stream.respond(fields, options)
-    })
+    this.#stream.respond(head, options)
     this.#isHeadSent = true
     this.#endsWithTrailers = mayHaveTrailers
     if (mayHaveTrailers) this.#stream.on('wantTrailers', onWantTrailers)
   }
 
   sendTrailers(): void {
-    // Node.js also ends a stream that it resets. Without trailers, the client does not take it for complete.
+    // Node.js also ends a stream that it resets. Without trailers, the client does not consider the response complete.
     if (this.#stream.closed) return
     try {
-      sendFields(this.#trailers ?? {}, (fields) => {
-        this.#stream.sendTrailers(fields)
-      })
+      this.#stream.sendTrailers(this.#trailers ?? {})
     } catch {
       this.destroy()
       return
@@ -344,54 +352,9 @@ function isList(headers: OutgoingHttpHeaders | readonly string[] | undefined): h
   return Array.isArray(headers)
 }
 
-/** Returns fields by their names in lower case. The values of a repeated field keep their order. */
-function headOf(fields: readonly string[]): OutgoingHttpHeaders {
-  // Without a prototype, names such as `constructor` have no value before.
-  const head: OutgoingHttpHeaders = Object.create(null)
-  for (let i = 0; i + 1 < fields.length; i += 2) {
-    const name = (fields[i] ?? '').toLowerCase()
-    const value = withoutBlanksBehind(fields[i + 1] ?? '')
-    const before = head[name]
-    if (before === undefined) head[name] = value
-    else if (Array.isArray(before)) before.push(value)
-    else head[name] = [String(before), value]
-  }
-  return head
-}
-
-/**
- * Removes blanks behind a value, which are allowed only in HTTP/1.1.
- * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.2.1
- */
-function withoutBlanksBehind(value: string): string {
-  let end = value.length
-  while (end > 0 && (value.charCodeAt(end - 1) === 0x20 || value.charCodeAt(end - 1) === 0x09)) end -= 1
-  return end === value.length ? value : value.slice(0, end)
-}
-
-/**
- * Calls `send` with fields. If Node.js refuses them because a field that may occur only once is repeated, calls it again
- * with one of its values if all are the same. Later versions of Node.js do not refuse such fields
- * (`strictSingleValueFields`).
- */
-function sendFields(fields: OutgoingHttpHeaders, send: (fields: OutgoingHttpHeaders) => void): void {
-  try {
-    send(fields)
-  } catch {
-    for (const [name, value] of Object.entries(fields)) {
-      if (Array.isArray(value) && value.every((one) => one === value[0])) fields[name] = value[0]
-    }
-    send(fields)
-  }
-}
-
-function isGrpc(head: OutgoingHttpHeaders): boolean {
-  return /^application\/grpc(?:[+;]|$)/i.test(String(head['content-type']))
-}
-
 /** Returns whether trailers may follow a body: always for gRPC, otherwise without a length. */
 function allowsTrailers(head: OutgoingHttpHeaders): boolean {
-  return !('content-length' in head) || 'trailer' in head || isGrpc(head)
+  return !('content-length' in head) || 'trailer' in head || isGrpc(head['content-type'])
 }
 
 /** Returns the fields of a request with Host first, one Cookie, and no pseudo-header fields. */

@@ -99,7 +99,7 @@ export function createListener(
   // Node.js silently drops fields above its limit. The gateway's own limit refuses the request.
   server.maxHeadersCount = 0
   const sockets = new Set<Socket>()
-  /** The connections that have not turned out to be HTTP/2, with their latest request. */
+  /** The connections that speak HTTP/1.1 or have not sent anything yet, with their latest request. */
   const http1Connections = new Map<Socket, Asked>()
   /** The servers on other addresses of the same host name. */
   const others: NetServer[] = []

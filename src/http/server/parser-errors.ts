@@ -1,7 +1,7 @@
 import { STATUS_CODES, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Config } from '../../config/schema.ts'
-import { Fault, causes, faults } from '../../errors.ts'
+import { Fault, faults } from '../../errors.ts'
 import { classify } from '../../gate/classify.ts'
 import type { FindCors } from '../../gate/cors.ts'
 import { fallbackOrigin } from '../../gate/public-origins.ts'
@@ -12,6 +12,7 @@ import { type Log, printable } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import { contentOf, answerFor } from '../answers/send.ts'
 import { peerOf } from '../facts.ts'
+import { causesWithHint } from '../failure-hints.ts'
 import { idOf, newRequestId } from '../fastify.ts'
 import type { Http2Response } from './http2-stream.ts'
 import { answerUnderWay, passDrain, inTurn, latestAnswer } from './response-queue.ts'
@@ -109,7 +110,7 @@ export function createRefusals({ log, metrics, config, findCors }: RefusalServic
     record(fault, id, peerOf(socket), request, head, answered)
   }
 
-  /** Logs and counts a refusal. The access line of a request that the gate has seen reports it. */
+  /** Logs and counts a refusal. The access line of a request that the gate has seen reports the refusal. */
   function record(
     { code, status, cause: origin }: Fault,
     id: string,
@@ -120,7 +121,7 @@ export function createRefusals({ log, metrics, config, findCors }: RefusalServic
   ): void {
     const client = peer || '-'
     const logged = mayLog()
-    const cause = causes(origin)
+    const cause = causesWithHint(origin)
     if (logged) log[faults[code].level]({ event: code, id, client, cause }, code)
     const outcome: Rejected = { status, verdict: code, aborted: !answered, cause }
     if (request !== null) {
@@ -278,7 +279,7 @@ export function headTooLarge(cause?: Error): Fault {
 
 /** Creates the fault for a request whose body has stopped arriving. */
 export function uploadStopped(): Fault {
-  return timedOut(new Error('the body does not come any more'))
+  return timedOut(new Error('the body has stopped arriving'))
 }
 
 function timedOut(cause: Error): Fault {

@@ -37,6 +37,8 @@ export interface ResponseDifference {
   readonly last?: readonly string[]
   /** Fields of which the gateway passes only the first, in lower case. */
   readonly once?: readonly string[]
+  /** A field whose values the gateway joins, in lower case. */
+  readonly joined?: string
   /** The interim responses that pass, by status; none by default. */
   readonly interim?: readonly number[]
   /** Whether the gateway closes the client's connection after the response. */
@@ -118,8 +120,9 @@ function everywhere(text: string): (readonly string[])[] {
   return numbered(text.length - 1, String).map((_, i) => [text.slice(0, i + 1), text.slice(i + 1)])
 }
 
-/** Node.js does not send two values of certain fields over HTTP/2. */
-const SENT_ONCE_ONLY: ResponseDifference = { refused: 502 }
+/** Before version 24, Node.js does not send two values of certain fields over HTTP/2. */
+const SENDS_ONCE_ONLY = Number.parseInt(process.versions.node, 10) < 24
+const SENT_ONCE_ONLY: ResponseDifference = SENDS_ONCE_ONLY ? { refused: 502 } : {}
 const HOLDS_LENGTH_BACK: ResponseDifference = { last: ['content-length'] }
 
 const headers: readonly ResponseCase[] = [
@@ -425,7 +428,7 @@ const bodies: readonly ResponseCase[] = [
   {
     name: 'an unknown content coding',
     pieces: [ok(['Content-Encoding: aws-chunked, nonsense', 'Content-Encoding: x'])],
-    http2: SENT_ONCE_ONLY,
+    http2: SENDS_ONCE_ONLY ? { joined: 'content-encoding' } : {},
   },
   {
     name: 'HTTP/1.0 to its end',

@@ -207,13 +207,20 @@ function passedInterim(sent: readonly Message[], { interim = [] }: NonNullable<R
 }
 
 /** Returns what the client must read through the gateway. */
+function withJoined(fields: readonly string[], name: string): string[] {
+  const same = fields.filter((field) => nameOf(field) === name)
+  if (same.length < 2) return [...fields]
+  const values = same.map((field) => field.slice(field.indexOf(':') + 1).trim())
+  return [...without(fields, [name]), `${name}: ${values.join(', ')}`]
+}
+
 function expectedContent(
   content: Content,
-  { lacks = [], last = [], once = [], trailers, body }: NonNullable<ResponseCase['gateway']>,
+  { lacks = [], last = [], once = [], joined = '', trailers, body }: NonNullable<ResponseCase['gateway']>,
 ): Content {
   return {
     ...content,
-    fields: withLast(without(content.fields, lacks), last).filter(
+    fields: withJoined(withLast(without(content.fields, lacks), last), joined).filter(
       (field, i, all) => !once.includes(nameOf(field)) || all.findIndex((one) => nameOf(one) === nameOf(field)) === i,
     ),
     trailers: trailers ?? content.trailers,

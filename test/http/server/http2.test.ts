@@ -6,6 +6,7 @@ import {
   type ClientHttp2Stream,
   type IncomingHttpHeaders,
 } from 'node:http2'
+import type { Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -15,6 +16,7 @@ import { startApplication, type Application } from '../../support/application.ts
 import { createAuthority } from '../../support/certificates.ts'
 import { eventually } from '../../support/eventually.ts'
 import { startGateway, type Running } from '../../support/gateway.ts'
+import { FLAG, FRAME, frame, get, openFrames } from '../../support/http2-frames.ts'
 import { loggedIn } from '../../support/logged-in.ts'
 import { countOf } from '../../support/metrics.ts'
 import { ask, open as openRaw } from '../../support/raw-http.ts'
@@ -24,6 +26,9 @@ const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR } = constants
 const idp = await startIdp()
 const upstream = await startUpstream()
 t.teardown(async () => Promise.all([idp.close(), upstream.close()]))
+
+/** Whether this version of Node.js sends all repeated fields as they are. */
+const sendsRepeated = Number.parseInt(process.versions.node, 10) >= 24
 
 const open = (access = 'public'): object[] => [{ path: '/**', access }]
 
@@ -194,6 +199,7 @@ void t.test('what a client must not send is refused, and other streams of the co
     ['an unknown method', { ':method': 'BAN' }, 400],
     ['too many fields', Object.fromEntries(Array.from({ length: 101 }, (_, i) => [`a${i}`, '1'])), 431],
     ['too large a cookie', { cookie: 'c'.repeat(40_000) }, 431],
+    ['too long a path', { ':path': `/${'p'.repeat(40_000)}` }, 431],
   ]
   const lines = (): number => events('request').length
   for (const [what, headers, status] of refused) {
@@ -235,6 +241,8 @@ void t.test('bytes and repeated fields of a response stay as they are', async (t
             '1',
             'X-Empty',
             '',
+            'HTTP2-Settings',
+            'AAMAAABk',
           ]
         : ['Age', repeated[0] ?? '', 'Age', repeated[1] ?? '']
     const isSized = req.url !== '/equal/unsized'
@@ -261,11 +269,37 @@ void t.test('bytes and repeated fields of a response stay as they are', async (t
   )
   t.match(await request(session, { ':path': '/equal' }), { status: 200, headers: { age: '1' } })
   t.match(await request(session, { ':path': '/equal/unsized' }), { status: 200, headers: { age: '1' }, body: 'x' })
-  t.match(
-    await request(session, { ':path': '/different' }),
-    { status: 502 },
-    'two ages: no client could tell them apart',
-  )
+  const different = await request(session, { ':path': '/different' })
+  // Node.js 20 does not send a field that may occur only once with two values.
+  t.ok(different.status === 502 || different.raw.filter((name) => name === 'age').length === 2)
+})
+
+void t.test('a list in several fields of a response arrives, and its trailers may repeat fields', async (t) => {
+  const { url } = await startWith(t, (req, res) => {
+    res.writeHead(200, ['Content-Encoding', 'gzip', 'Content-Encoding', 'br', 'Date', 'today'])
+    res.write('x')
+    const etags = req.url === '/equal' ? ['"a"', '"a"'] : ['"a"', '"b"']
+    res.addTrailers([...etags.map((etag): [string, string] => ['ETag', etag]), ['X-Sum', '1'], ['X-Sum', '2']])
+    res.end()
+  })
+  const session = openSession(t, url)
+  const trailersOf = async (path: string): Promise<unknown> => {
+    const stream = session.request({ ':path': path })
+    let trailers: unknown = null
+    stream.on('trailers', (_headers, _flags, raw: string[]) => {
+      trailers = raw
+    })
+    const answer = await answerOf(stream)
+    t.match(answer, { status: 200, body: 'x', reset: 0 })
+    const codings = answer.raw.filter((_, i) => answer.raw[i - 1] === 'content-encoding')
+    t.same(codings, sendsRepeated ? ['gzip', 'br'] : ['gzip, br'])
+    return trailers
+  }
+  const sums = ['x-sum', '1', 'x-sum', '2']
+  const equal = sendsRepeated ? ['etag', '"a"', 'etag', '"a"'] : ['etag', '"a"']
+  t.same(await trailersOf('/equal'), [...equal, ...sums])
+  const different = sendsRepeated ? ['etag', '"a"', 'etag', '"b"', ...sums] : null
+  t.same(await trailersOf('/different'), different, 'a gateway may discard trailers that it cannot send')
 })
 
 void t.test(
@@ -461,3 +495,115 @@ void t.test(
     await eventually(() => silent.closed && begun.closed, { what: 'both connections are closed' })
   },
 )
+
+void t.test('a head or trailers that HTTP/2 cannot carry harm only their own response', async (t) => {
+  const { url, events } = await startWith(t, (req, res) => {
+    const path = req.url ?? ''
+    const later = (): void => {
+      setTimeout(() => {
+        if (path.startsWith('/trailers')) res.addTrailers([...trailers(path)])
+        res.end('later')
+      }, 50)
+    }
+    if (path.startsWith('/status')) res.writeHead(Number(path.slice('/status/'.length)))
+    else if (path === '/settings') res.writeHead(200, { 'HTTP2-Settings': 'x', 'Connection': 'close' })
+    else if (path === '/ages') res.writeHead(200, ['Age', '1', 'Age', '2'])
+    else res.writeHead(200, { trailer: 'etag' })
+    res.flushHeaders()
+    later()
+  })
+  const session = openSession(t, url)
+  const statusOf = async (path: string): Promise<number> => (await request(session, { ':path': path })).status
+  t.same(await Promise.all(['/status/600', '/status/999', '/settings'].map(statusOf)), [502, 502, 200])
+  t.ok([200, 502].includes(await statusOf('/ages')), 'Node.js 20 does not send two ages')
+  const causes = events('upstream_unreachable').map(({ cause }) => String(cause))
+  t.ok(
+    causes.some((cause) => cause.includes('999')),
+    'the log says why',
+  )
+  for (const path of ['/trailers/equal', '/trailers/different']) t.equal(await statusOf(path), 200, path)
+  t.equal(await statusOf('/'), 200, 'the connection goes on')
+})
+
+function* trailers(path: string): Iterable<[string, string]> {
+  yield ['ETag', '"a"']
+  yield ['ETag', path === '/trailers/equal' ? '"a"' : '"b"']
+}
+
+void t.test('a client that stops reading its connection loses it after limits.idleRead', async (t) => {
+  let ended = 0
+  const { url } = await startWith(
+    t,
+    (_req, res) => {
+      res.on('close', () => {
+        ended += 1
+      })
+      const pour = (): void => {
+        while (!res.destroyed && res.write(Buffer.alloc(65_536)));
+      }
+      res.on('drain', pour)
+      pour()
+    },
+    { limits: { idleRead: '1200ms' } },
+  )
+  const { socket } = openFrames(url)
+  const wide = Buffer.from([0x3f, 0xff, 0xff, 0xff])
+  socket.write(frame(FRAME.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), wide])))
+  socket.write(frame(FRAME.windowUpdate, 0, 0, wide))
+  socket.write(frame(FRAME.headers, FLAG.endHeaders | FLAG.endStream, 1, get(url, '/endless')))
+  socket.pause()
+  await eventually(() => ended === 1, { what: 'the request ends at the application', timeoutMs: 8_000 })
+  socket.destroy()
+})
+
+void t.test('a client that disconnects has one line for each of its requests, and no other', async (t) => {
+  const { url, events } = await startWith(t, (req, res) => {
+    if (req.url === '/') res.end()
+  })
+  const settled = async (lines: number): Promise<Record<string, unknown>[]> => {
+    await eventually(() => events('request').length >= lines, { what: 'the lines' })
+    await sleep(100)
+    return events('request')
+  }
+  const upload = (): Socket => {
+    const socket = openRaw(url)
+    socket.write(`POST /upload HTTP/1.1\r\nHost: ${new URL(url).host}\r\nContent-Length: 100\r\n\r\npart`)
+    return socket
+  }
+  const [finished, reset] = [upload(), upload()]
+  await sleep(200)
+  finished.end()
+  reset.resetAndDestroy()
+  t.match(await settled(2), [
+    { status: 499, aborted: true },
+    { status: 499, aborted: true },
+  ])
+  const [idle, busy] = [openFrames(url), openFrames(url)]
+  for (const [{ socket }, path] of [[idle, '/'] as const, [busy, '/silent'] as const])
+    socket.write(frame(FRAME.headers, FLAG.endHeaders | FLAG.endStream, 1, get(url, path)))
+  await eventually(() => idle.frames.some(({ type }) => type === FRAME.headers), { what: 'the idle one is answered' })
+  await sleep(100)
+  idle.socket.resetAndDestroy()
+  busy.socket.resetAndDestroy()
+  const lines = await settled(4)
+  t.equal(lines.length, 4)
+  t.match(lines.slice(2), [
+    { path: '/', status: 200 },
+    { path: '/silent', status: 499, aborted: true },
+  ])
+})
+
+void t.test('a client gets a limited number of interim responses', async (t) => {
+  const { url } = await startWith(t, (_req, res) => {
+    for (let i = 0; i < 100; i += 1) res.writeEarlyHints({ link: `</${i}.css>; rel=preload; as=style` })
+    res.end('done')
+  })
+  const session = openSession(t, url)
+  const stream = session.request({ ':path': '/', 'accept': 'text/html' })
+  let hints = 0
+  stream.on('headers', () => {
+    hints += 1
+  })
+  t.match(await answerOf(stream), { status: 200, body: 'done' })
+  t.equal(hints, 16)
+})
