@@ -1,15 +1,19 @@
 import { METHODS, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 
-/** The parser of a connection: `HTTPParser` of Node.js. */
+/** The parser of a connection: `HTTPParser` of Node.js. Its callbacks have numbers, which its class names. */
 interface Parser {
-  /** Called after each packet, with the number of parsed bytes or an error. A member of the class has the index. */
-  [kOnExecute: number]: (parsed: unknown) => void
-  readonly constructor: { readonly REQUEST: number; readonly kLenientNone: number; readonly kOnExecute: number }
+  [callback: number]: ((...args: unknown[]) => unknown) | undefined
+  [kConnection]?: Connection
+  readonly constructor: {
+    readonly REQUEST: number
+    readonly kLenientNone: number
+    readonly kOnMessageBegin: number
+    readonly kOnMessageComplete: number
+    readonly kOnExecute: number
+  }
   remove(): void
   initialize(type: number, resource: object, maxHeaderSize: number, leniency: number, connections: unknown): void
-  /** Returns how long a request has been arriving, or 0 between two requests. */
-  duration(): number
 }
 
 interface ParseError extends Error {
@@ -20,10 +24,12 @@ interface ParseError extends Error {
 
 interface Connection {
   readonly parser: Parser
-  /** Whether no packet has been parsed yet. */
-  isFresh: boolean
-  /** Whether the parsed packets end between two requests. */
-  isBetween: boolean
+  /** The number of the packet that is parsed now or next. */
+  packet: number
+  /** The packet with the first byte of the latest request. */
+  begunIn: number
+  /** The packet with the last byte of the latest complete request. */
+  endedIn: number
   /** The target that the client sent, and the one that the parser must report for it. */
   target: { readonly sent: string; readonly standIn: string } | null
   /** The rest of a packet, from a request line that is to be parsed again. */
@@ -34,43 +40,59 @@ interface Connection {
 const [NEWLINE, FIRST_RAW, STAND_IN] = [0x0a, 0x80, 0x7e]
 const RAW = /[\u0080-\u00ff]/g
 const REQUEST_LINE = /^([A-Z-]+) ([!-~\u0080-\u00ff]+) HTTP\/1\.[01]\r\n$/
-const BLANK_LINES = /^[\r\n]*$/
 /** A target that the gateway refuses. */
 const REFUSED_TARGET = '\\'
 
 const CONNECTIONS = 'http.server.connections'
 
+const kConnection = Symbol('connection')
 const connections = new WeakMap<Socket, Connection>()
 
 /**
- * Tracks whether the packets of a connection begin with a request, for `parseRawTarget`. The caller must call this
+ * Tracks in which packets the requests of a connection begin and end, for `parseRawTarget`. The caller must call this
  * function after Node.js has set up the connection.
  */
 export function trackPackets(socket: Socket): void {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Node.js does not publish the type of its parser
   const parser = Reflect.get(socket, 'parser') as Parser
-  const { kOnExecute } = parser.constructor
   const connection: Connection = {
     parser,
-    isFresh: true,
-    isBetween: true,
+    packet: 0,
+    begunIn: -1,
+    endedIn: -1,
     target: null,
     rest: null,
     isParsing: false,
   }
   connections.set(socket, connection)
+  const { kOnMessageBegin, kOnExecute } = parser.constructor
   const onExecute = parser[kOnExecute]
+  parser[kOnMessageBegin] = () => {
+    connection.begunIn = connection.packet
+  }
   parser[kOnExecute] = (parsed) => {
     onExecute?.(parsed)
-    notePacket(connection)
+    endPacket(connection)
   }
-  // The parser gets the bytes that were read for the protocol detection from the socket, without this callback.
-  if (socket.readableLength > 0) socket.once('resume', () => process.nextTick(notePacket, connection))
+  if (parser[kConnection] === undefined) trackEnds(parser)
+  parser[kConnection] = connection
+  // The parser gets the bytes that were read for the protocol detection from the socket, without `kOnExecute`.
+  if (socket.readableLength > 0) socket.once('resume', () => process.nextTick(endPacket, connection))
 }
 
-function notePacket(connection: Connection): void {
-  connection.isFresh = false
-  connection.isBetween = connection.parser.duration() === 0
+/** Replaces the one callback that Node.js does not set again when it uses a parser for another connection. */
+function trackEnds(parser: Parser): void {
+  const { kOnMessageComplete } = parser.constructor
+  const onComplete = parser[kOnMessageComplete]
+  parser[kOnMessageComplete] = () => {
+    const connection = parser[kConnection]
+    if (connection !== undefined) connection.endedIn = connection.packet
+    return onComplete?.call(parser)
+  }
+}
+
+function endPacket(connection: Connection): void {
+  connection.packet += 1
 }
 
 /**
@@ -87,12 +109,12 @@ export function parseRawTarget(error: ParseError, socket: Socket, server: Server
   const connection = connections.get(socket)
   const start = rawPacket.lastIndexOf(NEWLINE, bytesParsed) + 1
   const end = rawPacket.indexOf(NEWLINE, bytesParsed) + 1
-  if (connection === undefined || end === 0 || !beginsWithRequest(rawPacket, socket, connection)) {
+  if (connection === undefined || end === 0 || connection.begunIn !== connection.packet) {
     error.message = 'the target has bytes above 0x7F, and the request line arrived in several packets'
     return false
   }
   // The body could be followed by the request line without a line break.
-  if (isBehindBody && !BLANK_LINES.test(rawPacket.toString('latin1', 0, start))) {
+  if (isBehindBody && connection.endedIn === connection.packet) {
     error.message = 'the target has bytes above 0x7F, and the request line arrived with the body of another request'
     return false
   }
@@ -114,11 +136,6 @@ export function parseRawTarget(error: ParseError, socket: Socket, server: Server
   return true
 }
 
-/** Returns whether the parser was between two requests when it got this packet. */
-function beginsWithRequest(packet: Buffer, socket: Socket, { isFresh, isBetween }: Connection): boolean {
-  return isFresh ? socket.bytesRead === packet.length : isBetween
-}
-
 function parseRest(socket: Socket, connection: Connection): void {
   connection.isParsing = true
   while (connection.rest !== null && Reflect.get(socket, 'parser') === connection.parser) {
@@ -130,9 +147,9 @@ function parseRest(socket: Socket, connection: Connection): void {
       break
     }
     const { rest } = connection
-    Object.assign(connection, { rest: null, isFresh: false, isBetween: true })
+    connection.rest = null
     socket.emit('data', rest)
-    notePacket(connection)
+    endPacket(connection)
   }
   connection.isParsing = false
 }

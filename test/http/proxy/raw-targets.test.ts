@@ -24,8 +24,13 @@ const routes = [
 const start = async (t: Parameters<typeof startSockets>[0], config: object = {}, options: object = {}) => {
   const targets: string[] = []
   const upstream = await startSockets(t, (socket) => {
+    let text = ''
     socket.on('data', (bytes) => {
-      const [, target = ''] = bytes.toString('latin1').split(' ')
+      text += bytes.toString('latin1')
+      const [head = '', target = ''] = /^[A-Z]+ ([^ ]+) [^]*?\r\n\r\n/.exec(text) ?? []
+      const [, length = '0'] = /\r\ncontent-length: (\d+)/i.exec(head) ?? []
+      if (head === '' || text.length < head.length + Number(length)) return
+      text = text.slice(head.length + Number(length))
       targets.push(target)
       socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
     })
@@ -137,7 +142,7 @@ void t.test('raw bytes keep their place on a connection', async (t) => {
     client.socket.write(request('/public/end', 'Connection: close\r\n'))
     await eventually(() => answered() === 6)
     t.same(
-      targets.filter((target) => target.startsWith('/')),
+      targets,
       [
         '/public/\u00e9',
         '/public/b',
@@ -167,7 +172,7 @@ void t.test('a request line with raw bytes is refused unless it is certain where
     ['a method in two packets', ['PROP', `PATCH /\u00e9${rest}`], several],
     ['a method in two packets, behind another request', [`GET /1${rest}PROP`, `PATCH /\u00e9${rest}`], several, '/1'],
     ['a line that ends in another packet', ['GET /\u00e9 HTTP/1.1\r', `\nHost: ${host}\r\n\r\n`], several],
-    ['a line behind half of a body', [`${post(6)}AA`, `AAAAGET /\u00e9${rest}`], several, '/1'],
+    ['a line behind half of a body', [`${post(6)}AA`, `AAAAGET /\u00e9${rest}`], behindBody, '/1'],
     ['a body whose end looks like a method', [`${post(4)}PROPPATCH /\u00e9${rest}`], behindBody, '/1'],
     ['a body whose end looks like a line', [`${post(9)}\r\nGET /x?GET /\u00e9${rest}`], behindBody, '/1'],
     ['a body', [`${post(4)}AAAAGET /\u00e9${rest}`], behindBody, '/1'],
@@ -183,7 +188,6 @@ void t.test('a request line with raw bytes is refused unless it is certain where
     ['no version', ['GET /\u00e9\r\n\r\n'], malformed],
     ['another version', [`GET /\u00e9${rest.replace('1.1', '1.2')}`], malformed],
     ['a bare LF', [`GET /\u00e9${rest.replace('\r', '')}`], malformed],
-    ['an unknown method', [`SOURCE /\u00e9${rest}`], malformed],
   ]
   for (const one of [{ url, targets, events }, plain])
     for (const [what, parts, cause, before = ''] of cases) {
