@@ -5,7 +5,9 @@ import { group, leaf } from '../schema-nodes.ts'
 export const limits = group('Limits for each client, and for the response headers of applications.', {
   headers: leaf(sizeWithin('1kb', '1mb'), {
     default: '32kb',
-    description: 'The maximum size of the URL and headers of a request. A larger request gets a 431.',
+    description:
+      'The maximum size of the URL and headers of a request. A larger request gets a 431. An application that speaks ' +
+      'HTTP/2 gets at most 128kb.',
   }),
   headerFields: leaf(integer(1), {
     default: 100,
@@ -15,7 +17,9 @@ export const limits = group('Limits for each client, and for the response header
   }),
   answerHeaders: leaf(sizeWithin('1kb', '1mb'), {
     default: '64kb',
-    description: "The maximum size of the headers in an application's response. Larger headers become a 502.",
+    description:
+      "The maximum size of the headers in an application's response, with HTTP/2 at most 128kb. Larger headers become " +
+      'a 502.',
   }),
   keepAlive: leaf(duration({ timer: true }), {
     default: '75s',

@@ -6,7 +6,7 @@ import { withoutBrackets } from '../../config/value-types/address.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
 import { REPEATED_FIELDS } from '../http2-fields.ts'
 import { Http2Dispatch, MAX_HEADERS_BYTES, type Http2Connection } from './http2-dispatch.ts'
-import { goawayError } from './upstream-errors.ts'
+import { goawayError, violation } from './upstream-errors.ts'
 
 export type TlsSettings = Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized'>
 
@@ -348,7 +348,7 @@ function isEnded(connection: Connection): boolean {
   if (session.destroyed || !socket.writable) return true
   // nghttp2 also stops on a session that is closing, once the frames of its last stream have been sent.
   if (session.closed || handle === null || handle.hasPendingData()) return false
-  connection.error ??= new Error('the application violated HTTP/2, or sent a header above 64 kB')
+  connection.error ??= violation()
   return true
 }
 

@@ -78,7 +78,12 @@ export function goawayError(code: number): Error {
 /** Returns why a connection has ended, from the error with which Node.js has ended its streams. */
 export function sessionError(error: Error | null): Error {
   if (error === null) return new Error('other side closed')
-  return codeOf(error) === 'ERR_HTTP2_ERROR' ? new Error(`the application violated HTTP/2: ${error.message}`) : error
+  return codeOf(error) === 'ERR_HTTP2_ERROR' ? violation(`: ${error.message}`) : error
+}
+
+/** Returns the error of a connection on which the upstream has violated HTTP/2. nghttp2 limits a header to 64 kB. */
+export function violation(detail = ''): Error {
+  return new Error(`the application violated HTTP/2, or sent a header above 64 kB${detail}`)
 }
 
 function codeName(code: number): string {
