@@ -106,10 +106,7 @@ export function otherKeysOf(route: CompiledRoute): string[] {
 
 const DEFAULTS: ReadonlySet<string> = new Set(['http1', 'strict', 'preserve', 'token'])
 
-/**
- * Returns which of the client's headers the application does not receive as they are. Both lists are name, value, name,
- * value ….
- */
+/** Returns the client's headers that are changed or dropped. Both lists are name, value, name, value … */
 export function headersNotPassed(sent: readonly string[], received: readonly string[]): (readonly [string, string])[] {
   const reached = new Map<string, string[]>()
   for (let i = 0; i + 1 < received.length; i += 2) {

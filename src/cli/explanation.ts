@@ -63,6 +63,7 @@ export async function explainRequest(
   const sent = headers.map(([name, value]) => [name, asBytes(value)] as const)
   const facts: Facts = {
     method,
+    httpVersion: '1.1',
     path: target.path,
     query: target.query,
     origin,
@@ -200,14 +201,14 @@ function headerLines(headers: Readonly<Record<string, string>>): Line[] {
   return Object.entries(headers).map(([name, value]) => ['tells', `${name}: ${value}`])
 }
 
-/** Returns which origin the CSRF check has found, and the key that lets it pass. */
+/** Returns the origin that failed the CSRF check, and the keys that could allow it. */
 function foreignOrigin({ headers }: Facts): Line[] {
   const { origin, 'sec-fetch-site': site } = headers
   if (origin === undefined) return [['because', `Sec-Fetch-Site is ${String(site)}, and there is no Origin`]]
   return [['because', `the origin is ${origin}, which is not in publicUrl and not in cors.origins of the route`]]
 }
 
-/** Returns that the gateway does not answer a preflight request, because the route does not list its origin. */
+/** Returns a line about a preflight request that the gateway does not answer, because the route does not list its origin. */
 function refusedPreflight({ method, path, headers, origin }: Facts, routes: RouteTable): Line[] {
   const wanted = headers['access-control-request-method']
   if (method !== 'OPTIONS' || headers.origin === undefined || wanted === undefined) return []
@@ -339,7 +340,7 @@ function splitUrl(url: string, origins: PublicOrigins): { origin: string; raw: s
   return { origin: origin ?? origins.fallback, raw: rest.startsWith('/') ? rest : `/${rest}` }
 }
 
-/** Returns the bytes that a client sends for a text, one character for each byte, as Node.js reads targets and headers. */
+/** Returns the UTF-8 bytes of a text, one character for each byte, as Node.js reads targets and headers. */
 function asBytes(text: string): string {
   return Buffer.from(text).toString('latin1')
 }

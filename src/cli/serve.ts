@@ -36,7 +36,7 @@ export async function serveHere(initial: Config, log: Log): Promise<ProcessGatew
   try {
     const { listen: publicAddress, listenMode, forwardAuth } = initial
     await explainListenErrors('listen', publicAddress, async () => gateway.listener.listen(publicAddress, listenMode))
-    // The default ACL of a directory overrides the umask, with which the listener creates the socket.
+    // A default ACL of the directory overrides the umask with which the listener creates the socket.
     if (listenMode !== null && 'path' in publicAddress) chmodSync(publicAddress.path, listenMode)
     if (forwardAuth !== null) {
       const { listen } = forwardAuth

@@ -124,7 +124,7 @@ export function resolve(root: TSchema, written: unknown, context: ResolveContext
   function unknownKey(key: string, path: KeyPath, siblings: string[]): [string, string] {
     const message = 'is not a key of the configuration'
     const elsewhere = sections.get(key)
-    // A key of another section is probably meant literally, unless it is almost a key of this one.
+    // A key of another section is probably spelled as intended, unless it is one edit away from a key of this section.
     const near = suggest(key, siblings, elsewhere === undefined ? undefined : 1)
     const instead =
       synonymOf(key, path) ??
@@ -178,7 +178,7 @@ function isReplaced(schema: TSchema, parent: Readonly<Record<string, unknown>>):
   return other !== undefined && (parent[other] ?? null) !== null
 }
 
-/** Returns the sections that have a key of this name, for each key. */
+/** Returns a map from each key name to the sections that have such a key. */
 function sectionsByKey(root: TSchema): Map<string, string[]> {
   const sections = new Map<string, string[]>()
   const walk = (schema: TSchema, section: string): void => {

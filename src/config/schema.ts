@@ -47,14 +47,14 @@ export const schema = group('Configuration of Gatehouse.', {
     default: null,
     defaultText: '0777 without the bits of the umask',
     description:
-      'The permissions of the Unix socket in `listen`, in octal digits such as `"0660"`. To connect, a process needs ' +
-      'the permission to write. The sockets of `admin` and `forwardAuth` follow the umask. Changing it requires a ' +
+      'The permissions of the Unix socket in `listen`, in octal digits such as `"0660"`. A process needs write ' +
+      'permission to connect. The sockets of `admin` and `forwardAuth` follow the umask. Changing it requires a ' +
       'restart.',
   }),
   listenH2c: leaf(flag, {
     default: false,
     description:
-      'Also accepts HTTP/2 without TLS, from clients that begin with it (prior knowledge). With `tls`, HTTP/2 needs no ' +
+      'Also accepts HTTP/2 without TLS, from clients that begin a connection with it (prior knowledge). With `tls`, HTTP/2 needs no ' +
       'setting: clients negotiate it. Changing it requires a restart.',
   }),
   publicUrl: leaf(list(publicOrigin, { min: 1, single: true }), {

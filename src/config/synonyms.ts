@@ -78,13 +78,13 @@ const KEYS: readonly Synonyms[] = [
   { section: '', words: ['port', 'address', 'bind', 'httpAddress'], instead: 'listen: host:port' },
 ]
 
-/** Returns what to write in place of a key that belongs to no section under this name, or `null`. */
+/** Returns what to write in place of a key that no section has, or `null`. */
 export function synonymOf(key: string, section: KeyPath): string | null {
   const found = find(key, patternOf(section))
   return found === null ? null : `use ${found}`
 }
 
-/** Returns what to write in a route in place of a key at the top level, or `null`. */
+/** Returns what to write in a route in place of an unknown key at the top level, or `null`. */
 export function routeSynonymOf(key: string): string | null {
   const found = find(key, 'routes[]')
   return found === null ? null : `in routes, use ${found}`

@@ -244,10 +244,10 @@ export function loginUrlFor(
   return `${loginOrigin}${basePath}/login${query === '' ? '' : `?${query}`}`
 }
 
-/** The lengths of URLs that all proxies and servers accept. */
+/** All proxies and servers accept URLs of this length. */
 const SHORT = 2048
 
-/** Decodes the characters of a long query that a query may contain, because some proxies limit a URL to 8 kB. */
+/** Decodes the characters that a query may contain if the query is long, because some proxies limit a URL to 8 kB. */
 function legible(query: string): string {
   return query.length <= SHORT ? query : query.replaceAll(/%(?:2[1489CF]|3[ABDF]|40|7E)/g, decodeURIComponent)
 }

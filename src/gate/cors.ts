@@ -6,7 +6,7 @@ import type { CompiledRoute, Facts } from './verdict.ts'
 
 type CorsHeaders = Readonly<Record<string, string>>
 
-/** Finds the CORS headers for a request that ended before the gate chose its route. `host` is that of the request. */
+/** Returns the CORS headers for a request that ended before the gate chose its route. `host` is the public host. */
 export type FindCors = (method: string, path: string, headers: IncomingHttpHeaders, host?: string) => CorsHeaders
 
 const NONE: CorsHeaders = {}
@@ -15,7 +15,7 @@ const VARY_ONLY: CorsHeaders = { vary: 'Origin' }
 /** The response headers that pages of other origins may read in addition to those that browsers always show. */
 const EXPOSED = 'WWW-Authenticate, Mcp-Session-Id, DPoP-Nonce'
 
-/** How long a browser may remember the response to a preflight request. Chromium remembers none for longer. */
+/** How long a browser may cache the response to a preflight request: the maximum of Chromium. */
 const MAX_AGE_S = 7_200
 
 const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/
@@ -29,7 +29,7 @@ export function allowsOrigin({ cors }: Pick<Route, 'cors'>, origin: string | und
 
 /**
  * Returns the route that a CORS preflight request asks about, or `null` for other requests and for origins that may not
- * call that route. A route with `methods` is the route of the method that the page wants to use, not of OPTIONS.
+ * call that route. The route is that of the method that the page wants to use, not that of OPTIONS.
  * @see https://fetch.spec.whatwg.org/#cors-preflight-request
  */
 export function preflightRoute(
@@ -86,8 +86,8 @@ export function compileCors(routes: Pick<RouteTable, 'match'>, origins: PublicOr
 
 /**
  * Adds the CORS headers to an application's response, a list of name, value, name, value …. Changes nothing if the
- * application sends `Access-Control-Allow-Origin` itself. `Vary` is needed without `Origin`, too: a cache would use the
- * response for other origins.
+ * application sends `Access-Control-Allow-Origin` itself. Adds `Vary` even if the request has no `Origin`, because a
+ * cache would use the response for other origins.
  * @see https://fetch.spec.whatwg.org/#cors-protocol-and-http-caches
  */
 export function addCorsHeaders(headers: string[], route: Pick<Route, 'cors'>, origin: string | undefined): void {
@@ -106,7 +106,7 @@ export function addCorsHeaders(headers: string[], route: Pick<Route, 'cors'>, or
   if (varyAt === -1) headers.push('Vary', 'Origin')
   else if (!varies) headers[varyAt + 1] = [headers[varyAt + 1], 'Origin'].join(', ')
   if (!allowsOrigin(route, origin)) return
-  // Browsers do not accept the value twice.
+  // Browsers reject a repeated value (`true, true`).
   if (credentialsAt === -1) headers.push('Access-Control-Allow-Credentials', 'true')
   else headers[credentialsAt + 1] = 'true'
   headers.push('Access-Control-Allow-Origin', origin, 'Access-Control-Expose-Headers', EXPOSED)

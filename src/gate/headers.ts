@@ -19,7 +19,7 @@ import type { CompiledRoute, Facts, Who } from './verdict.ts'
 const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
 const REPLACED = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
 const FORWARDED_PREFIX = 'x-forwarded-prefix'
-/** A TE value whose sender keeps trailer fields: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.4 */
+/** A `TE` value that announces support for trailer fields: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.4 */
 const KEEPS_TRAILERS = /(?:^|,)\s*trailers\s*(?:,|$)/i
 const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.*)?)$/
 
@@ -52,7 +52,7 @@ export interface UpstreamHeaders {
     scheme?: 'Bearer' | 'DPoP',
   ): string[]
   /**
-   * Returns name, value, name, value …: the client's trailer fields, without those that the client may not set and those
+   * Returns the client's trailer fields as name, value, name, value … Drops fields that the client may not set and fields
    * that a recipient needs before the body. Each character of a string is one byte.
    */
   trailers(raw: readonly (Buffer | string)[], facts: Facts, route: CompiledRoute): string[]
@@ -79,7 +79,7 @@ interface RouteRules {
   readonly set: readonly { readonly name: string; readonly template: Template }[]
   readonly remove: ReadonlySet<string>
   readonly setsAuthorization: boolean
-  /** The prefix that the route tells the application, or `null`. */
+  /** The prefix for `X-Forwarded-Prefix`, or `null`. */
   readonly prefix: string | null
   readonly filled: WeakMap<Claims, readonly string[]>
 }
@@ -106,12 +106,11 @@ export function compileHeaders(
     prefix: route.prefixHeaders ? prefixOf(route) : null,
     filled: new WeakMap(),
   }))
-  const own = viaName === null ? null : `1.1 ${viaName}`
 
   const treatmentOf = cachedByName((name): Treatment => {
     const lower = name.toLowerCase()
     if (lower === 'connection' || lower === 'trailer') return lower
-    if (lower === 'via' && own !== null) return 'via'
+    if (lower === 'via' && viaName !== null) return 'via'
     if (lower === 'dpop') return 'proof'
     if (lower === 'host' || lower === 'cookie' || lower === 'authorization') return lower
     const same = foldHeaderName(name)
@@ -182,7 +181,7 @@ export function compileHeaders(
           case 'prefix':
             if (!client.trusted) break
             if (prefix === null) out.push(name, value)
-            // CGI-like servers treat other spellings as the header itself.
+            // Drops other spellings, because CGI-like servers treat them as the header itself.
             else if (name.toLowerCase() === FORWARDED_PREFIX) prefixes = append(prefixes, value)
             break
           case 'override':
@@ -228,7 +227,7 @@ export function compileHeaders(
       }
       pushForwarded(out, facts, route)
       if (prefix !== null) out.push('X-Forwarded-Prefix', append(prefixes, prefix))
-      if (own !== null) out.push('Via', append(gateways, own))
+      if (viaName !== null) out.push('Via', append(gateways, `${facts.httpVersion} ${viaName}`))
       pushOwn(out, route, who, accessToken, scheme)
       return out
     },

@@ -9,7 +9,7 @@ const MALFORMED = /%(?![0-9A-Fa-f]{2})/
 const NUL = /%(?:25)?00/
 
 /**
- * Longer forms of characters that UTF-8 encodes in fewer bytes, with the forms of five and six bytes that UTF-8 once had.
+ * Sequences of more bytes than UTF-8 needs for the character, including the five and six bytes that UTF-8 once allowed.
  * @see https://www.rfc-editor.org/rfc/rfc3629#section-10
  */
 const OVERLONG =
@@ -70,7 +70,7 @@ export function pathVariants(
     seen.set(variant.path, variant)
     queue.push(variant)
   }
-  // A server that percent-decodes reads raw bytes like percent-encoded ones. Another server reads the raw bytes only.
+  // Some servers percent-decode before they read bytes as text. Others first read the raw bytes as text.
   const encoded = percentEncodeBytes(path)
   add({ path: encoded, decoded: 0 })
   if (encoded !== path) for (const read of rawReadings(path)) add({ path: read, decoded: 0 })
@@ -152,8 +152,8 @@ function toLatin1(bytes: Buffer): string {
 }
 
 /**
- * Decodes UTF-8 like decoders that do not check the second byte of a pair (IIS, CVE-2000-0884), and that accept the two
- * halves of a surrogate pair.
+ * Decodes UTF-8 like decoders that do not check the second byte of a pair (IIS, CVE-2000-0884), and that accept surrogate
+ * pairs of which each half is encoded separately (CESU-8).
  * @see https://www.unicode.org/reports/tr26/
  */
 function decodeCarelessly(bytes: Buffer): string {
@@ -181,7 +181,7 @@ function decodings(path: string): string[] {
   try {
     return [decodeURIComponent(path)]
   } catch {
-    // An ASCII path is decoded as a whole, because decoding each of many runs would take milliseconds.
+    // An ASCII path is decoded as a whole, because decoding many runs one by one would take milliseconds.
     if (!NOT_ASCII.test(path)) return CHARSETS.map((read) => read(Buffer.from(toBytes(path), 'latin1')))
     return CHARSETS.map((read) => path.replace(ENCODED_RUN, (run) => read(Buffer.from(toBytes(run), 'latin1'))))
   }

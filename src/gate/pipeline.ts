@@ -31,7 +31,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
 
   /** Takes all steps synchronously. A request that must wait for its session or token continues in another function. */
   function decideNow(facts: Facts, now: number): Verdict | Promise<Verdict> {
-    // A preflight request comes without cookies, so it needs no session.
+    // Browsers send preflight requests without cookies, so these requests need no session.
     const asked = preflightRoute(routes, facts)
     if (asked !== null) return { type: 'preflight', route: asked }
     const host = hostOf(facts.origin)

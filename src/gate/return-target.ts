@@ -1,6 +1,6 @@
 import type { Config } from '../config/schema.ts'
 
-/** The longest path with query and fragment that a login returns to. */
+/** The maximum length of a return URL's path, query and fragment together. */
 export const MAX_TARGET_LENGTH = 8192
 
 /** Browsers drop or replace these characters, so a URL that contains one could lead to another destination. */

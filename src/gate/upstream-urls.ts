@@ -30,8 +30,8 @@ export function upstreamHostOf({ upstreamHost, upstream }: CompiledRoute, public
 }
 
 /**
- * Returns the origin that the application takes for its own: the public one, or with `upstreamHost`, the Host that the
- * gateway sends with the scheme of the connection.
+ * Returns the origin of the application's URLs as the application sees them: the public origin or, with `upstreamHost`,
+ * the scheme of the connection and the Host that the gateway sends.
  */
 export function upstreamOrigin(route: CompiledRoute, publicOrigin: string): string {
   if (route.upstreamHost === 'preserve') return publicOrigin

@@ -10,6 +10,8 @@ export type RequestKind = 'navigation' | 'frame' | 'form' | 'script' | 'websocke
 
 export interface Facts {
   readonly method: string
+  /** The version of HTTP that the client used, such as `1.1`. */
+  readonly httpVersion: string
   /** The raw path, without the query. */
   readonly path: string
   /** The raw query with its `?`, or an empty string. */

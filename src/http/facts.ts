@@ -25,7 +25,7 @@ interface FactOptions {
    */
   readonly overSocket: boolean
   readonly readTicket: (cookies: string | undefined) => Ticket | null
-  /** Called for each X-Forwarded-For that is ignored, with the address of the peer that is not trusted. */
+  /** Called for each request whose X-Forwarded-For is ignored, with the address of the untrusted peer. */
   readonly onUntrusted: ((peer: string) => void) | null
 }
 
@@ -62,6 +62,7 @@ export function createFactReader({
       const origin = isSingle ? fallback : (target.origin ?? origins.find(asked ?? '') ?? fallback)
       return {
         method: request.method ?? 'GET',
+        httpVersion: request.httpVersion,
         path: target.path,
         query: target.query,
         headers,

@@ -27,7 +27,7 @@ const HINTS: readonly Hint[] = [
   },
   {
     sign: /Invalid character in chunk size/,
-    text: 'upstreamParser: lenient accepts spaces behind a chunk size, but no other character',
+    text: 'upstreamParser: lenient accepts spaces after a chunk size, but no other character',
   },
   {
     sign: /Duplicate Content-Length/,
@@ -54,7 +54,7 @@ const HINTS: readonly Hint[] = [
   },
   {
     sign: /SELF_SIGNED_CERT|UNABLE_TO_(?:VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT)/,
-    text: "upstreamTls.caFile must have the CA that issued the application's certificate",
+    text: "upstreamTls.caFile must contain the CA that issued the application's certificate",
   },
   {
     sign: /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG/,
@@ -62,7 +62,7 @@ const HINTS: readonly Hint[] = [
   },
 ]
 
-/** Returns the causes of an error as one line for the log, behind a hint about what to set if one is known. */
+/** Returns the causes of an error as one line for the log. If a hint about what to set is known, the line begins with it. */
 export function causesWithHint(error: unknown): string {
   const text = causes(error)
   const hint = HINTS.find(({ sign }) => sign.test(text))

@@ -42,7 +42,7 @@ const SINGLE = new Set([
   'x-content-type-options',
 ])
 
-/** A field that HTTP/2 of Node.js sends only once has several values. */
+/** The error for different values of a field that Node.js sends only once over HTTP/2. */
 export class RepeatedFieldError extends Error {
   constructor(name: string) {
     super(`the field ${name} has several values, but may occur only once`)
@@ -53,8 +53,8 @@ const lowerCase = cachedByName((name) => name.toLowerCase())
 
 /**
  * Returns fields (name, value, name, value …) as an object for node:http2, without the fields in `omitted`. Repeated
- * fields remain separate, except those that this version of Node.js sends only once: lists become one field, equal
- * values collapse, and the function throws a `RepeatedFieldError` for different values.
+ * fields remain separate, except those that this version of Node.js sends only once: lists and equal values become one
+ * field, and other values throw a `RepeatedFieldError`.
  */
 export function headersOf(fields: readonly string[], omitted: ReadonlySet<string> | null = null): OutgoingHttpHeaders {
   // Names such as `constructor` must have no value yet, so the object has no prototype.
@@ -100,7 +100,7 @@ export function isGrpc(contentType: unknown): boolean {
 }
 
 /**
- * Removes blanks behind a value, which are allowed only in HTTP/1.1.
+ * Removes trailing blanks, which are allowed only in HTTP/1.1.
  * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.2.1
  */
 function withoutBlanksBehind(value: string): string {

@@ -56,7 +56,7 @@ const formats: readonly Format[] = [
     precedence: 2,
     matches: (text) => CHART_VALUE.test(text),
     read: (text, file) => [
-      // Variables of other programs are read as values of the chart.
+      // Drops the names that are not recognized: `readChartValues` reads them as values of a Helm chart.
       ...readEnvironment(text, file, keyOfVariable).filter(({ written }) => keyOfVariable(written) !== null),
       ...readChartValues(text, file),
     ],

@@ -42,7 +42,7 @@ export function assembleRoutes(migration: Migration): void {
       migration,
       'security',
       null,
-      "a client's own Authorization reaches the application beside the session, as before (authorization: client): " +
+      "a client's own Authorization reaches the application even with a session, as before (authorization: client): " +
         'remove this key if the application does not read Authorization',
     )
   }
@@ -187,7 +187,7 @@ function isAuthorization(name: string): boolean {
   return name.toLowerCase() === 'authorization'
 }
 
-/** Returns whether the old gateway passed a client's own Authorization: whether it neither set nor removed the header. */
+/** Returns whether the old gateway passed a client's own Authorization, because it neither set nor removed the header. */
 function passesAuthorization({ token, bearer, set, remove }: RouteDefaults, { withoutToken }: BaseRoute): boolean {
   const sendsToken = withoutToken !== true && token?.grant !== 'none'
   if (bearer !== undefined || (sendsToken && isAuthorization(token?.header ?? 'Authorization'))) return false

@@ -48,7 +48,7 @@ export interface LoginChecks {
   readonly maxAge: number | null
   /** The requested `acr` values, one of which the ID token must have, or `null`. */
   readonly acrValues: readonly string[] | null
-  /** Whether the login only shows who the user is. It reads no groups, which its access token may not allow. */
+  /** Whether the login only confirms who the user is. Groups are then not read: the access token may not permit that. */
   readonly identityOnly: boolean
 }
 
@@ -69,7 +69,7 @@ export function requireIssuer(provider: Provider, { type, iss }: CodeOrError): v
 }
 
 /**
- * Redeems a code and verifies the ID token and its signature. From a provider without OpenID Connect, reads the user
+ * Redeems a code and verifies the ID token and its signature. For a provider without OpenID Connect, reads the user
  * from its API. Rejects with `login_failed` or `provider_unavailable`.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-4.1.3
  * @see https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation

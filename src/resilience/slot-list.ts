@@ -1,13 +1,13 @@
-/** An item that knows its place in a list. */
+/** An item with its index in a list. */
 export interface Slotted {
-  /** The index in the list, which only the list assigns. */
+  /** Only the list assigns the index. */
   slot: number
 }
 
 /**
- * An unordered list for items that come and go with each request. In place of a Set, because V8 replaces the table of a
- * busy Set from time to time, and each table that has reached the old space keeps its items and the next table alive
- * until a full collection.
+ * An unordered list of items that are added and removed with each request. A Set would keep garbage alive: V8 replaces the
+ * table of a busy Set from time to time, and each table in the old space keeps its items and the next table alive until
+ * a full collection.
  */
 export class SlotList<T extends Slotted> implements Iterable<T> {
   #items: T[] = []

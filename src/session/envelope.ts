@@ -43,7 +43,7 @@ export function keysOf(config: Config): Buffer[] {
   )
 }
 
-/** Returns the key that seals: the first one. */
+/** Returns the first key, which seals. */
 export function firstOf(keys: readonly KeyObject[]): KeyObject {
   const [first] = keys
   if (first === undefined) throw new Error('there is no session key')

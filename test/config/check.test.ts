@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { loadConfig } from '../../src/config/load.ts'
@@ -355,9 +356,9 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
         ' | set token: { grant: none }, or another token.header',
       '8:23 routes[0].headers.set.authorization: is the header that carries the token' +
         ' | set token: { grant: none }, or use another name',
-      "8:23 routes[0].headers.set.authorization: cannot be set: authorization: client passes the client's own" +
+      "8:23 routes[0].headers.set.authorization: cannot be set: authorization: client sends the client's own header" +
         ' | leave it out, or set authorization: token',
-      '8:52 routes[0].headers.remove[0]: cannot be removed: authorization: client passes it' +
+      "8:52 routes[0].headers.remove[0]: cannot be removed: authorization: client sends the client's own header" +
         ' | leave it out, or set authorization: token',
       '9:5 routes[0].bearer: cannot be combined with authorization: client: with bearer, only tokens that the' +
         " gateway has verified pass | leave out bearer, and let the application check its clients' tokens; or leave" +
@@ -632,8 +633,8 @@ await t.test('an origin of cors that gets no session cookie, or needs no entry, 
       configuration({ publicUrl, session, more: route(`{ path: /**, cors: { origins: [${origins}] }${more} }`) }),
     ).warnings.map((line) => line.replace(/^.*?: /, ''))
   const foreign = (origin: string, sameSite = 'lax'): string =>
-    `routes[0].cors.origins[0]: ${origin} is another site than publicUrl: its requests have no session cookie with ` +
-    `SameSite=${sameSite}; set session.cookie.sameSite: none, or use two hosts below one domain`
+    `routes[0].cors.origins[0]: ${origin} is another site than publicUrl: with SameSite=${sameSite}, its requests ` +
+    `have no session cookie; set session.cookie.sameSite: none, or use two hosts below one domain`
   const other = 'https://app.example.org'
   t.same(warningsFor(other), [foreign(other)])
   t.same(warningsFor(other, { session: 'cookie: { sameSite: strict }' }), [foreign(other, 'strict')])
@@ -646,7 +647,7 @@ await t.test('an origin of cors that gets no session cookie, or needs no entry, 
   for (const more of [', access: public, token: { grant: none }', ', bearer: { audience: x }'])
     t.same(warningsFor(other, { more }), [], more)
   t.same(warningsFor('https://api.example.com'), [
-    'routes[0].cors.origins[0]: is publicUrl, whose pages may call anyway; leave it out',
+    'routes[0].cors.origins[0]: is publicUrl, whose pages may call the route anyway; leave it out',
   ])
   t.same(warningsFor('https://b.example.com', { publicUrl: '[https://api.example.com, https://b.example.com]' }), [])
 })
@@ -925,6 +926,9 @@ void t.test('an upstream that is one of the gateway’s own addresses is refused
         `${least.replace('http://127.0.0.1:3000', upstream)}listen: ${listen}\nadmin: { listen: "127.0.0.1:9090" }\n${more}`,
       ),
     ).map(({ path, message }) => `${path}: ${message}`)
+  const ownAddresses = Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .map(({ address, family }) => (family === 'IPv6' ? `[${address}]` : address))
   const ofListen = [`upstream: is the gateway's own address (listen): ${loop}`]
   for (const [listen, upstream] of [
     ['0.0.0.0:8080', 'http://127.0.0.1:8080'],
@@ -940,12 +944,24 @@ void t.test('an upstream that is one of the gateway’s own addresses is refused
     ['unix:/run/gatehouse.sock', 'unix:/run/../run//gatehouse.sock'],
     ['"[::1]:8080"', 'http://localhost:8080'],
     ['LOCALHOST:8080', 'http://127.1:8080'],
+    ['0.0.0.0:8080', 'http://localhost.:8080'],
+    ['0.0.0.0:8080', 'http://[::ffff:127.0.0.1]:8080'],
+    ['127.0.0.1:8080', 'http://[::ffff:7f00:1]:8080'],
+    ['"[0:0:0:0:0:0:0:1]:8080"', 'http://[::1]:8080'],
+    ['"[::ffff:127.0.0.1]:8080"', 'http://127.0.0.1:8080'],
+    ['gateway.internal:443', 'https://gateway.internal.'],
+    ...ownAddresses.map((address) => ['"[::]:8080"', `http://${address}:8080`] as const),
+    ...ownAddresses
+      .filter((address) => !address.startsWith('['))
+      .map((address) => ['0.0.0.0:8080', `http://${address}:8080`] as const),
   ] as const)
     t.same(found(listen, upstream), ofListen, `${listen} ${upstream}`)
   for (const [listen, upstream] of [
     ['0.0.0.0:8080', 'http://127.0.0.1:8081'],
     ['0.0.0.0:8080', 'http://orders.internal:8080'],
     ['0.0.0.0:8080', 'http://[::1]:8080'],
+    ['0.0.0.0:8080', 'http://[::ffff:203.0.113.9]:8080'],
+    ['0.0.0.0:8080', 'http://203.0.113.9:8080'],
     ['127.0.0.1:8080', 'http://127.0.0.2:8080'],
     ['127.0.0.1:8080', 'http://[::1]:8080'],
     ['127.0.0.1:0', 'http://127.0.0.1:80'],

@@ -54,6 +54,7 @@ type FactsMade = Partial<Omit<Facts, 'headers' | 'rawHeaders'>> & {
 /** Returns the facts of `GET /` without headers, from an untrusted peer, with these changes. */
 export const factsOf = ({ headers = {}, ...facts }: FactsMade = {}): Facts => ({
   method: 'GET',
+  httpVersion: '1.1',
   path: '/',
   query: '',
   origin,

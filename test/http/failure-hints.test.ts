@@ -58,7 +58,7 @@ const setClientCertificate =
 const perhapsClientCertificate =
   /^the application ended the TLS connection: if it demands a client certificate, set upstreamTls\.certFile/
 const setCaFile =
-  /^upstreamTls\.caFile must have the CA .* ← (?:UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN): /
+  /^upstreamTls\.caFile must contain the CA .* ← (?:UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN): /
 
 const ROWS: readonly (readonly [what: string, application: () => Server, route: object, cause: RegExp])[] = [
   ['the CA is not known', https, {}, setCaFile],
@@ -68,7 +68,7 @@ const ROWS: readonly (readonly [what: string, application: () => Server, route: 
     'a self-signed certificate',
     () => https(stranger.selfSigned(['127.0.0.1'])),
     {},
-    /^upstreamTls\.caFile must have .* ← DEPTH_ZERO_SELF_SIGNED_CERT: /,
+    /^upstreamTls\.caFile must contain .* ← DEPTH_ZERO_SELF_SIGNED_CERT: /,
   ],
   [
     'a certificate with another name',

@@ -1,10 +1,12 @@
+import { once } from 'node:events'
+import { connect } from 'node:http2'
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream } from '../../src/demo/upstream.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { startGateway } from '../support/gateway.ts'
-import { ask } from '../support/raw-http.ts'
+import { ask, sendRaw } from '../support/raw-http.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { openWebSocket } from '../support/websocket.ts'
 
@@ -66,6 +68,25 @@ void t.test('the application receives Via, and a gateway behind another gateway 
   t.ok(via.endsWith(`, 1.1 ${name}`))
   t.equal(via.split(String(name)).length, 2, 'each gateway has its own name')
   t.equal((await ask(inner.url, 'GET', '/oauth2/session', [`Via: ${via}`])).status, 508, 'from any sender')
+})
+
+void t.test('Via names the version of HTTP that the client used', async (t) => {
+  const { url, upstream } = await startGateway(t, { idp, config: { listenH2c: true, routes } })
+  const { host } = new URL(url)
+  await sendRaw(url, `GET /old HTTP/1.0\r\nHost: ${host}\r\n\r\n`)
+  await ask(url, 'GET', '/usual')
+  const session = connect(url)
+  const stream = session.request({ ':path': '/streamed' })
+  await once(stream.resume(), 'close')
+  session.close()
+  t.same(
+    upstream.requests.map((request) => [request.url, request.headers.via?.split(' ')[0]]),
+    [
+      ['/old', '1.0'],
+      ['/usual', '1.1'],
+      ['/streamed', '2.0'],
+    ],
+  )
 })
 
 void t.test('replicas use the same name in Via', async (t) => {

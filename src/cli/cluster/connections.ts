@@ -29,7 +29,7 @@ interface ClusterMessage {
 /**
  * Creates the tracker. When a worker ends, the tracker closes the connections that the worker has not taken.
  * node:cluster forgets these connections (https://github.com/nodejs/node/issues/21746), and their clients would wait
- * forever. The tracker also gives the Unix socket in `listen` its mode, because node:cluster creates it in this process.
+ * forever. The tracker also gives the Unix socket in `listen` its mode, because node:cluster creates the socket in this process.
  */
 export function trackClusterConnections({
   listen,

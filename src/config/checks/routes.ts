@@ -253,14 +253,14 @@ function findAuthorization({ authorization, access, token, headers, bearer }: Re
   for (const name of Object.keys(headers.set).filter(isAuthorization))
     report(
       ['headers', 'set', name],
-      "cannot be set: authorization: client passes the client's own",
+      "cannot be set: authorization: client sends the client's own header",
       'leave it out, or set authorization: token',
     )
   for (const [index, name] of headers.remove.entries())
     if (isAuthorization(name))
       report(
         ['headers', 'remove', index],
-        'cannot be removed: authorization: client passes it',
+        "cannot be removed: authorization: client sends the client's own header",
         'leave it out, or set authorization: token',
       )
   if (bearer !== null)
@@ -282,10 +282,17 @@ function findCors(
   return (cors?.origins ?? []).flatMap((origin, index): Finding[] => {
     const path = [...at, 'cors', 'origins', index]
     if (publicUrl.length === 1 && publicUrl[0] === origin)
-      return [{ path, message: 'is publicUrl, whose pages may call anyway', instead: 'leave it out', warning: true }]
+      return [
+        {
+          path,
+          message: 'is publicUrl, whose pages may call the route anyway',
+          instead: 'leave it out',
+          warning: true,
+        },
+      ]
     const isNear = publicUrl.some((url) => mayBeSameSite(url, origin))
     if (!sendsCookie || sameSite === 'none' || isNear) return []
-    const message = `${origin} is another site than publicUrl: its requests have no session cookie with SameSite=${sameSite}`
+    const message = `${origin} is another site than publicUrl: with SameSite=${sameSite}, its requests have no session cookie`
     const instead = 'set session.cookie.sameSite: none, or use two hosts below one domain'
     return [{ path, message, instead, warning: true }]
   })

@@ -1,3 +1,5 @@
+import { isIPv6 } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { normalize } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Finding } from '../problems.ts'
@@ -111,18 +113,38 @@ function listenersOf({ listen, admin, forwardAuth }: ResolvedConfig): readonly (
   ]
 }
 
-/** Returns whether requests to an upstream arrive at a listener. Does not resolve host names. */
+/**
+ * Returns whether requests to an upstream arrive at a listener. Does not resolve host names, except `localhost`, and
+ * assumes that the gateway will run on this machine.
+ */
 function leadsTo({ origin, socketPath }: Upstream, at: Listen): boolean {
   if (socketPath !== null || 'path' in at) return socketPath !== null && 'path' in at && isSamePath(at.path, socketPath)
   const { protocol, hostname, port } = new URL(origin)
   if (at.port === 0 || at.port !== Number(port === '' ? (protocol === 'https:' ? 443 : 80) : port)) return false
-  const host = withoutBrackets(hostname)
-  if (host === at.host) return true
+  const host = plainHost(withoutBrackets(hostname))
+  const listening = plainHost(at.host)
+  if (host === listening) return true
   return addressesOf(host).some((address) =>
-    WILDCARD_HOSTS.has(at.host)
-      ? isLoopback(address) && (at.host === '::' || !address.includes(':'))
-      : addressesOf(at.host).includes(address),
+    WILDCARD_HOSTS.has(listening)
+      ? isOfThisMachine(address) && (listening === '::' || !address.includes(':'))
+      : addressesOf(listening).includes(address),
   )
+}
+
+/** Returns a host without the dot of an absolute name, and an address in its usual form: IPv4, or shortened IPv6. */
+function plainHost(host: string): string {
+  if (!isIPv6(host)) return host.replace(/\.$/, '')
+  const shortened = withoutBrackets(new URL(`http://[${host}]`).hostname)
+  const [, high, low] = /^::ffff:([\da-f]+):([\da-f]+)$/.exec(shortened) ?? []
+  if (high === undefined || low === undefined) return shortened
+  const [left, right] = [Number.parseInt(high, 16), Number.parseInt(low, 16)]
+  return [left >> 8, left & 0xff, right >> 8, right & 0xff].join('.')
+}
+
+function isOfThisMachine(address: string): boolean {
+  if (isLoopback(address)) return true
+  const interfaces = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
+  return interfaces.some((own) => own.address === address)
 }
 
 /** Returns the addresses that a client may connect to for a host of this machine. */

@@ -114,7 +114,7 @@ export const route = group('Which requests the route applies to, who may send th
     default: 'preserve',
     description:
       'The `Host` that the application receives: `preserve` sends the host of the public URL, `upstream` sends the ' +
-      'host of `upstream` (`localhost` for a unix socket), and any other value is sent as it is. `X-Forwarded-Host` ' +
+      'host of `upstream` (`localhost` for a Unix socket), and any other value is sent as it is. `X-Forwarded-Host` ' +
       'always has the public host.',
   }),
   upstreamProtocol: leaf(choice(['http1', 'h2c', 'h2']), {
@@ -132,7 +132,7 @@ export const route = group('Which requests the route applies to, who may send th
   upstreamConnectionAge: leaf(duration({ timer: true }), {
     default: '5m',
     description:
-      'How long a connection to the application is used for further requests. New connections look up the host name, so ' +
+      'How long the gateway uses a connection to the application for new requests. New connections look up the host name, so ' +
       'a change in DNS takes effect within this time.',
   }),
   stripPrefix: leaf(pathPrefix, {
@@ -148,10 +148,9 @@ export const route = group('Which requests the route applies to, who may send th
   prefixHeaders: leaf(flag, {
     default: true,
     description:
-      'With `stripPrefix` or `rewritePrefix`, tells the application the prefix in `X-Forwarded-Prefix`, and puts the ' +
-      "prefix back into the `Location`, the `Content-Location` and the cookie paths of the application's responses. " +
-      'With `upstreamHost`, URLs in these headers that name the host of the application become public URLs, and cookies ' +
-      'lose a `Domain` that names it.',
+      'With `stripPrefix` or `rewritePrefix`, sends the prefix to the application in `X-Forwarded-Prefix`, and adds it to ' +
+      "`Location`, `Content-Location` and cookie paths in the application's responses. With `upstreamHost`, replaces the " +
+      'host of the application in these URLs with the public host, and removes a cookie `Domain` that names it.',
   }),
   challenge: leaf(choice(['auto', 'redirect', '401']), {
     default: 'auto',
@@ -204,7 +203,7 @@ export const route = group('Which requests the route applies to, who may send th
       origins: leaf(list(callingOrigin, { min: 1, single: true }), {
         default: undefined,
         description:
-          'The origins that may call. The gateway answers their preflight requests, adds the CORS headers to its own ' +
+          'The origins whose pages may call the route. The gateway answers their preflight requests, adds the CORS headers to its own ' +
           'responses and to those of the application that have none, and lets the requests and WebSockets of these ' +
           'origins pass `csrf`. `*` is not possible.',
       }),
@@ -228,7 +227,7 @@ export const route = group('Which requests the route applies to, who may send th
     certFile: leaf(file('certificate'), {
       default: null,
       description:
-        'A PEM file with the client certificate, and its chain, that the gateway presents to the application. Requires ' +
+        'A PEM file with the client certificate that the gateway presents to the application, and its chain. Requires ' +
         '`keyFile`.',
     }),
     keyFile: leaf(file('private key'), {

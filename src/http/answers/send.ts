@@ -22,7 +22,10 @@ export interface Answers {
   deny(request: FastifyRequest, reply: FastifyReply, denial: FinalDenial): FastifyReply
 }
 
-/** `findCors` is `null` on a listener whose own URLs are none of the routes. */
+/**
+ * Creates the functions that send the gateway's own responses on one network listener. `findCors` finds the CORS
+ * settings of a URL's route. It is `null` for the forward-auth listener, because its URLs belong to no route.
+ */
 export function createAnswers(config: Config, cookies: Cookies, findCors: FindCors | null): Answers {
   function corsOf({ context, method, headers, raw }: FastifyRequest): Readonly<Record<string, string>> {
     if (context !== null && context.route !== null) return corsHeaders(context.route, headers.origin)

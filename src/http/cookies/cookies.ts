@@ -45,8 +45,8 @@ export interface Cookies {
   /** The long return URLs of logins. */
   readonly targets: LongTargets
   /**
-   * Returns how often a login to this target was restarted, each time within a minute of the time before. Logins to
-   * other targets, as in other tabs, do not count.
+   * Returns how many restarts of a login to this target followed in a row, each within a minute of the one before.
+   * Logins to other targets, as in other tabs, do not count.
    */
   tries(header: string | undefined, target: string): number
   setTries(count: number, target: string, logins: number): string

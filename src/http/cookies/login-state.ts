@@ -19,7 +19,7 @@ export interface LoginState {
    * sealed state has only the start page of that origin.
    */
   readonly target: string
-  /** Whether cookies have the return URL, because `state` would be too long for some providers and proxies. */
+  /** Whether the return URL is in cookies, because it would make `state` too long for some providers and proxies. */
   readonly longTarget?: true
   /** The fingerprint of a rejected return URL, by which a loop of such logins is detected. */
   readonly rejectedTarget?: string

@@ -17,7 +17,7 @@ export interface LongTargets {
 
 interface Piece {
   readonly slot: number
-  /** Shows to which state the piece belongs. */
+  /** Identifies the state to which the piece belongs. */
   readonly mark: string
   /** The start of the login, in ms since the epoch. */
   readonly at: number
@@ -32,7 +32,7 @@ const PIECE = /^([\w-]{10})\.(\d{1,15})\.(\d)\.(\d)\.([\w-]+)$/
 const PURPOSE = 'return URL'
 
 /**
- * Creates the store of long return URLs in cookies of these names. A return URL is compressed, sealed and cut into as
+ * Creates the store of long return URLs, in cookies with these names. A return URL is compressed, sealed and cut into as
  * many cookies as it needs. `read` returns the values of a cookie.
  */
 export function createLongTargets(

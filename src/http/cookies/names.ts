@@ -5,7 +5,7 @@ const PREFIX = /^__(?:Host|Secure)-/
 /** Limits the size of the Cookie header. */
 const LOGIN_SLOTS = 4
 const MAX_TARGET_COOKIES = 6
-/** The share of `limits.headers` that each cookie of a return URL takes up, with room for all other headers. */
+/** How much of `limits.headers` each cookie of a return URL requires. Leaves room for all other headers. */
 const HEADERS_PER_COOKIE_BYTES = 5 * 1024
 
 export interface CookieNames {
@@ -32,7 +32,7 @@ export function cookieNames({
 }: Pick<Config, 'session' | 'publicUrl' | 'limits'>): CookieNames {
   const session = prefixed(cookie, isSecure(publicUrl))
   const logins = Array.from({ length: LOGIN_SLOTS }, (_, slot) => `${session}-login-${slot}`)
-  // `__Host-` would require `Path=/`, and then every request would carry these cookies.
+  // `__Host-` would require `Path=/`, so browsers would send these cookies with every request.
   const targetNames = Array.from(
     { length: MAX_TARGET_COOKIES },
     (_, slot) => `${session.replace(/^__Host-/, '__Secure-')}-target-${slot}`,

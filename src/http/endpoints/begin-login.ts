@@ -63,7 +63,7 @@ export async function beginLogin(
   if (isLong && kept === null)
     log.info(
       { event: 'return_url_too_long', length: target.length, headers: config.limits.headers },
-      'limits.headers has no room for the cookies of a return URL, so the login leads to the start page',
+      'the cookies of a return URL do not fit into limits.headers, so the login leads to the start page',
     )
   const acrs = acrValues === undefined || acrValues === '' ? null : acrValues.split(' ')
   const state = loginStates.seal({

@@ -127,7 +127,7 @@ async function finishLogin(
   }
 }
 
-/** Removes the cookies of the return URL. Before the callback has an outcome, the browser may repeat it. */
+/** Removes the cookies of the return URL. The callback must have an outcome, because the browser may repeat it before. */
 function forgetLongTarget(
   { cookies }: Services,
   request: FastifyRequest,

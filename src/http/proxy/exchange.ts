@@ -216,7 +216,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (status === 103) this.#passHints(controller)
   }
 
-  /** Passes 103 Early Hints to a navigation. Scripts have no use for hints, and some of their clients fail on them. */
+  /** Passes 103 Early Hints to a navigation. Scripts have no use for hints, and some HTTP libraries fail on them. */
   #passHints(controller: Dispatcher.DispatchController): void {
     if (this.#clientHasLeft() || kindOf(this.#request, this.#services.config) !== 'navigation') return
     const { headers } = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
@@ -304,7 +304,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     process.nextTick(begin, this)
   }
 
-  /** Returns whether this response can have trailer fields on its way to the client. Node.js checks it for HTTP/1.1. */
+  /** Returns whether the response to the client can have trailer fields. Otherwise, Node.js throws for a `Trailer` header. */
   #hasTrailerSection(status: number, headers: readonly string[]): boolean {
     const { method, httpVersion } = this.#request.raw
     if (method === 'HEAD' || status === 204 || status === 304 || httpVersion === '1.0') return false
@@ -453,7 +453,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     })
   }
 
-  /** A gRPC call counts as a stream from its beginning, because a server may send the head with its first message. */
+  /** A gRPC call counts as a stream from its beginning, because many servers send the head only with their first message. */
   #openCall(): void {
     this.#forgetStream = addCall(this.#services.streams, this.#verdict.session, (status) => {
       if (this.#isOver) return

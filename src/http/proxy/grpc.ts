@@ -13,7 +13,7 @@ const UNAVAILABLE: CallStatus = ['grpc-status', '14', 'grpc-message', 'the gatew
 
 /**
  * Registers a call as an open stream of its session, and returns a function that removes it. Calls `end` with a status
- * when the session ends, or some time after the gateway has begun to stop.
+ * when the session ends, or `LAST_CALLS_MS` after the gateway has begun to stop.
  */
 export function addCall(streams: Streams, session: Session | null, end: (status: CallStatus) => void): () => void {
   return streams.add(session, {

@@ -119,8 +119,17 @@ function isNamed(name: Buffer, lowerCase: string): boolean {
   return name.length === lowerCase.length && name.toString('latin1').toLowerCase() === lowerCase
 }
 
-/** The first characters of a line are enough for any size that fits a number. */
+/** The first characters of a line, without leading zeros, are enough for any size that llhttp accepts. */
 const MAX_SIZE_CHARACTERS = 20
+const LEADING_ZEROS = /^0+(?=[\da-f])/i
+
+/** Appends bytes to the beginning of a line, up to the length that is needed. */
+function append(line: string, part: Buffer): string {
+  let text = line
+  for (let at = 0; at < part.length && text.length < MAX_SIZE_CHARACTERS; at += MAX_SIZE_CHARACTERS)
+    text = (text + part.toString('latin1', at, at + MAX_SIZE_CHARACTERS)).replace(LEADING_ZEROS, '')
+  return text
+}
 
 /**
  * Returns a function that converts the bytes of a chunked body piece by piece: each line of the coding ends with CRLF,
@@ -155,7 +164,7 @@ function convertChunkLines(): (bytes: Buffer) => Buffer {
       const lineFeed = bytes.indexOf(LF, at)
       const part = bytes.subarray(at, lineFeed === -1 ? bytes.length : lineFeed)
       pieces.push(part)
-      line += part.toString('latin1', 0, MAX_SIZE_CHARACTERS - line.length)
+      line = append(line, part)
       if (part.length > 0) endsWithCr = part.at(-1) === CR[0]
       at += part.length
       if (lineFeed === -1) break

@@ -4,15 +4,15 @@ import { prefixOf, startsWithPrefix, upstreamHostOf } from '../../gate/upstream-
 import type { CompiledRoute, Facts } from '../../gate/verdict.ts'
 import { cookieName } from './response-headers.ts'
 
-/** How the paths of a route's application read in public: `to` at the start of a path becomes `from`. */
+/** How the paths of an application become public paths: `from` replaces `to` at the start of a path. */
 interface Mapping {
   readonly from: string
   readonly to: string
-  /** The prefix in the URLs of browsers: `from` behind the prefixes of the proxies in front. */
+  /** The prefix in the browser's URLs: the prefixes of the proxies in front, followed by `from`. */
   readonly publicPrefix: string
   /** The path of the request. */
   readonly path: string
-  /** The hosts that name the application instead of the public origin. */
+  /** The hosts that the public origin replaces in the application's URLs. */
   readonly ownHosts: readonly string[]
   readonly origin: string
   readonly basePath: string
@@ -32,8 +32,8 @@ const COOKIE_DOMAIN = /;\s*domain\s*=\s*"?\.?([^;"\s]*)"?\s*(?=;|$)/gi
 
 /**
  * Translates `Location`, `Content-Location` and cookies in a response from the application's URLs to the public ones, in
- * place: the prefix that the route strips or rewrites comes back, and with `upstreamHost`, the public origin replaces
- * the application's own. URLs that are public already, and URLs of other hosts, stay as they are.
+ * place: adds the prefix that the route strips or rewrites and, with `upstreamHost`, replaces the application's origin
+ * with the public one. URLs that are already public, and URLs of other hosts, stay as they are.
  */
 export function toPublicUrls(
   headers: string[],
@@ -104,10 +104,10 @@ function publicCookie(cookie: string, mapping: Mapping): string {
   let hasPath = false
   const mapped = named.replace(COOKIE_PATH, (_, before: string, path: string) => {
     hasPath = true
-    // The path `/` covers all paths of the application, the one without a trailing slash included.
+    // The path `/` covers all paths of the application, including the prefix without a trailing slash.
     return before + (path === '/' && to === '' ? from || '/' : publicPath(path, mapping))
   })
-  // The default path is the folder of the request's path: `/` at the application, but the parent of the prefix in public.
+  // A cookie's default path is the folder of the request's path. For the prefix itself, the folder is its parent.
   // https://www.rfc-editor.org/rfc/rfc6265#section-5.1.4
   return !hasPath && to === '' && from !== '' && requested === from ? `${mapped}; Path=${from}` : mapped
 }

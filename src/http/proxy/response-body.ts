@@ -83,10 +83,27 @@ function write(body: ResponseBody, chunk: Buffer): void {
   if (response.write(chunk)) return
   body.controller?.pause()
   response.once('drain', () => {
-    // `drain` may be emitted from within undici's parser, if another response on this connection ends. The parser is
-    // not re-entrant.
-    process.nextTick(resume, body)
+    resumeOnceDrained(body)
   })
+}
+
+/**
+ * Resumes the upstream when the connection to the client has room. Node.js also emits `drain` for a response when a
+ * pipelined response behind it receives data, and when data is written after the client has closed its side.
+ */
+function resumeOnceDrained(body: ResponseBody): void {
+  const { socket } = body.response
+  // The response closes with the connection, and no more of it can be sent.
+  if (socket?.writableEnded === true) return
+  if (socket?.writableNeedDrain === true) {
+    socket.once('drain', () => {
+      resumeOnceDrained(body)
+    })
+    return
+  }
+  // `drain` may be emitted from within undici's parser, if another response on this connection ends. The parser is not
+  // re-entrant.
+  process.nextTick(resume, body)
 }
 
 function resume(body: ResponseBody): void {

@@ -20,6 +20,8 @@ export interface Parser {
   contentLength: string
   headersMaxSize: number
   shouldKeepAlive: boolean
+  /** Whether the parser has stopped because the client reads slowly. */
+  paused: boolean
   keepAlive: string
   connection: string
   /** The header names and values read so far, after the body those of the trailer fields: name, value, name … */
@@ -29,11 +31,22 @@ export interface Parser {
   setTimeout: (ms: number, type: number) => void
   onStatus: (bytes: Buffer) => number
   onHeadersComplete: (status: number, upgrade: boolean, keepAlive: boolean) => number
+  onBody: (bytes: Buffer) => number
   onMessageComplete: () => number
   createError: (code: number, rest: Buffer) => Error
 }
 
-const METHODS = ['execute', 'setTimeout', 'onStatus', 'onHeadersComplete', 'onMessageComplete', 'createError', 'llhttp']
+const METHODS = [
+  'execute',
+  'setTimeout',
+  'onStatus',
+  'onHeadersComplete',
+  'onBody',
+  'onMessageComplete',
+  'createError',
+  'llhttp',
+  'paused',
+]
 
 /** The functions of the native parser that are used here. The first argument is the address of a parser. */
 interface Llhttp {
@@ -51,6 +64,8 @@ interface Llhttp {
 /** Undici's type of the timer that closes an idle connection. */
 const KEEP_ALIVE_TIMER = 8
 
+const NO_BYTES = Buffer.alloc(0)
+
 /** The status texts of 101 responses, by connection. */
 const phrases = new WeakMap<object, string>()
 
@@ -62,26 +77,28 @@ interface ConnectionSettings {
 }
 
 /**
- * Corrects how undici reads the responses on a connection, and adds the position in the head to undici's errors. The
- * caller must call this function after undici has set up the connection.
+ * Corrects how undici reads the responses on a connection, and adds to undici's errors where in the head of a response
+ * the error occurred. The caller must call this function after undici has set up the connection.
  *
  * - An unexpected `100 Continue` is skipped like any other interim response
- *   (https://www.rfc-editor.org/rfc/rfc9110#section-15.2). Undici destroys the connection:
- *   https://github.com/nodejs/undici/issues/197
+ *   (https://www.rfc-editor.org/rfc/rfc9110#section-15.2). Unpatched, undici destroys the
+ *   connection: https://github.com/nodejs/undici/issues/197
  * - The Content-Length of a 204 or 304 does not describe its body (https://www.rfc-editor.org/rfc/rfc9110#section-8.6).
- *   Undici compares that length with the body: https://github.com/nodejs/undici/pull/816
+ *   Unpatched, undici compares that length with the body: https://github.com/nodejs/undici/pull/816
  * - The status text keeps its bytes as Latin-1, even across chunks (https://www.rfc-editor.org/rfc/rfc9112#section-4).
- * - A reset never completes a response (https://www.rfc-editor.org/rfc/rfc9112#section-8). Undici accepts a reset as
- *   the end of a response without a length: https://github.com/nodejs/undici/pull/784
+ * - A reset never completes a response (https://www.rfc-editor.org/rfc/rfc9112#section-8). Unpatched, undici
+ *   accepts a reset as the end of a response without a length: https://github.com/nodejs/undici/pull/784
  * - A connection is not reused after a trailer field like `Connection`, because the native parser may refuse a further
  *   response.
+ * - A response that is complete when the application closes the connection is delivered, even while the parser is
+ *   paused. Undici ends the process or breaks off the response: https://github.com/nodejs/undici/issues/5360
  * - A shared connection is not reused after the application has requested the authentication of the connection itself.
  * - A connection is not reused after `maxAge`.
  */
 export function patchParser(socket: Socket, { shared, maxAge }: ConnectionSettings): void {
   const parser = parserOf(socket)
   if (parser === null) return
-  const { execute, setTimeout, onHeadersComplete, onMessageComplete, createError } = parser
+  const { execute, setTimeout, onHeadersComplete, onBody, onMessageComplete, createError } = parser
   const endsAt = performance.now() + maxAge
   let chunk: Buffer | null = null
   let isUsed = false
@@ -92,11 +109,25 @@ export function patchParser(socket: Socket, { shared, maxAge }: ConnectionSettin
     if (error.code === 'UND_ERR_HEADERS_OVERFLOW')
       error.message = `more than limits.answerHeaders, in the header ${printable(latin1(nameAt(parser)))}`
   })
+  // A paused parser puts the bytes that it has not parsed back into the socket, which emits `end` only after they are
+  // read again. So at this point only the end of the response can be missing, which needs no space in memory.
+  socket.prependListener('end', () => {
+    if (!parser.paused) return
+    parser.paused = false
+    parser.llhttp.llhttp_resume(parser.ptr)
+    parser.execute(NO_BYTES)
+  })
+  socket.prependListener('close', () => {
+    // Undici has finished the response at `end`. A connection that closes without `end` has been destroyed.
+    parser.shouldKeepAlive = true
+  })
   parser.execute = (bytes) => {
     chunk = bytes
     execute.call(parser, bytes)
     chunk = null
   }
+  // A resumed parser reports an empty chunk, at which a handler that is still paused would pause the parser again.
+  parser.onBody = (bytes) => (bytes.length === 0 ? 0 : onBody.call(parser, bytes))
   parser.setTimeout = (ms, type) => {
     // An idle connection closes when it reaches its age. Undici reads 0 as no timer.
     const delay = type === KEEP_ALIVE_TIMER ? Math.max(1, Math.min(ms, endsAt - performance.now())) : ms

@@ -38,7 +38,7 @@ function patched(text: string): string {
 }
 
 /**
- * Returns the stream `body`, which sends trailer fields on connections that `patchWriter` has completed. Calls
+ * Returns the stream `body`, which sends trailer fields on connections that `patchWriter` has prepared. Calls
  * `trailers` when the body has ended; the function returns name, value, name, value …, with one character per byte.
  */
 export function withTrailers(body: Readable, trailers: () => readonly string[]): Readable {

@@ -9,7 +9,7 @@ const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_CONNECT_TIMEOUT', 
 
 const ofUsed = new WeakSet<Error>()
 
-/** Marks an error that ended a connection that had carried a response before. */
+/** Marks the error of a connection on which an earlier response has arrived. */
 export function markUsedConnection(error: Error): void {
   ofUsed.add(error)
 }

@@ -9,7 +9,7 @@ import { makeLenient } from './lenient-parser.ts'
 import { patchParser } from './undici-parser.ts'
 import { patchWriter } from './undici-writer.ts'
 
-/** The connections to upstreams. Routes with the same upstream and the same settings of connections share a pool. */
+/** The connections to upstreams. Routes with the same upstream and the same connection settings share a pool. */
 export interface Pools {
   /**
    * Returns the pools for these routes, and reuses open ones. `answerHeaders` limits the response headers, in bytes.
@@ -78,7 +78,7 @@ export function createPools(): Pools {
   }
 }
 
-/** Keeps the connection open until the client's connection or the application closes it. */
+/** An idle upstream connection stays open until the client disconnects or the application closes the connection. */
 const ONE_CONNECTION = { connections: 1, keepAliveTimeout: 600_000 }
 
 function identityOf(route: CompiledRoute, answerHeaders: number): Identity {
@@ -96,12 +96,12 @@ function identityOf(route: CompiledRoute, answerHeaders: number): Identity {
 }
 
 /**
- * Makes the error of a connection that ends before the first byte of a response say whether the application has
+ * Adds a note to the error of a connection that ends before the first byte of a response, if the application has
  * requested a client certificate. With TLS 1.3, the application checks the certificate after the handshake has ended on
- * this side. It then sends an alert and closes the connection, and undici reports only the latter.
+ * this side. If the application sends an alert and closes the connection, undici reports only that the connection closed.
  */
 function noteCertificateRequest(socket: Socket): void {
-  // On a client's side, these algorithms come with the request for a certificate.
+  // A client receives these algorithms with the server's request for a certificate.
   if (!(socket instanceof TLSSocket) || socket.getSharedSigalgs().length === 0) return
   let alert: Error | null = null
   socket.prependListener('error', (error) => {

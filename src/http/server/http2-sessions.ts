@@ -35,11 +35,11 @@ const MAX_STREAMS = 128
 /** How much of a body a client may send before the gateway has read it, in bytes per stream and per connection. */
 const STREAM_WINDOW = 256 * 1024
 const CONNECTION_WINDOW = 1024 * 1024
-/** Node.js refuses new streams when the responses that a connection has not sent yet exceed this. */
+/** Node.js refuses new streams while the unsent responses of a connection exceed this size. */
 const MAX_SESSION_MEMORY_MB = 32
 /**
- * How much larger than `limits.headers` a header section may be to get a response. Node.js resets the stream of a larger
- * one.
+ * How many times as large as `limits.headers` a header section may be and still get a response. Node.js resets the
+ * stream of a larger section.
  */
 const HEADERS_FACTOR = 8
 const MAX_HEADER_FIELDS = 4096
@@ -49,7 +49,7 @@ const FIELD_OVERHEAD = 32
 const MAX_SENT_HEADERS = 8 * 1024 * 1024
 const CHECK_IDLE_MS = 5_000
 /**
- * The highest stream id. A GOAWAY with it announces that the connection will close, while the requests that are on
+ * The highest stream id. A GOAWAY with this id announces that the connection will close, while the requests that are on
  * their way are still served: https://www.rfc-editor.org/rfc/rfc9113#section-6.8
  */
 const MAX_STREAM_ID = 2 ** 31 - 1
@@ -89,13 +89,13 @@ export function createHttp2Sessions(
       session.destroy()
       return
     }
-    // Node.js keeps the address after the first read, so the log has it even after a disconnect.
+    // Node.js caches the address once it has been read, so the log has it even after a disconnect.
     peerOf(socket)
     const activity: Activity = { streams: 0, idleSince: performance.now() }
     sessions.set(session, activity)
     session.setLocalWindowSize(CONNECTION_WINDOW)
     session.on('error', (error) => {
-      // Other errors say that the client has disconnected.
+      // Other errors mean that the client has disconnected.
       if ('code' in error && VIOLATIONS.has(String(error.code))) refusals.onConnectionError(error, socket)
     })
     session.on('close', () => {
@@ -122,7 +122,7 @@ export function createHttp2Sessions(
       refusals.refuseStream(new Fault('method_not_allowed', { cause: new Error(method) }), response, false)
       return
     }
-    // Like the parser of HTTP/1.1, which knows these methods only.
+    // Node's HTTP/1.1 parser also knows only these methods.
     if (!METHODS.includes(method)) {
       refusals.refuseStream(new Fault('bad_request', { cause: new Error('an unknown method') }), response, false)
       return
@@ -145,7 +145,7 @@ export function createHttp2Sessions(
       (response) => {
         response.req.stream.close(NGHTTP2_CANCEL)
       },
-      // Node.js does not tell how much of a chunk has been sent, so progress is noticed by whole chunks.
+      // Node.js does not report how much of a chunk has been sent, so progress is measured in whole chunks.
       (response) => (response.writableLength === 0 ? null : response.written - response.writableLength),
     )
   }
@@ -171,7 +171,7 @@ export function createHttp2Sessions(
 
   return {
     accept(socket) {
-      // HTTP/1.1 servers leave a connection open that the client has ended, but no response could follow here.
+      // HTTP/1.1 servers keep a half-open connection for the response. With HTTP/2, no response could follow.
       socket.allowHalfOpen = false
       // Node.js emits `session` before this call returns.
       connection = socket

@@ -11,7 +11,7 @@ const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
 const kResponse = Symbol('response')
 
 /**
- * A stream with its response. All listeners of the stream find the response here. A closed stream survives the fast
+ * A stream with its response. All listeners of the stream find the response here. A closed stream survives the minor
  * collections of V8, so it must not keep its request and response alive.
  */
 interface Stream extends ServerHttp2Stream {
@@ -22,7 +22,7 @@ const MAX_STATUS = 599
 const RESET_CONTENT = 205
 /** The limit of interim responses to a request. Node.js keeps them in memory for a client that does not read. */
 const MAX_INTERIM = 16
-/** Trailer describes the message, also in HTTP/2. */
+/** `Trailer` is allowed in HTTP/2, because it describes the message, not the connection. */
 const NOT_IN_HTTP2 = [...HOP_BY_HOP, 'http2-settings'].filter((name) => name !== 'trailer')
 
 /**
@@ -179,7 +179,7 @@ export class Http2Response extends EventEmitter {
 
   /**
    * Sets the head, and sends it at once if it is a list of fields. HTTP/2 has no status text, and no headers that
-   * concern a connection; both are left out. Throws if Node.js does not send the status or a field, such as two
+   * concern a connection; both are left out. Throws if Node.js cannot send the status or a field, such as two
    * different values of a field that may occur only once.
    * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2
    */
@@ -196,7 +196,7 @@ export class Http2Response extends EventEmitter {
     const others = isList(given) ? this.#headers : { ...this.#headers, ...given }
     for (const [name, value] of Object.entries(others)) head[name.toLowerCase()] ??= value
     for (const name of NOT_IN_HTTP2) if (name in head) head[name] = undefined
-    // Node.js ends the stream behind the head of a 205: https://www.rfc-editor.org/rfc/rfc9110#section-15.3.6
+    // Node.js ends the stream after the head of a 205: https://www.rfc-editor.org/rfc/rfc9110#section-15.3.6
     if (status === RESET_CONTENT && Number(head['content-length'] ?? 0) > 0) head['content-length'] = undefined
     head[':status'] = status
     this.statusCode = status
@@ -204,7 +204,7 @@ export class Http2Response extends EventEmitter {
     // Node.js may refuse the application's fields, which the caller answers with a 502.
     if (isList(given)) {
       try {
-        // A gRPC response that begins with the status has nothing else:
+        // A gRPC response with the status in its head consists of the head only:
         // https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses
         this.#sendHead(isGrpc(head['content-type']) && 'grpc-status' in head)
       } catch (error) {
@@ -283,7 +283,7 @@ export class Http2Response extends EventEmitter {
   }
 
   sendTrailers(): void {
-    // Node.js also ends a stream that it resets. Without trailers, the client does not take it for complete.
+    // Node.js also ends a stream that it resets. Without trailers, the client does not consider the response complete.
     if (this.#stream.closed) return
     try {
       this.#stream.sendTrailers(this.#trailers ?? {})

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream'
 const CHECKS = 6
 
 interface Seen {
-  /** The number of bytes that had left at the last check. */
+  /** The number of bytes that had been sent at the last check. */
   readonly bytes: number
   readonly checks: number
 }
@@ -12,7 +12,7 @@ interface Seen {
 /**
  * Calls `cut` for each connection or stream whose peer reads none of the waiting data for `limitMs`, or up to a sixth
  * longer. A slow peer that reads something from time to time stays connected. `taken` returns the number of bytes that
- * have left for the peer, or `null` if none are waiting. Returns the timer of the checks.
+ * have been sent to the peer, or `null` if none are waiting. Returns the timer of the checks.
  */
 export function watchIdleReaders<S extends object>(
   readers: Iterable<S>,

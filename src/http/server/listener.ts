@@ -24,7 +24,7 @@ import { createHttp2Sessions } from './http2-sessions.ts'
 import { takenBySystem, watchIdleReaders } from './idle-readers.ts'
 import type { ClientError, Refusals } from './parser-errors.ts'
 import { limitPipelining } from './pipelining.ts'
-import { parseRawTarget } from './raw-targets.ts'
+import { parseRawTarget, trackPackets } from './raw-targets.ts'
 import { detectHttp2, takeConnections } from './protocol-detection.ts'
 import { answerUnderWay, latestAnswer } from './response-queue.ts'
 import { watchSilentUploads, type Upload } from './silent-uploads.ts'
@@ -99,7 +99,7 @@ export function createListener(
   // Node.js silently drops fields above its limit. The gateway's own limit refuses the request.
   server.maxHeadersCount = 0
   const sockets = new Set<Socket>()
-  /** The connections that have not turned out to be HTTP/2, with their latest request. */
+  /** The connections that speak HTTP/1.1 or have not sent anything yet, with their latest request. */
   const http1Connections = new Map<Socket, Asked>()
   /** The servers on other addresses of the same host name. */
   const others: NetServer[] = []
@@ -130,7 +130,11 @@ export function createListener(
 
   const http2 = tls !== null || h2c ? createHttp2Sessions(countedRoute, limits, refusals) : null
   const ready = tls === null ? 'connection' : 'secureConnection'
-  const acceptHttp1 = takeConnections(server, ready)
+  const serveConnection = takeConnections(server, ready)
+  const acceptHttp1 = (socket: Socket): void => {
+    serveConnection(socket)
+    trackPackets(socket)
+  }
   server.on('connection', (socket: Socket) => {
     accepted += 1
     sockets.add(socket)
@@ -156,8 +160,8 @@ export function createListener(
   })
   server.on('request', serve)
   server.on('clientError', (error: ClientError, socket: Socket) => {
-    if (!refusals.hasRefused(socket) && parseRawTarget(error, socket, server)) return
     const asked = http1Connections.get(socket)
+    if (!refusals.hasRefused(socket) && parseRawTarget(error, socket, server, typeof asked === 'object')) return
     refusals.onClientError(error, socket, typeof asked === 'object' && !asked.complete ? asked : null)
   })
   routeExpectations(server)

@@ -110,7 +110,7 @@ export function createRefusals({ log, metrics, config, findCors }: RefusalServic
     record(fault, id, peerOf(socket), request, head, answered)
   }
 
-  /** Logs and counts a refusal. The access line of a request that the gate has seen reports it. */
+  /** Logs and counts a refusal. The access line of a request that the gate has seen reports the refusal. */
   function record(
     { code, status, cause: origin }: Fault,
     id: string,
@@ -279,7 +279,7 @@ export function headTooLarge(cause?: Error): Fault {
 
 /** Creates the fault for a request whose body has stopped arriving. */
 export function uploadStopped(): Fault {
-  return timedOut(new Error('the body does not come any more'))
+  return timedOut(new Error('the body has stopped arriving'))
 }
 
 function timedOut(cause: Error): Fault {

@@ -9,8 +9,8 @@ const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
  * Removes the listener with which an HTTP server serves its connections, and returns it. `readyEvent` is the event of a
  * connection that is ready for HTTP.
  *
- * Node.js documents that `connection` may be emitted for a server with any socket. That a server serves connections in a
- * listener of the same event is not documented: https://nodejs.org/api/http.html#event-connection
+ * Node.js documents that programs may emit `connection` with any socket. It does not document that a server serves its
+ * connections in a listener of that event: https://nodejs.org/api/http.html#event-connection
  */
 export function takeConnections(
   server: Server,
@@ -47,7 +47,7 @@ export function detectHttp2(connection: Socket, timeout: number, tell: (isHttp2:
     connection.pause()
     connection.unshift(read)
     tell(isPreface)
-    // HTTP/1.1 servers expect a connection that flows. HTTP/2 servers have taken it from the socket.
+    // HTTP/1.1 servers expect a flowing connection. HTTP/2 servers have already taken over the connection.
     if (!isPreface) connection.resume()
   }
   connection.on('data', onData).on('end', close).on('error', close)

@@ -332,7 +332,7 @@ function proxyPassesOf(directives: readonly PlacedDirective[], migration: Migrat
   })
 }
 
-/** Returns the upstream's own Host for the ProxyPass of a section, unless ProxyPreserveHost is on. */
+/** Returns `upstreamHost: upstream` for the ProxyPass of a section, unless ProxyPreserveHost is on. */
 function sentHost(
   directives: readonly PlacedDirective[],
   section: Section,
@@ -343,7 +343,7 @@ function sentHost(
   if (setting !== undefined && flagOf(setting) !== false) return {}
   const text =
     'ProxyPreserveHost is not given, and off by default: the upstream receives its own host (upstreamHost: upstream); ' +
-    'remove this key if it should receive the Host that the browser sends'
+    'remove this key if the upstream should receive the Host that the browser sends'
   if (setting === undefined && !migration.remarks.some((one) => one.text === text)) {
     remark(migration, 'differs', null, text)
   }

@@ -30,7 +30,7 @@ export function migrateOauth2Proxy(settings: readonly Setting[], isAlpha: boolea
   migrateStore(migration)
   if (isAlpha) migrateAlphaLists(migration)
   migrateUpstreams(migration)
-  // With an alpha configuration, no header is sent by default. `migrateAlphaLists` has found those that are.
+  // An alpha configuration sends no headers by default. `migrateAlphaLists` has migrated the headers that it lists.
   migrateHeaders(migration, !isAlpha)
   migrateListener(migration)
   // Runs after the other listeners have their ports, and after every step that may enable forward-auth.

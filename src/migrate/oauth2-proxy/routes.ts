@@ -55,8 +55,8 @@ function openPreflight(setting: Setting, migration: Migration): void {
     'security',
     setting,
     'OPTIONS goes to the upstream without a session on every path, as before: remove those routes if no other site ' +
-      'calls this application, or if you list the origins that call it in routes[].cors.origins, for which the ' +
-      'gateway answers preflight requests itself',
+      'calls this application, or list the calling origins in routes[].cors.origins instead, so that the gateway ' +
+      'answers their preflight requests itself',
   )
 }
 
@@ -129,7 +129,7 @@ export function migrateUpstreams(migration: Migration): void {
   }
 }
 
-/** Returns the upstream's own Host for a route if the old gateway did not pass the Host of the browser. */
+/** Returns `upstreamHost: upstream` for a route if the old gateway did not pass the Host of the browser. */
 export function sentHost(passHost: Setting | undefined): Pick<BaseRoute, 'upstreamHost'> {
   return passHost !== undefined && flagOf(passHost) === false ? { upstreamHost: 'upstream' } : {}
 }

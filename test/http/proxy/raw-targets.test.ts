@@ -7,7 +7,7 @@ import { createAuthority } from '../../support/certificates.ts'
 import { eventually } from '../../support/eventually.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway } from '../../support/gateway.ts'
-import { ask, header, openAndRead } from '../../support/raw-http.ts'
+import { ask, header, openAndRead, parseAnswers } from '../../support/raw-http.ts'
 import { startSockets } from '../../support/sockets.ts'
 
 const idp = await startIdp()
@@ -24,8 +24,13 @@ const routes = [
 const start = async (t: Parameters<typeof startSockets>[0], config: object = {}, options: object = {}) => {
   const targets: string[] = []
   const upstream = await startSockets(t, (socket) => {
+    let text = ''
     socket.on('data', (bytes) => {
-      const [, target = ''] = bytes.toString('latin1').split(' ')
+      text += bytes.toString('latin1')
+      const [head = '', target = ''] = /^[A-Z]+ ([^ ]+) [^]*?\r\n\r\n/.exec(text) ?? []
+      const [, length = '0'] = /\r\ncontent-length: (\d+)/i.exec(head) ?? []
+      if (head === '' || text.length < head.length + Number(length)) return
+      text = text.slice(head.length + Number(length))
       targets.push(target)
       socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
     })
@@ -128,8 +133,8 @@ void t.test('raw bytes keep their place on a connection', async (t) => {
     client.socket.write(`${body}Host: ${host}\r\n\r\n`, 'latin1')
     client.socket.write('G\u00e9\n\r', 'latin1')
     await eventually(() => answered() === 4)
-    // a head in several packets
-    for (const part of [`GET /public/\u00e9`, '/x/\u00e8', `?\u00ff HTTP/1.1\r\nHost: ${host}\r\n`, '\r\n']) {
+    // blank lines in front, and a head in several packets
+    for (const part of [`\r\n\r\nGET /public/\u00e9/\u00e8?\u00ff HTTP/1.1\r\n`, `Host: ${host}\r\n`, '\r\n']) {
       client.socket.write(part, 'latin1')
       await setTimeout(30)
     }
@@ -137,28 +142,113 @@ void t.test('raw bytes keep their place on a connection', async (t) => {
     client.socket.write(request('/public/end', 'Connection: close\r\n'))
     await eventually(() => answered() === 6)
     t.same(
-      targets.filter((target) => target.startsWith('/')),
+      targets,
       [
         '/public/\u00e9',
         '/public/b',
         '/public/\u00e8',
         '/public/\u00fc',
-        '/public/\u00e9/x/\u00e8?\u00ff',
+        '/public/\u00e9/\u00e8?\u00ff',
         '/public/end',
       ],
       url,
     )
-    // The start of the request line has arrived in another packet, so it cannot be parsed again.
-    const split = openAndRead(url)
-    split.socket.write('GET /public/')
-    await setTimeout(50)
-    split.socket.write(`\u00e9 HTTP/1.1\r\nHost: ${host}\r\n\r\n`, 'latin1')
-    await eventually(() => split.text().startsWith('HTTP/1.1 400'))
-    const before = targets.length
-    for (const part of ['\u00e9', request('/public/\u00e9')]) split.socket.write(part, 'latin1')
-    await setTimeout(50)
-    t.equal(targets.length, before, 'bytes behind a refusal are no request')
   }
+})
+
+void t.test('a request line with raw bytes is refused unless it is certain where it begins and ends', async (t) => {
+  const { url, targets, events } = await start(t, { listenH2c: true })
+  const plain = await start(t)
+  const { host } = new URL(url)
+  const rest = ` HTTP/1.1\r\nHost: ${host}\r\n\r\n`
+  const post = (length: number): string => `POST /1 HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${length}\r\n\r\n`
+  const several = /several packets/
+  const behindBody = /arrived with the body of another request/
+  const malformed = /request line is malformed/
+  const cases: readonly (readonly [what: string, parts: readonly string[], cause: RegExp, before?: string])[] = [
+    ['a target in two packets', ['GET /a\u00e9', `xyz${rest}`], several],
+    ['a raw byte in the second packet only', ['GET /a', `\u00e9${rest}`], several],
+    ['a line in three packets', ['GET /public/\u00e9/', 'x/../../admin?', `\u00e9${rest}`], several],
+    ['a method in two packets', ['PROP', `PATCH /\u00e9${rest}`], several],
+    ['a method in two packets, behind another request', [`GET /1${rest}PROP`, `PATCH /\u00e9${rest}`], several, '/1'],
+    ['a line that ends in another packet', ['GET /\u00e9 HTTP/1.1\r', `\nHost: ${host}\r\n\r\n`], several],
+    ['a line behind half of a body', [`${post(6)}AA`, `AAAAGET /\u00e9${rest}`], behindBody, '/1'],
+    ['a body whose end looks like a method', [`${post(4)}PROPPATCH /\u00e9${rest}`], behindBody, '/1'],
+    ['a body whose end looks like a line', [`${post(9)}\r\nGET /x?GET /\u00e9${rest}`], behindBody, '/1'],
+    ['a body', [`${post(4)}AAAAGET /\u00e9${rest}`], behindBody, '/1'],
+    [
+      'a body of a request with raw bytes',
+      [`${post(4).replace('/1', '/\u00e8')}UNLI`, `${post(2)}UNLINK /\u00e9${rest}`],
+      behindBody,
+      '/\u00e8 /1',
+    ],
+    ['two spaces', [`GET  /\u00e9${rest}`], malformed],
+    ['a space behind the target', [`GET /\u00e9 ${rest}`], malformed],
+    ['a tab', [`GET /x\u00e9\t${rest}`], malformed],
+    ['no version', ['GET /\u00e9\r\n\r\n'], malformed],
+    ['another version', [`GET /\u00e9${rest.replace('1.1', '1.2')}`], malformed],
+    ['a bare LF', [`GET /\u00e9${rest.replace('\r', '')}`], malformed],
+  ]
+  for (const one of [{ url, targets, events }, plain])
+    for (const [what, parts, cause, before = ''] of cases) {
+      const already = one.targets.length
+      const client = openAndRead(one.url)
+      client.socket.setNoDelay()
+      for (const part of parts) {
+        client.socket.write(part, 'latin1')
+        await setTimeout(20)
+      }
+      await eventually(() => / 400 Bad Request/.test(client.text()), { what })
+      client.socket.write(`GET /behind${rest}`)
+      await setTimeout(10)
+      client.socket.destroy()
+      t.equal(one.targets.slice(already).join(' '), before, what)
+      const line = one.events('bad_request').at(-1)
+      t.match(line?.['cause'], cause, what)
+    }
+})
+
+void t.test('a thousand pipelined requests with raw bytes are answered in their order', async (t) => {
+  const { url, targets } = await start(t)
+  const { host } = new URL(url)
+  const wanted = Array.from({ length: 1_000 }, (_, i) => `/public/\u00e9/${i}`)
+  const client = openAndRead(url)
+  client.socket.write(wanted.map((target) => `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n\r\n`).join(''), 'latin1')
+  await eventually(() => client.text().split('HTTP/1.1 200').length - 1 === wanted.length)
+  client.socket.destroy()
+  t.same(new Set(targets), new Set(wanted))
+})
+
+void t.test('raw bytes arrive while the client does not read an earlier response', async (t) => {
+  const size = 30_000_000
+  const asked: string[] = []
+  const upstream = await startSockets(t, (socket) => {
+    socket.on('data', (bytes) => {
+      const [, target = ''] = bytes.toString('latin1').split(' ')
+      asked.push(target)
+      const body = target === '/large' ? Buffer.alloc(size, 'x') : Buffer.from(target, 'latin1')
+      socket.write(Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n`), body]))
+    })
+  })
+  const { url } = await startGateway(t, { idp, config: { upstream, routes: [{ path: '/**', access: 'public' }] } })
+  const get = (target: string): string => `GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`
+  const client = openAndRead(url)
+  client.socket.pause()
+  client.socket.write(get('/large'))
+  await setTimeout(300)
+  const targets = ['/1', '/\u00e9', '/2', '/\u00e8', '/\u00ff']
+  client.socket.write(targets.map(get).join(''), 'latin1')
+  await setTimeout(100)
+  client.socket.resume()
+  await eventually(() => client.text().endsWith('/\u00ff'))
+  t.same(
+    parseAnswers(client.bytes())
+      .slice(1)
+      .map(({ body }) => body.toString('latin1')),
+    targets,
+  )
+  t.same(new Set(asked), new Set(['/large', ...targets]))
+  client.socket.destroy()
 })
 
 void t.test('a head with raw bytes has the same limits as any other', async (t) => {

@@ -153,6 +153,23 @@ const ROWS: readonly Row[] = [
     lenient: /Transfer-Encoding/,
   },
   {
+    what: 'a chunk size with many leading zeros',
+    bytes: `${chunked}0000000000000000000000000000000000000000000000005\r\na\nb\nc\r\n0\r\n\r\n`,
+    stays: true,
+    strict: null,
+    lenient: null,
+    body: 'a\nb\nc',
+  },
+  {
+    what: 'a chunk size with many leading zeros and a bare LF',
+    bytes: `${chunked}0000000000000000000000000000000000000000000000005;a=b\na\nb\nc\n${'0'.repeat(50)}\n\n`,
+    stays: true,
+    strict: /Missing expected CR/,
+    afterHead: true,
+    lenient: null,
+    body: 'a\nb\nc',
+  },
+  {
     what: 'spaces behind a chunk size',
     bytes: `${chunked}2  \r\nok\r\n0 \t\r\n\r\n`,
     stays: true,
