@@ -54,7 +54,9 @@ const connections = new WeakMap<Socket, Connection>()
  */
 export function trackPackets(socket: Socket): void {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Node.js does not publish the type of its parser
-  const parser = Reflect.get(socket, 'parser') as Parser
+  const parser = Reflect.get(socket, 'parser') as Parser | null | undefined
+  // Without the parser, requests with raw bytes are refused.
+  if (parser === undefined || parser === null) return
   const connection: Connection = {
     parser,
     packet: 0,
