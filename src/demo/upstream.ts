@@ -102,7 +102,7 @@ export async function startUpstream(options: UpstreamOptions = {}): Promise<Upst
   const listener = (req: IncomingMessage, res: ServerResponse): void => {
     record(req)
     answer(req, res).catch((error: unknown) => {
-      // The error comes from an invalid header in the query or an incomplete body, for example.
+      // For example, the query asks for an invalid response header, or the request body is incomplete.
       if (res.headersSent) res.destroy()
       else res.writeHead(400, { 'content-type': 'text/plain; charset=utf-8' }).end(`${String(error)}\n`)
     })

@@ -50,7 +50,7 @@ export interface RouteException {
   readonly methods: readonly string[] | null
   readonly access: 'required' | 'optional' | 'public'
   readonly challenge?: string
-  /** Whether no user is let in until the operator has decided. */
+  /** Whether the path admits no user until the operator has decided who may use it. */
   readonly closed?: true
   readonly from: Setting
 }

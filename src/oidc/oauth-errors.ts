@@ -118,8 +118,8 @@ export function refusesRequest(error: unknown): boolean {
 const REFUSES_CLIENT = new Set([401, 403, 404, 405, 501])
 
 /**
- * Returns whether the endpoint for pushed requests refuses this client. If a link can have caused the refusal, only an
- * OAuth error about the client counts.
+ * Returns whether the endpoint for pushed requests refuses this client. If the request has parameters that a link to the
+ * login can set, they may be the cause of the refusal, so only an OAuth error about the client counts.
  * @see https://www.rfc-editor.org/rfc/rfc9126#section-2.3
  */
 export function refusesClient(error: unknown, hasLinkParameters: boolean): boolean {

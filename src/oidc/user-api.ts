@@ -18,7 +18,10 @@ export class ApiFailure extends Error {
   }
 }
 
-/** Bounds for a faulty API. A user with more groups cannot log in, because a part of the groups could be misleading. */
+/**
+ * Limits that protect against a faulty API. A user whose groups exceed them cannot log in, because an incomplete list of
+ * groups could be misleading.
+ */
 const MAX_PAGES = 100
 const MAX_ITEMS = 10_000
 
