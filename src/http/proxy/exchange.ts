@@ -29,7 +29,7 @@ import { isPlainCoding, hasBody } from '../server/framing.ts'
 import { breakOff } from '../server/response-queue.ts'
 import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
 import { addCall, endCall } from './grpc.ts'
-import type { Http2Options, Upload } from './http2-dispatch.ts'
+import type { Http2Options } from './http2-dispatch.ts'
 import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
 import {
@@ -44,7 +44,8 @@ import {
 import { toPublicUrls } from './public-urls.ts'
 import { clientHeaders, clientTrailers, dropLength, statusText } from './response-headers.ts'
 import { faultOf, isStale, unusable } from './upstream-errors.ts'
-import { bodyOf, dispatcherOf, uploadOf, upstreamHeaders } from './upstream-request.ts'
+import { bodyOf, uploadOf, type Upload } from './upload.ts'
+import { dispatcherOf, upstreamHeaders } from './upstream-request.ts'
 import type { Upstreams } from './upstreams.ts'
 import { joinWebSocket, switchProtocols } from './websocket.ts'
 

@@ -12,6 +12,7 @@ import { errors, type Dispatcher } from 'undici'
 import { Fault } from '../../errors.ts'
 import { fieldsOf, headersOf, isGrpc, RepeatedFieldError, valueIn } from '../http2-fields.ts'
 import { markUsedConnection, resetError, sessionError, unusable } from './upstream-errors.ts'
+import type { Upload } from './upload.ts'
 
 const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
 
@@ -56,16 +57,6 @@ const ENDED_SESSION = new Set(['ERR_HTTP2_INVALID_SESSION', 'ERR_HTTP2_GOAWAY_SE
 const kDispatch = Symbol('dispatch')
 
 type Handler = Dispatcher.DispatchHandler
-
-/** The body of a request, read from the client's own stream. */
-export interface Upload {
-  readonly stream: Readable
-  readonly maxBytes: number
-  /** Called when the upstream is ready for the body. */
-  start(): void
-  /** Returns the trailer fields once the body has ended: name, value, name, value … Throws a fault for too many. */
-  trailers(): readonly string[]
-}
 
 export interface Http2Options extends Dispatcher.DispatchOptions {
   /** Replaces `body`. The stream stays open if the upstream fails, so that the client gets a response. */

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { SlotList, type Slotted } from '../../resilience/slot-list.ts'
+import { SlotList, type Slotted } from '../slot-list.ts'
 import type { Session } from '../../session/session.ts'
 import type { Sessions } from '../../session/sessions.ts'
 

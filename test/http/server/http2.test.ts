@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import {
   connect,
   constants,
@@ -384,6 +385,15 @@ void t.test('a response that the application breaks off is broken off', async (t
   t.not(sized.reset, NGHTTP2_NO_ERROR)
 })
 
+/** Writes an endless body, as fast as it is read. */
+const pour = (res: ServerResponse): void => {
+  const more = (): void => {
+    while (!res.destroyed && res.write(Buffer.alloc(65_536)));
+  }
+  res.on('drain', more)
+  more()
+}
+
 void t.test('a client that does not read one stream for limits.idleRead loses that stream only', async (t) => {
   let ended = 0
   const { url } = await startWith(
@@ -396,11 +406,7 @@ void t.test('a client that does not read one stream for limits.idleRead loses th
       res.on('close', () => {
         ended += 1
       })
-      const pour = (): void => {
-        while (!res.destroyed && res.write(Buffer.alloc(65_536)));
-      }
-      res.on('drain', pour)
-      pour()
+      pour(res)
     },
     { limits: { idleRead: '1200ms' } },
   )
@@ -538,11 +544,7 @@ void t.test('a client that stops reading its connection loses it after limits.id
       res.on('close', () => {
         ended += 1
       })
-      const pour = (): void => {
-        while (!res.destroyed && res.write(Buffer.alloc(65_536)));
-      }
-      res.on('drain', pour)
-      pour()
+      pour(res)
     },
     { limits: { idleRead: '1200ms' } },
   )

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { SlotList } from '../../src/resilience/slot-list.ts'
+import { SlotList } from '../../src/http/slot-list.ts'
 
 void t.test('a list keeps what was added and not removed, in any order of removals', (t) => {
   const list = new SlotList<{ name: number; slot: number }>()
