@@ -121,7 +121,7 @@ export const startRedis = async (t: Test, options: Options = {}): Promise<Redis>
     },
     async kill() {
       const dying = child
-      if (dying === null) return
+      if (dying === null || dying.exitCode !== null || dying.signalCode !== null) return
       const exited = once(dying, 'exit')
       dying.kill('SIGKILL')
       await exited
