@@ -33,8 +33,12 @@ function convert(node: TSchema, inList: boolean): Json {
     const { description, defaultList, items } = shape
     return {
       description,
-      default: defaultList,
-      ...orNull({ type: 'array', items: objectOf(propertiesOf(items), true) }),
+      ...(defaultList === null ? {} : { default: defaultList }),
+      ...orNull({
+        type: 'array',
+        ...(defaultList === null ? { minItems: 1 } : {}),
+        items: objectOf(propertiesOf(items), true),
+      }),
     }
   }
   if (shape.type === 'map') {

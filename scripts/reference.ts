@@ -47,10 +47,13 @@ interface Section {
 function sections(): Section[] {
   const top: Section = { title: 'The top level', description: '', rows: [] }
   const all = [top]
+  /** The labels of the keys that have a row. */
+  const labels = new Map<TSchema, string>()
   const addRows = (into: Section, node: TSchema, path: KeyPath, label: string, inList: boolean): void => {
     const shape = shapeOf(node)
     if (shape.type === 'leaf') {
       const { valueType, description } = shape.leaf
+      labels.set(node, label)
       const cells = [
         `\`${label}\``,
         valueType.name,
@@ -60,10 +63,21 @@ function sections(): Section[] {
       into.rows.push(`| ${[...cells, description + note(shape.leaf)].map(cell).join(' | ')} |`)
       return
     }
-    const variable = shape.type === 'list' ? variableCell(path, inList) : ''
-    if (shape.type === 'list') {
-      const cells = [`\`${label}\``, 'list of maps', '`[]`', variable, shape.description]
+    const known = inList ? Object.values(children(node)).find((inner) => labels.has(inner)) : undefined
+    if (shape.type === 'list' || known !== undefined) {
+      const section = labels.get(known ?? node)?.replace(/\.[^.]+$/, '')
+      const keys = Object.keys(children(node)).map((key) => `\`${key}\``)
+      const cells = [
+        `\`${label}\``,
+        shape.type === 'list' ? 'list of maps' : 'map',
+        shape.type === 'list' && shape.defaultList !== null ? '`[]`' : 'none',
+        ...(inList ? [] : [shape.type === 'list' ? variableCell(path, inList) : '']),
+        section === undefined
+          ? shape.description
+          : `${shape.description} Keys as in \`${section}\`: ${keys.join(', ')}.`,
+      ]
       into.rows.push(`| ${cells.map(cell).join(' | ')} |`)
+      if (section !== undefined) return
     }
     for (const [key, inner] of Object.entries(children(node))) {
       addRows(into, inner, [...path, key], `${label}${shape.type === 'list' ? '[]' : ''}.${key}`, inList)

@@ -1,6 +1,6 @@
 import { isForAllTenants, presetOf } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
-import { claimAt } from '../gate/admit.ts'
+import { claimAt } from '../gate/claims.ts'
 import { parseTemplate, whyNoHeader } from '../gate/header-template.ts'
 import type { CompiledRoute, GateDenial, Verdict, Who } from '../gate/verdict.ts'
 import { accessTokenIssuers, issuerOfTenant, mayHaveIssued, templateOf } from '../oidc/issuer.ts'
@@ -86,6 +86,8 @@ function gatewayTokenOf({ route: { access, token }, who, session }: Extract<Verd
   switch (grant) {
     case 'none':
       return 'none'
+    case 'id-token':
+      return 'the session’s ID token'
     case 'session':
       return target === '' ? 'the session’s access token' : `the session’s refresh token is redeemed for ${target}`
     case 'client-credentials':

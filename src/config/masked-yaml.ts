@@ -19,7 +19,7 @@ function masked(secret: NonNullable<Leaf['secret']>, written: unknown): unknown 
 function asWritten(node: TSchema, value: unknown): unknown {
   const shape = shapeOf(node)
   if (shape.type === 'list')
-    return Array.isArray(value) ? value.map((item: unknown) => asWritten(shape.items, item)) : []
+    return Array.isArray(value) ? value.map((item: unknown) => asWritten(shape.items, item)) : null
   if (shape.type === 'map') {
     if (!isMapping(value)) return null
     return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, asWritten(shape.entries, entry)]))

@@ -137,6 +137,9 @@ export function resolve(root: TSchema, written: unknown, context: ResolveContext
 
   function resolveList(items: TSchema, defaultList: unknown, raw: unknown, path: KeyPath): unknown {
     const value = raw ?? defaultList
+    if (value === null) return null
+    if (defaultList === null && Array.isArray(value) && value.length === 0)
+      return refuse(path, 'value', 'must not be an empty list', 'give an item, or leave the key out')
     if (!Array.isArray(value)) return refuse(path, 'value', 'must be a list', 'begin each item with "- "')
     return value.map((item: unknown, index) => {
       const at = [...path, index]

@@ -84,6 +84,11 @@ export function listOf<G extends TSchema>(section: G, description: string, defau
   return Type.Array(section, { description, default: defaultList })
 }
 
+/** Creates a list of sections that is null if it is omitted, and has at least one item otherwise. */
+export function optionalListOf<G extends TSchema>(section: G, description: string): TUnsafe<Static<G>[] | null> {
+  return Type.Unsafe({ ...Type.Array(section, { description }), default: null })
+}
+
 interface Node {
   readonly leaf?: Leaf
   readonly section?: SectionOptions

@@ -11,8 +11,10 @@ import {
 import { duration, orOff, rate } from './value-types/amount.ts'
 import { list, map, textual } from './value-types/collection.ts'
 import { bearerSecret, headerName, hostName } from './value-types/http.ts'
-import { basePath } from './value-types/path.ts'
+import { basePath, pathPattern } from './value-types/path.ts'
+import { color, contact, favicon, languageTag, styleFile } from './value-types/page.ts'
 import { choice, flag, text, workers } from './value-types/scalar.ts'
+import { privateKeys } from './value-types/secret.ts'
 import { group, leaf, listOf, optional, optionalOrWord, switchable } from './schema-nodes.ts'
 import { keyPair } from './sections/key-pair.ts'
 import { limits } from './sections/limits.ts'
@@ -163,11 +165,75 @@ export const schema = group('Configuration of Gatehouse.', {
         'Texts that replace the built-in ones. docs/browser.md lists their names, such as `forbidden`, ' +
         '`forbidden.title`, `button.sign_in` and `lang`.',
     }),
+    languages: leaf(map(languageTag, map(text(), text())), {
+      default: {},
+      description:
+        'Texts by language, such as `de: { forbidden: … }`, which replace or add to the built-in English, German, French ' +
+        'and Spanish. Each page is in the language that the browser prefers.',
+    }),
+    accentColor: leaf(color, { default: null, description: 'The color of buttons and links, such as `"#1f5fbf"`.' }),
+    styleFile: leaf(styleFile, {
+      default: null,
+      description: 'A CSS file that is added to the style of every page. The gateway reloads it when it changes.',
+    }),
+    favicon: leaf(favicon, {
+      default: null,
+      defaultText: 'a built-in icon',
+      description: 'The icon of every page: a file, or a `data:image/` URL.',
+    }),
+    contact: leaf(contact, {
+      default: null,
+      description:
+        'Where users who may not open a page find help: an e-mail address, a `mailto:` or an https URL, which the page ' +
+        'with status 403 links to.',
+    }),
   }),
+  assertion: optional(
+    group(
+      'The signed assertion that `{assertion}` in `headers.set` sends to the application: a JWT that proves that the ' +
+        'request came through the gateway.',
+      {
+        keys: leaf(privateKeys('sign'), {
+          default: [],
+          defaultText: 'one that the gateway generates when it starts',
+          secret: 'whole',
+          description:
+            'Private keys as JWK or PEM: EC P-256 (ES256) or Ed25519 (EdDSA). The first one signs, and the endpoint ' +
+            '`jwks` lists the public keys of all.',
+        }),
+        audience: leaf(text(), {
+          default: null,
+          defaultText: 'the public URL',
+          description: 'The `aud` of the assertion.',
+        }),
+        lifetime: leaf(duration({ min: 10_000 }), {
+          default: '5m',
+          description: 'How long an assertion is valid. The gateway makes another one after half of that time.',
+        }),
+        claims: leaf(list(text()), {
+          default: [],
+          description: 'The claims of the user that the assertion contains besides `sub`.',
+        }),
+      },
+    ),
+  ),
   log: group('The log: JSON lines on stdout.', {
     level: leaf(choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']), {
       default: 'info',
       description: 'The lowest severity that the gateway logs.',
+    }),
+    user: leaf(text(), {
+      default: 'sub',
+      description:
+        'The claim that names the user in access lines and security events, as `user`. `none` leaves the user out.',
+    }),
+    fields: leaf(list(choice(['bytes', 'user_agent', 'referer']), { single: true }), {
+      default: [],
+      description: 'Further fields of access lines.',
+    }),
+    exclude: leaf(list(pathPattern, { single: true }), {
+      default: [],
+      description: 'Paths without access lines: exact, or with `*` and `**` as in `routes[].path`.',
     }),
   }),
   workers: leaf(workers, {

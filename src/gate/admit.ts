@@ -1,8 +1,9 @@
 import { numberFrom, timeFrom } from '../config/numbers.ts'
-import { unverifiedClaims, type Claims } from '../oidc/token-set.ts'
+import { unverifiedClaims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { StepUp, TokenDenial } from '../token/denial.ts'
+import { claimAt, isOmitted } from './claims.ts'
 import type { CompiledRoute, Facts, GateDenial } from './verdict.ts'
 
 type User = Pick<Session, 'claims' | 'createdAt' | 'requestedStepUp'> & Partial<Pick<Session, 'tokens'>>
@@ -79,39 +80,6 @@ function requireClaims({ require }: CompiledRoute, { claims, tokens }: User): Ga
     return { reason: 'forbidden', overage: true, why }
   }
   return null
-}
-
-/**
- * Returns whether the provider omitted a claim because it has too many values (overage). The ID token then names
- * another source, which the gateway does not query, or only reports the omission, as Entra does with `hasgroups`.
- * @see https://openid.net/specs/openid-connect-core-1_0.html#AggregatedDistributedClaims
- */
-function isOmitted(claims: Claims, name: string): boolean {
-  const sources = claimAt(claims, '_claim_names')
-  const [outermost = name] = name.split('.')
-  const named = typeof sources === 'object' && sources !== null ? sources : {}
-  if (Object.hasOwn(named, name) || Object.hasOwn(named, outermost)) return true
-  return name === 'groups' && claims['hasgroups'] === true
-}
-
-/**
- * Returns a claim by its name, or by its path through nested objects (`realm_access.roles`), whose names may contain
- * dots (`resource_access.com.example.app.roles`).
- */
-export function claimAt(claims: Claims, name: string): unknown {
-  if (Object.hasOwn(claims, name)) return claims[name]
-  for (let dot = name.indexOf('.'); dot !== -1; dot = name.indexOf('.', dot + 1)) {
-    const outer = name.slice(0, dot)
-    const inner = Object.hasOwn(claims, outer) ? claims[outer] : undefined
-    if (!isObject(inner)) continue
-    const found = claimAt(inner, name.slice(dot + 1))
-    if (found !== undefined) return found
-  }
-  return undefined
-}
-
-function isObject(value: unknown): value is Claims {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** If a step-up is required again this soon after its login, the provider does not deliver it. */

@@ -1,9 +1,12 @@
+import type { Route } from '../config/schema.ts'
 import type { Claims } from '../oidc/token-set.ts'
-import { claimAt } from './admit.ts'
+import { claimAt } from './claims.ts'
 
 type Part = { readonly text: string } | { readonly claim: string } | 'provider'
 
 export type Template = readonly Part[]
+
+type Encoding = Route['headers']['encoding']
 
 /** Common servers reject longer header values. */
 const MAX_BYTES = 8192
@@ -30,12 +33,7 @@ export function parseTemplate(template: string): Template {
  * value is encoded. Returns `null` if a claim or the name is missing, or the value would be longer than 8 kB.
  * @see https://www.rfc-editor.org/rfc/rfc8187#section-3.2
  */
-export function fillTemplate(
-  template: Template,
-  claims: Claims,
-  encoding: 'rfc8187' | 'base64',
-  provider?: string,
-): string | null {
+export function fillTemplate(template: Template, claims: Claims, encoding: Encoding, provider?: string): string | null {
   const values: (string | readonly string[])[] = []
   for (const part of template) {
     const value = textOf(part, claims, provider)
@@ -52,12 +50,7 @@ export function fillTemplate(
   return filled.length > MAX_BYTES ? null : filled
 }
 
-export function whyNoHeader(
-  template: Template,
-  claims: Claims,
-  encoding: 'rfc8187' | 'base64',
-  provider?: string,
-): string | null {
+export function whyNoHeader(template: Template, claims: Claims, encoding: Encoding, provider?: string): string | null {
   const missing = template.find((part) => textOf(part, claims, provider) === null)
   if (missing === 'provider') return 'there is one provider, without a name'
   if (missing !== undefined && 'claim' in missing) return `the claim ${missing.claim} is missing`

@@ -11,7 +11,7 @@ import {
 import type { Route } from '../config/schema.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import { hostOf, type RouteTable } from './match.ts'
-import { isBasicAlone } from './pipeline.ts'
+import { isBasicAlone } from './bearer.ts'
 import { fillTemplate, parseTemplate, type Template } from './header-template.ts'
 import { prefixOf, upstreamHostOf } from './upstream-urls.ts'
 import type { CompiledRoute, Facts, Who } from './verdict.ts'

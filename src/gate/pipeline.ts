@@ -4,6 +4,7 @@ import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Acquired, Tokens } from '../token/acquire.ts'
 import { admit, allowsProvider, denyWithoutToken, keepCookieOfSuccessor } from './admit.ts'
+import { buildBearerGate } from './bearer.ts'
 import { classify } from './classify.ts'
 import { preflightRoute } from './cors.ts'
 import { passesCsrfCheck } from './csrf.ts'
@@ -29,6 +30,8 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
     return { type: 'deny', denial, kind: classify(method, headers, config.scripts), route }
   }
 
+  const decideByBearer = buildBearerGate(bearers)
+
   /** Takes all steps synchronously. A request that must wait for its session or token continues in another function. */
   function decideNow(facts: Facts, now: number): Verdict | Promise<Verdict> {
     // Browsers send preflight requests without cookies, so these requests need no session.
@@ -42,11 +45,8 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
     if (route.access === 'public') return anonymous(route)
 
     if (route.bearer !== null) {
-      const bearer = bearerToken(facts)
-      if (bearer !== null) return decideByBearer(route, bearer, route.bearer.audience, facts, now)
-      if (beginsAsBearer(facts)) {
-        return deny({ reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' }, route, facts)
-      }
+      const decided = decideByBearer(route, route.bearer, facts, now)
+      if (decided !== null) return decided.then((result) => ('type' in result ? result : deny(result, route, facts)))
     }
 
     const session = facts.ticket === null ? null : sessions.load(facts.ticket, now)
@@ -102,70 +102,9 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
     return { type: 'forward', route, session: token.session, who: token.session, accessToken, proofKey }
   }
 
-  /**
-   * Decides on a request with the client's own bearer token. The request has no session, and the token goes upstream
-   * unchanged.
-   */
-  async function decideByBearer(
-    route: CompiledRoute,
-    bearer: string,
-    audience: readonly string[],
-    facts: Facts,
-    now: number,
-  ): Promise<Verdict> {
-    let why = ''
-    const verified = await bearers.verify(bearer, audience, now, route.provider, (reason) => {
-      why = reason
-    })
-    if (verified === null) return deny({ reason: 'invalid-token', why }, route, facts)
-    const { claims } = verified
-    // `createdAt: 0`: without a session, only the token's `auth_time` can show when the user logged in.
-    const denial = admit(route, { claims, createdAt: 0, requestedStepUp: null }, false, now)
-    if (denial === null)
-      return {
-        type: 'forward',
-        route,
-        session: null,
-        who: { ...verified, bearer: true },
-        accessToken: null,
-        proofKey: null,
-      }
-    return denial.reason === 'step-up'
-      ? deny({ reason: 'insufficient-authentication', stepUp: denial.stepUp }, route, facts)
-      : deny(denial, route, facts)
-  }
-
   return decideNow
 }
 
 function anonymous(route: CompiledRoute): Verdict {
   return { type: 'forward', route, session: null, who: null, accessToken: null, proofKey: null }
-}
-
-/**
- * Returns the token in the client's own `Authorization: Bearer`, or `null`.
- * @see https://www.rfc-editor.org/rfc/rfc6750#section-2.1
- */
-function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
-  const [, token = null] = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(headers.authorization ?? '') ?? []
-  return token
-}
-
-/**
- * Returns whether any Authorization header begins with `Bearer`, well-formed or not. An application with a more lenient
- * parser than `bearerToken` would accept an unverified token from such a header.
- */
-export function beginsAsBearer(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
-  return authorizationFields(facts).some((value) => /^\W*bearer/i.test(value))
-}
-
-/** Returns whether there is a single Authorization header with Basic credentials, which cannot contain a JWT. */
-export function isBasicAlone(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
-  const [only = '', ...others] = authorizationFields(facts)
-  return others.length === 0 && /^Basic +[\w+/-]+=*$/i.test(only)
-}
-
-function authorizationFields({ headers, rawHeaders }: Pick<Facts, 'headers' | 'rawHeaders'>): string[] {
-  if (headers.authorization === undefined) return []
-  return rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'authorization')
 }

@@ -97,7 +97,8 @@ async function request(
       return refreshTokenGrant(configuration, tokens.refreshToken, target, proof)
     }
     case 'none':
-      throw new Error('a route without a token needs no grant')
+    case 'id-token':
+      throw new Error('a route that sends no access token needs no grant')
   }
 }
 

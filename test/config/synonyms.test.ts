@@ -14,7 +14,10 @@ void t.test('a key in the wrong section is refused with its section', (t) => {
     ['upstreamTls: { caFile: x }', `upstreamTls: ${unknown} | it belongs to routes[]`],
     ['upstreamHost: upstream', `upstreamHost: ${unknown} | it belongs to routes[]`],
     ['stripPrefix: /a', `stripPrefix: ${unknown} | it belongs to routes[]`],
-    ['audience: x', `audience: ${unknown} | it belongs to routes[].token or routes[].bearer`],
+    [
+      'audience: x',
+      `audience: ${unknown} | it belongs to assertion, routes[].token, routes[].bearer or routes[].bearer.issuers[]`,
+    ],
     ['routes: [{ path: /a, publicUrl: x }]', `routes[0].publicUrl: ${unknown} | it belongs to the top level`],
     ['routes: [{ path: /a, rateLimit: x }]', `routes[0].rateLimit: ${unknown} | it belongs to the top level`],
     ['routes: [{ path: /a, grant: none }]', `routes[0].grant: ${unknown} | it belongs to routes[].token`],
@@ -68,7 +71,7 @@ void t.test('a value of another proxy is refused with the value to use', (t) => 
     ['upstreamParser: insecure', 'use lenient'],
     ['authorization: passthrough', 'use client'],
     ['bearer: true', 'write bearer: { audience: … }'],
-    ['require: true', 'keys: claims, acr, maxAge'],
+    ['require: true', 'keys: claims, networks, any, not, acr, maxAge'],
   ] as const) {
     const problems = problemsWith(`routes: [{ path: /a, ${line} }]`)
     t.equal(problems.length, 1, line)

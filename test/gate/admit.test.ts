@@ -1,6 +1,7 @@
 import t from 'tap'
-import { admit, claimAt } from '../../src/gate/admit.ts'
-import { compiled, now, sessionOf } from './request.ts'
+import { admit } from '../../src/gate/admit.ts'
+import { claimAt } from '../../src/gate/claims.ts'
+import { compiled, now, requirement, sessionOf } from './request.ts'
 
 const minutes = (n: number): number => n * 60_000
 
@@ -62,12 +63,7 @@ void t.test('require.claims requires every named claim, each with one of the lis
     [{ realm_access: ['[object Object]'] }, false],
   ]
   for (const [wanted, allowed] of rows) {
-    const denial = admit(
-      compiled({ require: { claims: wanted, acr: null, maxAge: null } }),
-      sessionOf({ claims }),
-      true,
-      now,
-    )
+    const denial = admit(compiled({ require: requirement({ claims: wanted }) }), sessionOf({ claims }), true, now)
     t.equal(denial?.reason ?? null, allowed ? null : 'forbidden', JSON.stringify(wanted))
   }
   t.end()
@@ -80,14 +76,14 @@ void t.test('an inherited property is not a claim', (t) => {
 })
 
 void t.test('the reason names the missing claim, even after an overage', (t) => {
-  const route = compiled({ require: { claims: { groups: ['admin'] }, acr: null, maxAge: null } })
+  const route = compiled({ require: requirement({ claims: { groups: ['admin'] } }) })
   t.match(admit(route, sessionOf({ claims: { groups: ['staff'] } }), true, now), {
     why: /groups has none of the values/,
   })
   t.match(admit(route, sessionOf({ claims: {} }), true, now), { why: /groups is missing/ })
   for (const claims of [{ _claim_names: { groups: 'src1' } }, { hasgroups: true }])
     t.match(admit(route, sessionOf({ claims }), true, now), { why: /left the claim groups out/, overage: true })
-  const nested = compiled({ require: { claims: { 'realm_access.roles': ['admin'] }, acr: null, maxAge: null } })
+  const nested = compiled({ require: requirement({ claims: { 'realm_access.roles': ['admin'] } }) })
   t.match(admit(nested, sessionOf({ claims: { _claim_names: { realm_access: 'src1' } } }), true, now), {
     overage: true,
   })
@@ -95,7 +91,7 @@ void t.test('the reason names the missing claim, even after an overage', (t) => 
 })
 
 void t.test('acr: any of the required values suffices, and a step-up asks for all of them', (t) => {
-  const route = compiled({ require: { claims: {}, acr: ['gold', 'silver'], maxAge: null } })
+  const route = compiled({ require: requirement({ acr: ['gold', 'silver'] }) })
   t.equal(admit(route, sessionOf({ claims: { acr: 'silver' } }), true, now), null)
   for (const acr of ['bronze', undefined, ['gold'], 1]) {
     t.same(
@@ -110,7 +106,7 @@ void t.test('acr: any of the required values suffices, and a step-up asks for al
 const loggedIn = (ms: number) => sessionOf({ claims: { auth_time: (now - ms) / 1000 }, createdAt: now })
 
 void t.test('maxAge counts from auth_time, or from the login when auth_time is missing', (t) => {
-  const route = compiled({ require: { claims: {}, acr: null, maxAge: minutes(5) } })
+  const route = compiled({ require: requirement({ maxAge: minutes(5) }) })
   t.equal(admit(route, loggedIn(minutes(4)), true, now), null)
   t.equal(admit(route, loggedIn(minutes(5)), true, now), null)
   t.same(admit(route, loggedIn(minutes(6)), true, now), { reason: 'step-up', stepUp: { acrValues: null, maxAge: 300 } })
@@ -120,7 +116,7 @@ void t.test('maxAge counts from auth_time, or from the login when auth_time is m
 })
 
 void t.test('an auth_time may be a string of digits; an invalid date counts as missing', (t) => {
-  const route = compiled({ require: { claims: {}, acr: null, maxAge: minutes(10) } })
+  const route = compiled({ require: requirement({ maxAge: minutes(10) }) })
   const of = (authTime: unknown, createdAt: number) =>
     admit(route, sessionOf({ claims: { auth_time: authTime }, createdAt }), true, now)?.reason ?? null
   t.equal(of(String((now - minutes(11)) / 1000), now), 'step-up')
@@ -133,7 +129,7 @@ void t.test('an auth_time may be a string of digits; an invalid date counts as m
 })
 
 void t.test('a step-up combines acr and max_age, and comes before a missing claim', (t) => {
-  const route = compiled({ require: { claims: { groups: ['admin'] }, acr: ['gold'], maxAge: minutes(1) } })
+  const route = compiled({ require: requirement({ claims: { groups: ['admin'] }, acr: ['gold'], maxAge: minutes(1) }) })
   const denial = admit(route, sessionOf({ claims: { auth_time: 0 } }), true, now)
   t.same(denial, { reason: 'step-up', stepUp: { acrValues: ['gold'], maxAge: 60 } })
   t.end()

@@ -3,7 +3,7 @@ import type { Route } from '../../src/config/schema.ts'
 import { compileHeaders } from '../../src/gate/headers.ts'
 import type { CompiledRoute, Facts } from '../../src/gate/verdict.ts'
 import type { Session } from '../../src/session/session.ts'
-import { compiled, factsOf, sessionOf } from './request.ts'
+import { bearerOf, compiled, factsOf, sessionOf } from './request.ts'
 
 const isOwnCookie = (name: string): boolean => name === 'gatehouse' || name.startsWith('gatehouse-login-')
 
@@ -48,7 +48,7 @@ void t.test('an ordinary header passes byte for byte, with its order, case and r
 
 void t.test('a client’s DPoP proof passes where its Authorization does', (t) => {
   const facts = factsOf({ headers: { dpop: 'proof' } })
-  const bearer: Partial<Route> = { bearer: { audience: ['api'] } }
+  const bearer: Partial<Route> = { bearer: bearerOf({ audience: ['api'] }) }
   const proofs = (sent: Sent) => upstream({ facts, ...sent })['dpop'] ?? []
   t.same(proofs({}), ['proof'], 'without a session')
   t.same(proofs({ session: sessionOf(), token: 'access-token' }), [])

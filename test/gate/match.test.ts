@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Route } from '../../src/config/schema.ts'
 import { compileRoutes, type Match } from '../../src/gate/match.ts'
-import { routeOf } from './request.ts'
+import { requirement, routeOf } from './request.ts'
 
 const tableOf = (...routes: (string | Partial<Route>)[]) =>
   compileRoutes(
@@ -191,7 +191,7 @@ void t.test('a variant of a protected path is refused, and a variant that select
 })
 
 void t.test('a trailing slash does not bypass a route', (t) => {
-  const claims = { claims: { groups: ['staff'] }, acr: null, maxAge: null }
+  const claims = requirement({ claims: { groups: ['staff'] } })
   const refused: [routes: Parameters<typeof tableOf>, path: string, reading: string][] = [
     [[{ path: '/**', access: 'public' }, '/admin'], '/admin/', '/admin'],
     [[{ path: '/**', access: 'public' }, '/admin'], '/admin//', '/admin'],

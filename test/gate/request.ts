@@ -8,6 +8,33 @@ export const origin = 'https://orders.example.com'
 /** The time of these requests, ms since the epoch. */
 export const now = Date.UTC(2030, 0, 1)
 
+/** Returns what a route requires: nothing, with these changes. */
+export const requirement = (require: Partial<Route['require']> = {}): Route['require'] => ({
+  claims: {},
+  networks: null,
+  any: null,
+  not: null,
+  acr: null,
+  maxAge: null,
+  ...require,
+})
+
+type BearerSettings = NonNullable<Route['bearer']>
+
+/** Returns the settings of a route for clients with tokens, with these changes. */
+export const bearerOf = (bearer: Partial<BearerSettings> = {}): BearerSettings => ({
+  audience: null,
+  clientIds: null,
+  issuers: [],
+  introspection: 'auto',
+  scopes: [],
+  require: null,
+  dpop: 'off',
+  token: 'pass',
+  metadata: false,
+  ...bearer,
+})
+
 /** Returns a route with the default values and these changes. */
 export const routeOf = (route: Partial<Route> = {}): Route => ({
   path: '/**',
@@ -24,7 +51,7 @@ export const routeOf = (route: Partial<Route> = {}): Route => ({
   rewritePrefix: null,
   prefixHeaders: true,
   challenge: 'auto',
-  require: { claims: {}, acr: null, maxAge: null },
+  require: requirement(),
   token: { grant: 'session', audience: null, resource: null, scopes: null, header: 'Authorization' },
   authorization: 'token',
   headers: { set: {}, encoding: 'rfc8187', remove: [] },

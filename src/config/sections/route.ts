@@ -1,4 +1,4 @@
-import { callingOrigin, upstream } from '../value-types/address.ts'
+import { addressRange, callingOrigin, issuer, providerUrl, upstream } from '../value-types/address.ts'
 import { duration, orOff, size } from '../value-types/amount.ts'
 import { claimValue, list, map, textual } from '../value-types/collection.ts'
 import {
@@ -15,15 +15,43 @@ import {
 import { newPrefix, pathPattern, pathPrefix, urlPattern } from '../value-types/path.ts'
 import { choice, flag, text } from '../value-types/scalar.ts'
 import { file } from '../value-types/secret.ts'
-import { group, leaf, optional } from '../schema-nodes.ts'
+import { group, leaf, listOf, optional, optionalListOf } from '../schema-nodes.ts'
 
-const requirement = group('What a session must have for the request to be let in. Requires `access: required`.', {
+/** The keys of a rule that compare the user and the client with values. */
+const comparisons = {
   claims: leaf(map(text(), list(claimValue, { min: 1, single: true })), {
     default: {},
     description:
-      'Claims that the session must have, each with one of the values listed. A claim is named directly or ' +
-      'by its path, such as `realm_access.roles`. If the claim is a list, one matching item is enough.',
+      'Claims that the user must have, each with one of the values listed. A claim is named directly or ' +
+      'by its path, such as `realm_access.roles`. If the claim is a list, one matching item is enough. In a value, `*` ' +
+      'stands for any characters and `\\*` for a star. `email` is compared without case.',
   }),
+  networks: leaf(list(addressRange, { min: 1, single: true }), {
+    default: null,
+    description:
+      "IP addresses and CIDR ranges, one of which must contain the client's address, as `trustedProxies` report it.",
+  }),
+}
+
+const ANY = 'Rules of which at least one must hold.'
+const NOT = 'A rule that must not hold.'
+
+/** The deepest rule: `any` and `not` nest two deep. */
+const inner = group('A rule. All its keys must hold.', comparisons)
+
+const middle = group('A rule. All its keys must hold.', {
+  ...comparisons,
+  any: optionalListOf(inner, ANY),
+  not: optional(group(NOT, inner.properties)),
+})
+
+const rule = {
+  ...comparisons,
+  any: optionalListOf(middle, ANY),
+  not: optional(group(NOT, middle.properties)),
+}
+
+const stepUp = {
   acr: leaf(list(acrValue, { min: 1, single: true }), {
     default: null,
     description:
@@ -34,15 +62,79 @@ const requirement = group('What a session must have for the request to be let in
     default: null,
     description: 'The maximum time since the user authenticated at the provider. After that, the user logs in again.',
   }),
+}
+
+const requirement = group('What a session must have for the request to be let in. Requires `access: required`.', {
+  ...rule,
+  ...stepUp,
+})
+
+const bearer = group('Lets in clients that send an access token of their own instead of a session cookie.', {
+  audience: leaf(list(text(), { min: 1, single: true }), {
+    default: null,
+    description: "The audiences of which a client's access token must have one.",
+  }),
+  clientIds: leaf(list(text(), { min: 1, single: true }), {
+    default: null,
+    description:
+      'The clients whose access tokens are accepted: the `client_id` or `azp` of a token must be one of them.',
+  }),
+  issuers: listOf(
+    group('An issuer whose JWT access tokens are accepted.', {
+      issuer: leaf(issuer, { default: undefined, description: 'The issuer, exactly as the tokens name it in `iss`.' }),
+      audience: leaf(list(text(), { min: 1, single: true }), {
+        default: null,
+        defaultText: 'that of `bearer.audience`',
+        description: 'The audiences of which a token of this issuer must have one.',
+      }),
+      jwksUri: leaf(providerUrl, {
+        default: null,
+        defaultText: 'from the metadata of the issuer',
+        description: 'The URL of the keys that verify tokens of this issuer.',
+      }),
+    }),
+    'Further issuers of access tokens, besides the provider.',
+    [],
+  ),
+  introspection: leaf(choice(['auto', 'off']), {
+    default: 'auto',
+    description:
+      'How tokens that are not JWTs are verified: `auto` asks the introspection endpoint of the provider (RFC 7662) and ' +
+      'keeps the answer for at most a minute, `off` refuses such tokens.',
+  }),
+  scopes: leaf(list(scope, { min: 1, single: true }), {
+    default: [],
+    description:
+      'The scopes that an access token must have, all of them. Otherwise the client gets a 403 `insufficient_scope`.',
+  }),
+  require: optional(
+    group("What a client's access token must have, in place of the route's `require`.", { ...rule, ...stepUp }),
+  ),
+  dpop: leaf(choice(['off', 'accepted', 'required']), {
+    default: 'off',
+    description: 'Whether access tokens that are bound to a key of the client (RFC 9449) are accepted, or required.',
+  }),
+  token: leaf(choice(['pass', 'exchange']), {
+    default: 'pass',
+    description:
+      "What the application receives: `pass` sends the client's token, `exchange` exchanges it for a token as the " +
+      '`token` key of the route says (RFC 8693).',
+  }),
+  metadata: leaf(flag, {
+    default: false,
+    description:
+      'Publishes the metadata of the route as a protected resource (RFC 9728), from which clients such as those of the ' +
+      'Model Context Protocol learn where to log in. The URL of the resource is then an accepted audience.',
+  }),
 })
 
 const token = group('The access token that the application receives.', {
-  grant: leaf(choice(['session', 'none', 'token-exchange', 'on-behalf-of', 'client-credentials']), {
+  grant: leaf(choice(['session', 'none', 'id-token', 'token-exchange', 'on-behalf-of', 'client-credentials']), {
     default: 'session',
     defaultText: '`session`; `none` where `access` is `public`',
     description:
       'Where the token that the application receives comes from: `session` sends the access token of the ' +
-      'login, `none` sends no token, and each other value requests a token with the grant of that name. With a ' +
+      'login, `none` sends no token, `id-token` sends the ID token, and each other value requests a token with the grant of that name. With a ' +
       "session, the client's own `Authorization` passes only with `authorization: client`.",
   }),
   audience: leaf(text(), { default: null, description: 'The audience to request for the token.' }),
@@ -64,11 +156,12 @@ const headers = group('Changes to the request headers that the application recei
       'a list are joined with commas, and a comma inside an item becomes `%2C`. If the claim is missing, ' +
       'the header is not sent. The gateway removes these headers from what clients send on every route.',
   }),
-  encoding: leaf(choice(['rfc8187', 'base64']), {
+  encoding: leaf(choice(['rfc8187', 'base64', 'utf-8', 'percent']), {
     default: 'rfc8187',
     description:
       'How header values are encoded. `rfc8187` encodes values that are not all printable ASCII as in ' +
-      'RFC 8187, and `base64` encodes every value.',
+      'RFC 8187, `base64` encodes every value, `utf-8` sends the bytes of UTF-8, and `percent` percent-encodes what is ' +
+      'not printable ASCII.',
   }),
   remove: leaf(list(headerName), {
     default: [],
@@ -168,16 +261,7 @@ export const route = group('Which requests the route applies to, who may send th
       'another `token.header`, and cannot be combined with `bearer`.',
   }),
   headers,
-  bearer: optional(
-    group('Lets in clients that send their own JWT access token.', {
-      audience: leaf(list(text(), { min: 1, single: true }), {
-        default: undefined,
-        description:
-          "The audiences of which a client's access token must have one. With this key, the route also admits " +
-          'clients that send such a token instead of a session cookie.',
-      }),
-    }),
-  ),
+  bearer: optional(bearer),
   loginRedirects: leaf(list(urlPattern), {
     default: [],
     description:

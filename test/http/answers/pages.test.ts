@@ -3,7 +3,16 @@ import type { Config } from '../../../src/config/schema.ts'
 import { escapeHtml, renderPage, scriptLiteral, type Page } from '../../../src/http/answers/pages.ts'
 
 const page: Page = { name: 'forbidden', title: 'Not allowed', detail: 'You may not.', actions: [], requestId: 'r-1' }
-const plain: Config['pages'] = { title: null, logo: null, texts: {} }
+const plain: Config['pages'] = {
+  title: null,
+  logo: null,
+  texts: {},
+  languages: {},
+  accentColor: null,
+  styleFile: null,
+  favicon: null,
+  contact: null,
+}
 
 void t.test('a page shows what happened, why, and the request id', (t) => {
   const { html, headers } = renderPage(page, plain)
@@ -32,7 +41,7 @@ void t.test('values on a page never become markup', (t) => {
         { label: evil, post: evil, fields: { [evil]: evil } },
       ],
     },
-    { title: evil, logo: null, texts: {} },
+    { ...plain, title: evil },
   )
   t.notMatch(html, /<script>alert/)
   t.equal(escapeHtml(evil), '&#60;script&#62;alert(1)&#60;/script&#62;&#34;&#39;&#38;')
@@ -64,7 +73,12 @@ void t.test('the policy allows only the page’s own resources', (t) => {
 })
 
 void t.test('the operator’s title, logo and texts replace the built-in ones', (t) => {
-  const { html } = renderPage(page, { title: 'Order desk', logo: '/logo.svg', texts: { forbidden: 'Ask the desk.' } })
+  const { html } = renderPage(page, {
+    ...plain,
+    title: 'Order desk',
+    logo: '/logo.svg',
+    texts: { forbidden: 'Ask the desk.' },
+  })
   t.match(html, /<title>Not allowed – Order desk<\/title>/)
   t.match(html, /<img src="\/logo\.svg" alt="">/)
   t.match(html, /<p>Ask the desk\.<\/p>/)

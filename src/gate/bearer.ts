@@ -1,0 +1,79 @@
+import type { AccessTokens } from '../oidc/access-token.ts'
+import { admit } from './admit.ts'
+import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
+
+type BearerRoute = NonNullable<CompiledRoute['bearer']>
+
+/**
+ * Decides on a request with the client's own access token. Such a request has no session. Returns `null` if the request
+ * has no such token. Rejects only with `provider_unavailable`.
+ */
+export type BearerGate = (
+  route: CompiledRoute,
+  settings: BearerRoute,
+  facts: Facts,
+  now: number,
+) => Promise<Verdict | GateDenial> | null
+
+export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>): BearerGate {
+  async function decide(
+    route: CompiledRoute,
+    { audience }: BearerRoute,
+    token: string,
+    now: number,
+  ): Promise<Verdict | GateDenial> {
+    let why = ''
+    const verified = await bearers.verify(token, audience ?? [], now, route.provider, (reason) => {
+      why = reason
+    })
+    if (verified === null) return { reason: 'invalid-token', why }
+    const { claims } = verified
+    // `createdAt: 0`: without a session, only the token's `auth_time` can show when the user logged in.
+    const denial = admit(route, { claims, createdAt: 0, requestedStepUp: null }, false, now)
+    if (denial === null)
+      return {
+        type: 'forward',
+        route,
+        session: null,
+        who: { ...verified, bearer: true },
+        accessToken: null,
+        proofKey: null,
+      }
+    return denial.reason === 'step-up' ? { reason: 'insufficient-authentication', stepUp: denial.stepUp } : denial
+  }
+
+  return (route, settings, facts, now) => {
+    const token = bearerToken(facts)
+    if (token !== null) return decide(route, settings, token, now)
+    if (!beginsAsBearer(facts)) return null
+    return Promise.resolve({ reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' })
+  }
+}
+
+/**
+ * Returns the token in the client's own `Authorization: Bearer`, or `null`.
+ * @see https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+ */
+function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
+  const [, token = null] = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(headers.authorization ?? '') ?? []
+  return token
+}
+
+/**
+ * Returns whether any Authorization header begins with `Bearer`, well-formed or not. An application with a more lenient
+ * parser than `bearerToken` would accept an unverified token from such a header.
+ */
+export function beginsAsBearer(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
+  return authorizationFields(facts).some((value) => /^\W*bearer/i.test(value))
+}
+
+/** Returns whether there is a single Authorization header with Basic credentials, which cannot contain a JWT. */
+export function isBasicAlone(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
+  const [only = '', ...others] = authorizationFields(facts)
+  return others.length === 0 && /^Basic +[\w+/-]+=*$/i.test(only)
+}
+
+function authorizationFields({ headers, rawHeaders }: Pick<Facts, 'headers' | 'rawHeaders'>): string[] {
+  if (headers.authorization === undefined) return []
+  return rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'authorization')
+}
