@@ -1,4 +1,5 @@
-import type { AccessTokens } from '../oidc/access-token.ts'
+import type { AccessTokens, Demand } from '../oidc/access-token.ts'
+import { BOUND, type VerifiedToken } from '../oidc/token-rules.ts'
 import { admit } from './admit.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
 
@@ -6,48 +7,54 @@ type BearerRoute = NonNullable<CompiledRoute['bearer']>
 
 /**
  * Decides on a request with the client's own access token. Such a request has no session. Returns `null` if the request
- * has no such token. Rejects only with `provider_unavailable`.
+ * has no such token. Returns a decision synchronously if the token was verified before. Rejects only with
+ * `provider_unavailable`.
  */
-export type BearerGate = (
-  route: CompiledRoute,
-  settings: BearerRoute,
-  facts: Facts,
-  now: number,
-) => Promise<Verdict | GateDenial> | null
+export type BearerGate = (route: CompiledRoute, settings: BearerRoute, facts: Facts, now: number) => Pending | null
+
+type Decision = Verdict | GateDenial
+type Pending = Decision | Promise<Decision>
 
 export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>): BearerGate {
-  async function decide(
-    route: CompiledRoute,
-    { audience }: BearerRoute,
-    token: string,
-    now: number,
-  ): Promise<Verdict | GateDenial> {
-    let why = ''
-    const verified = await bearers.verify(token, audience ?? [], now, route.provider, (reason) => {
-      why = reason
-    })
-    if (verified === null) return { reason: 'invalid-token', why }
+  function decide(route: CompiledRoute, settings: BearerRoute, verified: VerifiedToken, now: number): Decision {
     const { claims } = verified
+    if (verified.jkt !== null) return { reason: 'invalid-token', why: BOUND }
     // `createdAt: 0`: without a session, only the token's `auth_time` can show when the user logged in.
-    const denial = admit(route, { claims, createdAt: 0, requestedStepUp: null }, false, now)
+    const denial = admit(requiring(route, settings), { claims, createdAt: 0, requestedStepUp: null }, false, now)
     if (denial === null)
-      return {
-        type: 'forward',
-        route,
-        session: null,
-        who: { ...verified, bearer: true },
-        accessToken: null,
-        proofKey: null,
-      }
+      return { type: 'forward', route, session: null, who: verified, accessToken: null, proofKey: null }
     return denial.reason === 'step-up' ? { reason: 'insufficient-authentication', stepUp: denial.stepUp } : denial
   }
 
   return (route, settings, facts, now) => {
     const token = bearerToken(facts)
-    if (token !== null) return decide(route, settings, token, now)
-    if (!beginsAsBearer(facts)) return null
-    return Promise.resolve({ reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' })
+    if (token === null)
+      return beginsAsBearer(facts)
+        ? { reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' }
+        : null
+    const found = bearers.verify(token, demandOf(route, settings, facts), now)
+    return found instanceof Promise
+      ? found.then((late) =>
+          'why' in late ? { reason: 'invalid-token', ...late } : decide(route, settings, late, now),
+        )
+      : 'why' in found
+        ? { reason: 'invalid-token', ...found }
+        : decide(route, settings, found, now)
   }
+}
+
+const requirements = new WeakMap<CompiledRoute, CompiledRoute>()
+
+/** Returns the route with `bearer.require` in place of `require`. It also counts where a session is optional. */
+function requiring(route: CompiledRoute, { require }: BearerRoute): CompiledRoute {
+  if (require === null) return route
+  const known = requirements.get(route) ?? { ...route, access: 'required', require }
+  requirements.set(route, known)
+  return known
+}
+
+function demandOf(route: CompiledRoute, settings: BearerRoute, { client }: Facts): Demand {
+  return { settings, audiences: settings.audience ?? [], providers: route.provider, address: client.address }
 }
 
 /**
