@@ -162,7 +162,7 @@ export function reasonOf(denial: GateDenial): string {
     case 'token-refused':
       return 'the provider issues no token for this route'
     case 'invalid-token':
-      return 'the client’s own token is not accepted'
+      return denial.why === '' ? 'the client’s own token is not accepted' : denial.why
     case 'token-unavailable':
       return 'the access token has expired and can’t be refreshed now'
   }

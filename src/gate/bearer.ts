@@ -1,6 +1,8 @@
 import type { AccessTokens } from '../oidc/access-token.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import { admit } from './admit.ts'
+import type { ClientProof } from '../oidc/dpop-proof.ts'
+import type { ClientProofs, Unproven } from './dpop.ts'
 import { resourceAudiences } from './protected-resource.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
 
@@ -17,23 +19,29 @@ export type BearerGate = (
   now: number,
 ) => Promise<Verdict | GateDenial> | null
 
-export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>): BearerGate {
+export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>, proofs: ClientProofs): BearerGate {
   async function decide(
     route: CompiledRoute,
-    { audience, metadata, scopes }: BearerRoute,
-    token: string,
-    origin: string,
+    { audience, metadata, scopes, dpop }: BearerRoute,
+    { scheme, token }: SentToken,
+    facts: Facts,
     now: number,
   ): Promise<Verdict | GateDenial> {
     let why = ''
-    const audiences = [...(audience ?? []), ...(metadata ? resourceAudiences(route, origin) : [])]
+    if (scheme === 'Bearer' && dpop === 'required')
+      return { reason: 'invalid-token', scheme, why: 'the route requires a DPoP proof' }
+    const proof = scheme === 'DPoP' ? proofs.read(facts, token, now) : null
+    if (proof !== null && 'error' in proof) return { reason: 'invalid-token', scheme, ...proof }
+    const audiences = [...(audience ?? []), ...(metadata ? resourceAudiences(route, facts.origin) : [])]
     const verified = await bearers.verify(token, audiences, now, route.provider, (reason) => {
       why = reason
     })
-    if (verified === null) return { reason: 'invalid-token', why }
+    if (verified === null) return { reason: 'invalid-token', scheme, why }
     const { claims } = verified
+    const unproven = await whyUnproven(proof, claims, now)
+    if (unproven !== null) return { reason: 'invalid-token', scheme, ...unproven }
     const missing = missingScopes(claims, scopes)
-    if (missing.length > 0) return { reason: 'insufficient-scope', why: `its scopes lack ${missing.join(' ')}` }
+    if (missing.length > 0) return { reason: 'insufficient-scope', scheme, why: `its scopes lack ${missing.join(' ')}` }
     // `createdAt: 0`: without a session, only the token's `auth_time` can show when the user logged in.
     const denial = admit(route, { claims, createdAt: 0, requestedStepUp: null }, false, now)
     if (denial === null)
@@ -44,16 +52,32 @@ export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>): BearerGa
         who: { ...verified, bearer: true },
         accessToken: null,
         proofKey: null,
+        ...(scheme === 'DPoP' ? { dpopNonce: proofs.nonce(now) } : {}),
       }
-    return denial.reason === 'step-up' ? { reason: 'insufficient-authentication', stepUp: denial.stepUp } : denial
+    return denial.reason === 'step-up'
+      ? { reason: 'insufficient-authentication', scheme, stepUp: denial.stepUp }
+      : denial
+  }
+
+  /** A bound token without a proof may be stolen: https://www.rfc-editor.org/rfc/rfc7800#section-3 */
+  async function whyUnproven(proof: ClientProof | null, claims: Claims, now: number): Promise<Unproven | null> {
+    if (proof !== null) return proofs.prove(proof, claims, now)
+    return 'cnf' in claims
+      ? { error: 'invalid_token', why: 'it is bound to a key of the client (cnf), and there is no proof' }
+      : null
   }
 
   return (route, settings, facts, now) => {
-    const token = bearerToken(facts)
-    if (token !== null) return decide(route, settings, token, facts.origin, now)
-    if (!beginsAsBearer(facts)) return null
+    const sent = sentToken(facts, settings)
+    if (sent !== null) return decide(route, settings, sent, facts, now)
+    if (!carriesToken(facts, settings)) return null
     return Promise.resolve({ reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' })
   }
+}
+
+interface SentToken {
+  readonly scheme: 'Bearer' | 'DPoP'
+  readonly token: string
 }
 
 /**
@@ -67,20 +91,28 @@ function missingScopes(claims: Claims, required: readonly string[]): readonly st
 }
 
 /**
- * Returns the token in the client's own `Authorization: Bearer`, or `null`.
+ * Returns the token in the client's own Authorization, or `null`. The scheme `DPoP` counts on routes that accept proofs.
  * @see https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+ * @see https://www.rfc-editor.org/rfc/rfc9449#section-7.1
  */
-function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
-  const [, token = null] = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(headers.authorization ?? '') ?? []
-  return token
+function sentToken({ headers }: Pick<Facts, 'headers'>, { dpop }: Pick<BearerRoute, 'dpop'>): SentToken | null {
+  const [, scheme = '', token = null] =
+    /^(Bearer|DPoP) +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(headers.authorization ?? '') ?? []
+  if (token === null) return null
+  if (scheme.toLowerCase() === 'bearer') return { scheme: 'Bearer', token }
+  return dpop === 'off' ? null : { scheme: 'DPoP', token }
 }
 
 /**
- * Returns whether any Authorization header begins with `Bearer`, well-formed or not. An application with a more lenient
- * parser than `bearerToken` would accept an unverified token from such a header.
+ * Returns whether any Authorization header begins with `Bearer`, or with `DPoP` where proofs are accepted, well-formed or
+ * not. An application with a more lenient parser than `sentToken` would accept an unverified token from such a header.
  */
-export function beginsAsBearer(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
-  return authorizationFields(facts).some((value) => /^\W*bearer/i.test(value))
+export function carriesToken(
+  facts: Pick<Facts, 'headers' | 'rawHeaders'>,
+  { dpop }: Pick<BearerRoute, 'dpop'>,
+): boolean {
+  const begins = dpop === 'off' ? /^\W*bearer/i : /^\W*(?:bearer|dpop)/i
+  return authorizationFields(facts).some((value) => begins.test(value))
 }
 
 /** Returns whether there is a single Authorization header with Basic credentials, which cannot contain a JWT. */

@@ -59,9 +59,6 @@ export function createAccessTokens(providers: Providers): AccessTokens {
       const claims = await keys.verify(token, { issuer, ...audience, requiredClaims: ['exp', 'sub'] }, now)
       if (audienceClaim !== undefined && !audiences.includes(String(claims[audienceClaim])))
         return `its ${audienceClaim} is ${quote(claims[audienceClaim])}, not ${audiences.map(quote).join(' or ')}`
-      // The gateway does not check that the client has the key to which the token is bound, so the token may be stolen:
-      // https://www.rfc-editor.org/rfc/rfc7800#section-3
-      if ('cnf' in claims) return 'it is bound to a key of the client (cnf)'
       if (!isIdentifier(claims.sub)) return 'its sub is empty or too long'
       if (typeof claims.exp !== 'number') return 'its exp is not a number'
       // Several providers may be clients at the same issuer.
