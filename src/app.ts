@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { providersOf, type Config, type Listen } from './config/schema.ts'
 import { compileCors, type FindCors } from './gate/cors.ts'
+import { createClientProofs, createUsedProofs, type UsedProofs } from './gate/dpop.ts'
 import { compileHeaders } from './gate/headers.ts'
 import { compileRoutes } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
@@ -16,6 +17,7 @@ import { createCookies } from './http/cookies/cookies.ts'
 import { type LoginState, createSealedState } from './http/cookies/login-state.ts'
 import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
 import { registerEndpoints } from './http/endpoints/index.ts'
+import { registerWellKnown } from './http/endpoints/well-known.ts'
 import { createFactReader } from './http/facts.ts'
 import { createFastify } from './http/fastify.ts'
 import { registerForwardAuth, type ForwardAuthServices } from './http/forward-auth/verdict.ts'
@@ -69,6 +71,7 @@ interface Lasting {
   readonly refresher: Refresher
   readonly routeTokens: RouteTokens
   readonly bearers: AccessTokens
+  readonly usedProofs: UsedProofs
   readonly streams: Streams
   readonly pools: Pools
   readonly counts: Counts
@@ -105,6 +108,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     refresher,
     routeTokens: createRouteTokens({ providers, refresher, sessions, log }),
     bearers: createAccessTokens(providers, log),
+    usedProofs: createUsedProofs(store, session),
     streams: createStreams(sessions),
     pools: createPools(),
     counts: createCounts(store),
@@ -226,6 +230,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   giveContext(app, facts, answers, tracing)
   const viaName = viaNameOf(config)
   denyLoops(app, viaName, answers)
+  registerWellKnown(app, { config, providers, routes, answers })
   const limits = await createLimits(app, config.rateLimit, lasting.counts)
 
   const tokens = createTokens({
@@ -234,7 +239,8 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     sessions,
     before: config.session.refreshBefore,
   })
-  const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers })
+  const proofs = createClientProofs(config.session.keys, lasting.usedProofs)
+  const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers, proofs })
   const headers = compileHeaders(routes, cookies.isOwn, viaName)
 
   const services: Services = {

@@ -176,13 +176,14 @@ export function reasonOf(denial: GateDenial): string {
         .filter((text) => text !== '')
         .join('; ')
     case 'forbidden':
+    case 'insufficient-scope':
       return denial.why
     case 'cross-origin':
       return 'an unsafe method with a session, sent by another origin'
     case 'token-refused':
       return 'the provider issues no token for this route'
     case 'invalid-token':
-      return 'the client’s own token is not accepted'
+      return denial.why === '' ? 'the client’s own token is not accepted' : denial.why
     case 'token-unavailable':
       return 'the access token has expired and can’t be refreshed now'
   }

@@ -6,7 +6,8 @@ import { classify } from '../gate/classify.ts'
 import { allowsOrigin, corsHeaders, preflightHeaders } from '../gate/cors.ts'
 import { compileHeaders, passesAuthorization } from '../gate/headers.ts'
 import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
-import { beginsAsBearer } from '../gate/bearer.ts'
+import { carriesToken } from '../gate/bearer.ts'
+import { boundKey } from '../gate/dpop.ts'
 import { buildGate } from '../gate/pipeline.ts'
 import { type PublicOrigins, publicOriginsOf } from '../gate/public-origins.ts'
 import { upstreamPath } from '../gate/upstream-urls.ts'
@@ -152,6 +153,18 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
         return claims === null || why !== null ? { why: why ?? '' } : explainedToken(claims, demand, provider)
       },
     },
+    // A proof is taken as valid, because it is made for one request at one time.
+    proofs: {
+      nonce: () => 'NONCE',
+      read: ({ headers: { dpop } }) =>
+        dpop === undefined
+          ? { error: 'invalid_dpop_proof', why: 'there is no DPoP header with a proof' }
+          : { jwt: '', jti: '', nonce: '' },
+      prove: async (_proof, own) =>
+        boundKey(own) === null
+          ? { error: 'invalid_token', why: 'the token has no cnf.jkt, so no proof fits it' }
+          : null,
+    },
     tokens: {
       acquire: (current, route) => ({
         ok: true,
@@ -162,7 +175,7 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
     },
   })
   const verdict = await gate(facts, now)
-  const bearer = verdict.route !== null && verdict.route.bearer !== null && beginsAsBearer(facts)
+  const bearer = verdict.route !== null && verdict.route.bearer !== null && carriesToken(facts, verdict.route.bearer)
   const claimsJson = JSON.stringify(claims)
   return [
     ['kind', classify(facts.method, facts.headers, config.scripts)],
@@ -372,7 +385,7 @@ function acceptedProviders(config: Config, names: readonly string[] | null): Pro
 /** Returns the token of these claims, as if it had been verified. Tokens of other issuers belong to no provider. */
 function explainedToken(claims: Claims, { settings }: Demand, provider: string | null): VerifiedToken {
   const isOfOther = settings.issuers.some(({ issuer }) => issuer === claims['iss'])
-  return { claims, ...named(isOfOther ? null : provider), bearer: true, id: '', owner: '', jkt: null }
+  return { claims, ...named(isOfOther ? null : provider), bearer: true, id: '', owner: '' }
 }
 
 function named(provider: string | null): { provider?: string } {

@@ -191,7 +191,8 @@ export function compileHeaders(
           case 'authorization': {
             if (mine?.setsAuthorization === true || !passesAuthorization(facts, route, who)) break
             // With several Authorization headers, only the first one has been verified.
-            if (who?.bearer !== true || !bearerSent) out.push(name, value)
+            if (who?.bearer !== true) out.push(name, value)
+            else if (!bearerSent) out.push(name, asBearer(value))
             bearerSent = true
             break
           }
@@ -200,6 +201,7 @@ export function compileHeaders(
             // request with two proofs would be rejected: https://www.rfc-editor.org/rfc/rfc9449#section-4.3
             if (scheme === 'DPoP' && accessToken !== null) break
             if (who === null && route.bearer !== null) break
+            if (who?.bearer === true && route.bearer?.dpop !== 'off') break
             if (passesAuthorization(facts, route, who)) out.push(name, value)
             break
           case 'authorization-variant':
@@ -246,7 +248,7 @@ export function compileHeaders(
       const { authorization } = facts.headers
       const setsAuthorization = rules[route.index]?.setsAuthorization === true
       if (authorization !== undefined && !setsAuthorization && passesAuthorization(facts, route, who))
-        out.push('Authorization', authorization)
+        out.push('Authorization', who?.bearer === true ? asBearer(authorization) : authorization)
       return out
     },
     forged({ rawHeaders, method, path, origin }) {
@@ -260,6 +262,11 @@ export function compileHeaders(
       )
     },
   }
+}
+
+/** Returns a client's verified Authorization with the scheme `Bearer`. The gateway has checked the proof of `DPoP`. */
+function asBearer(authorization: string): string {
+  return authorization.replace(/^DPoP(?= )/i, 'Bearer')
 }
 
 /** Allocates no array, because this runs for every request. */

@@ -120,11 +120,6 @@ export interface VerifiedToken {
   readonly id: string
   /** Identifies the issuer, the client and the user of the token. */
   readonly owner: string
-  /**
-   * The thumbprint of the key to which the token is bound, or `null` for a bearer token.
-   * @see https://www.rfc-editor.org/rfc/rfc9449#section-6.1
-   */
-  readonly jkt: string | null
 }
 
 /** Returns a token whose claims its issuer has confirmed, or why no route can accept it. */
@@ -133,31 +128,17 @@ export function toVerifiedToken(
   claims: Claims,
   { issuer, name, substitutes }: { issuer: string; name: string | undefined; substitutes: Acceptance['substitutes'] },
 ): VerifiedToken | string {
-  const { sub, cnf } = claims
+  const { sub } = claims
   const client = claims[clientClaimOf(claims, substitutes)]
   if (sub !== undefined && !isIdentifier(sub)) return 'its sub is empty or too long'
   if (sub === undefined && !isIdentifier(client)) return 'it has neither sub nor client_id'
-  const jkt = cnf === undefined ? null : thumbprintIn(cnf)
-  // The gateway does not check that the client has the key to which the token is bound, so the token may be stolen:
-  // https://www.rfc-editor.org/rfc/rfc7800#section-3
-  if (jkt === undefined) return BOUND
   return {
     claims,
     ...(name === undefined ? {} : { provider: name }),
     bearer: true,
     id: createHash('sha256').update(token).digest('base64url'),
     owner: JSON.stringify([issuer, client, sub]),
-    jkt,
   }
-}
-
-export const BOUND = 'it is bound to a key of the client (cnf)'
-
-/** Returns the thumbprint of the key in `cnf`, or `undefined` if the token is bound by anything else, or in addition. */
-function thumbprintIn(cnf: unknown): string | undefined {
-  if (typeof cnf !== 'object' || cnf === null || Object.keys(cnf).join(' ') !== 'jkt' || !('jkt' in cnf))
-    return undefined
-  return isIdentifier(cnf.jkt) ? cnf.jkt : undefined
 }
 
 /**
