@@ -93,9 +93,14 @@ export function tokenOf(verdict: Extract<Verdict, { type: 'forward' }>, passes: 
   return `${gatewayTokenOf(verdict)}${passes && !isVerified ? '; the client’s own Authorization passes' : ''}`
 }
 
-function gatewayTokenOf({ route: { access, token }, who, session }: Extract<Verdict, { type: 'forward' }>): string {
+function gatewayTokenOf({
+  route: { access, token, bearer },
+  who,
+  session,
+}: Extract<Verdict, { type: 'forward' }>): string {
   if (access === 'public' || who === null) return 'none from the gateway'
-  if (who.bearer === true || session === null) return 'the client’s own, unchanged'
+  const isExchanged = who.bearer === true && bearer?.token === 'exchange'
+  if (!isExchanged && (who.bearer === true || session === null)) return 'the client’s own, unchanged'
   const { grant, audience, resource, scopes } = token
   const target = [
     audience === null ? '' : `audience ${audience}`,
@@ -115,7 +120,7 @@ function gatewayTokenOf({ route: { access, token }, who, session }: Extract<Verd
       return `the gateway’s own, from the client-credentials grant${target === '' ? '' : ` for ${target}`}`
     case 'token-exchange':
     case 'on-behalf-of':
-      return `the session’s access token is exchanged with ${grant}${target === '' ? '' : ` for ${target}`}`
+      return `${isExchanged ? 'the client’s own' : 'the session’s access'} token is exchanged with ${grant}${target === '' ? '' : ` for ${target}`}`
   }
 }
 

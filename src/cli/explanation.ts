@@ -172,6 +172,7 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
         accessToken: route.grant === 'none' ? null : 'ACCESS-TOKEN',
         proofKey: null,
       }),
+      exchange: () => ({ ok: true, accessToken: 'ACCESS-TOKEN', proofKey: null }),
     },
   })
   const verdict = await gate(facts, now)

@@ -6,7 +6,7 @@ import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import { dueAt, isExpired } from './clock.ts'
 import type { Denied } from './denial.ts'
-import type { RouteToken, RouteTokens } from './route-tokens.ts'
+import type { ClientToken, RouteToken, RouteTokens } from './route-tokens.ts'
 import type { Refreshed, Refresher } from './refresh.ts'
 
 export type Acquired =
@@ -30,6 +30,10 @@ export interface Tokens {
    * moment ago. Rejects with `store_unavailable`.
    */
   renew(session: Session, route: Route['token'], stale: string, now: number): Promise<Acquired> | null
+  /** Returns the token for which a client's own token is exchanged. Synchronous while that token is valid. */
+  exchange(client: ClientToken, route: Route['token'], now: number): RouteToken | Promise<RouteToken>
+  /** Like `renew`, for a token that `exchange` has returned. */
+  renewExchanged(client: ClientToken, route: Route['token'], stale: string, now: number): Promise<RouteToken> | null
 }
 
 interface TokenServices {
@@ -95,6 +99,8 @@ export function createTokens({ refresher, routeTokens, sessions, before }: Token
       if (session.tokens.refreshToken === null || refresher.isHeldBack(session, now)) return null
       return refresher.refresh(session, 'upstream', now).then(withSessionToken)
     },
+    exchange: (client, wanted, now) => routeTokens.acquire(client, wanted, now),
+    renewExchanged: (client, wanted, stale, now) => routeTokens.renew(client, wanted, stale, now),
   }
 }
 

@@ -35,6 +35,7 @@ const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) 
         asked.push('token')
         return acquired ?? { ok: true, accessToken: 'access-token', proofKey: null, session: found }
       },
+      exchange: () => ({ ok: true, accessToken: 'exchanged', proofKey: null }),
     },
   })
   return { asked, decide: async (facts: Facts): Promise<Verdict> => decide(facts, now) }
