@@ -4,7 +4,7 @@ import type { VerifiedToken } from '../oidc/token-rules.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Tokens } from '../token/acquire.ts'
 import type { ClientToken, RouteToken } from '../token/route-tokens.ts'
-import { admit } from './admit.ts'
+import { admitToken } from './admit.ts'
 import type { ClientProofs } from './dpop.ts'
 import { resourceAudiences } from './protected-resource.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
@@ -27,6 +27,7 @@ interface Asked {
   readonly route: CompiledRoute
   readonly settings: BearerRoute
   readonly sent: SentToken
+  readonly address: string
   readonly now: number
 }
 
@@ -71,8 +72,7 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
     const { claims } = token
     const missing = missingScopes(claims, settings.scopes)
     if (missing.length > 0) return { reason: 'insufficient-scope', scheme, why: `its scopes lack ${missing.join(' ')}` }
-    // `createdAt: 0`: without a session, only the token's `auth_time` can show when the user logged in.
-    const denial = admit(requiring(route, settings), { claims, createdAt: 0, requestedStepUp: null }, false, now)
+    const denial = admitToken(route, claims, now, asked.address)
     if (denial !== null) return denialForClient(denial, asked)
     if (settings.token === 'pass') return forward(asked, token, UNCHANGED)
     const provider = token.provider ?? route.provider?.[0]
@@ -99,7 +99,7 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
 
   return (route, settings, facts, now) => {
     const sent = sentToken(facts, settings)
-    if (sent !== null) return decide({ route, settings, sent, now }, facts)
+    if (sent !== null) return decide({ route, settings, sent, address: facts.client.address, now }, facts)
     if (!carriesToken(facts, settings)) return null
     return { reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' }
   }
@@ -107,21 +107,13 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
 
 /** A client that needs another login gets a 401, because the gateway cannot send it to a login. */
 function denialForClient(denial: GateDenial, { sent: { scheme } }: Asked): GateDenial {
-  return denial.reason === 'step-up' ? { reason: 'insufficient-authentication', scheme, stepUp: denial.stepUp } : denial
+  return denial.reason === 'step-up' || denial.reason === 'insufficient-authentication'
+    ? { reason: 'insufficient-authentication', scheme, stepUp: denial.stepUp }
+    : denial
 }
 
 /** The client's own token goes upstream. */
 const UNCHANGED = { accessToken: null, proofKey: null }
-
-const requirements = new WeakMap<CompiledRoute, CompiledRoute>()
-
-/** Returns the route with `bearer.require` in place of `require`. It also counts where a session is optional. */
-function requiring(route: CompiledRoute, { require }: BearerRoute): CompiledRoute {
-  if (require === null) return route
-  const known = requirements.get(route) ?? { ...route, access: 'required', require }
-  requirements.set(route, known)
-  return known
-}
 
 function demandOf(route: CompiledRoute, settings: BearerRoute, { client, origin }: Facts): Demand {
   const { audience, metadata } = settings

@@ -409,7 +409,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const own = 'session' in got ? got.session : null
     const denial =
       own !== null
-        ? admit(route, own, true, now)
+        ? admit(route, own, true, now, facts.client.address)
         : got.ok || session === null
           ? null
           : denyWithoutToken(got.denial, route, session, facts, this.#services.sessions, now)
