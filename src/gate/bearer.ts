@@ -6,6 +6,7 @@ import type { Tokens } from '../token/acquire.ts'
 import type { ClientToken, RouteToken } from '../token/route-tokens.ts'
 import { admitToken } from './admit.ts'
 import type { ClientProofs } from './dpop.ts'
+import { hostOf, type RouteTable } from './match.ts'
 import { resourceAudiences } from './protected-resource.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
 
@@ -102,6 +103,22 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
     if (sent !== null) return decide({ route, settings, sent, address: facts.client.address, now }, facts)
     if (!carriesToken(facts, settings)) return null
     return { reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' }
+  }
+}
+
+/**
+ * Returns who sends a request with a token that was verified before and that the route accepts. Returns `null` for any
+ * other request: what an unverified token says must not decide how its requests are counted.
+ */
+export type FindTokenOwner = (facts: Facts, now: number) => string | null
+
+export function buildFindTokenOwner(routes: RouteTable, bearers: Pick<AccessTokens, 'known'>): FindTokenOwner {
+  return (facts, now) => {
+    if (facts.headers.authorization === undefined) return null
+    const route = routes.match(hostOf(facts.origin), facts.method, facts.path)
+    if (route === null || route === 'endpoint' || route.bearer === null) return null
+    const sent = sentToken(facts, route.bearer)
+    return sent === null ? null : (bearers.known(sent.token, demandOf(route, route.bearer, facts), now)?.owner ?? null)
   }
 }
 
