@@ -5,6 +5,7 @@ export const ENDPOINT_PATHS = {
   token: '/token',
   userinfo: '/userinfo',
   revocation: '/revoke',
+  introspection: '/introspect',
   par: '/par',
   end_session: '/logout',
 } as const
