@@ -86,7 +86,8 @@ interface SentToken {
  */
 function missingScopes(claims: Claims, required: readonly string[]): readonly string[] {
   if (required.length === 0) return required
-  const granted = new Set([claims['scope'], claims['scp']].flat().flatMap((value) => String(value ?? '').split(' ')))
+  const values: unknown[] = [claims['scope'], claims['scp']].flat()
+  const granted = new Set(values.flatMap((value) => (typeof value === 'string' ? value.split(' ') : [])))
   return required.filter((scope) => !granted.has(scope))
 }
 

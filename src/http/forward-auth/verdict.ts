@@ -115,7 +115,9 @@ function deny(
     ...answer,
     status,
     ...(location === undefined ? {} : { loginUrl: location }),
-    ...(status === 401 && answer.authenticate === undefined ? { authenticate: authenticateOf(denial, route, facts) } : {}),
+    ...(status === 401 && answer.authenticate === undefined
+      ? { authenticate: authenticateOf(denial, route, facts) }
+      : {}),
   })
 }
 
