@@ -107,7 +107,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     sessions,
     refresher,
     routeTokens: createRouteTokens({ providers, refresher, sessions, log }),
-    bearers: createAccessTokens(providers),
+    bearers: createAccessTokens(providers, log),
     usedProofs: createUsedProofs(store, session),
     streams: createStreams(sessions),
     pools: createPools(),
@@ -181,6 +181,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     await admin?.close()
     await lasting.pools.close()
     await providers.close()
+    await lasting.bearers.close()
     await store.close()
   }
   let closing: Promise<void> | null = null

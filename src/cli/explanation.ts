@@ -17,6 +17,8 @@ import { describedBy, readAuthUrl, type AuthUrl } from '../http/forward-auth/des
 import { redirectsProxy, statusForProxy } from '../http/forward-auth/verdict.ts'
 import { viaNameOf } from '../http/loop-detection.ts'
 import { readTarget } from '../http/target.ts'
+import type { Demand } from '../oidc/access-token.ts'
+import type { VerifiedToken } from '../oidc/token-rules.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import {
@@ -142,12 +144,13 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
     routes,
     sessions: { load: () => session, hasSuccessor: () => false },
     bearers: {
-      async verify(_token, audiences, _now, names) {
-        tokenProblem =
+      verify(_token, demand) {
+        const why =
           claims === null
             ? 'the client’s own token would have to be verified: give its claims with --claims'
-            : whyTokenRefused(claims, audiences, acceptedProviders(config, names), now)
-        return tokenProblem === null && claims !== null ? { claims, ...named(provider) } : null
+            : whyTokenRefused(claims, demand, acceptedProviders(config, demand.providers), now)
+        tokenProblem = why
+        return claims === null || why !== null ? { why: why ?? '' } : explainedToken(claims, demand, provider)
       },
     },
     // A proof is taken as valid, because it is made for one request at one time.
@@ -158,7 +161,9 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
           ? { error: 'invalid_dpop_proof', why: 'there is no DPoP header with a proof' }
           : { jwt: '', jti: '', nonce: '' },
       prove: async (_proof, own) =>
-        boundKey(own) === null ? { error: 'invalid_token', why: 'the token has no cnf.jkt, so no proof fits it' } : null,
+        boundKey(own) === null
+          ? { error: 'invalid_token', why: 'the token has no cnf.jkt, so no proof fits it' }
+          : null,
     },
     tokens: {
       acquire: (current, route) => ({
@@ -375,6 +380,12 @@ function providerOf(config: Config, claims: Claims | null, route: CompiledRoute 
 
 function acceptedProviders(config: Config, names: readonly string[] | null): ProviderSettings[] {
   return providersOf(config).filter(({ name }) => names?.includes(name ?? '') ?? true)
+}
+
+/** Returns the token of these claims, as if it had been verified. Tokens of other issuers belong to no provider. */
+function explainedToken(claims: Claims, { settings }: Demand, provider: string | null): VerifiedToken {
+  const isOfOther = settings.issuers.some(({ issuer }) => issuer === claims['iss'])
+  return { claims, ...named(isOfOther ? null : provider), bearer: true, id: '', owner: '' }
 }
 
 function named(provider: string | null): { provider?: string } {

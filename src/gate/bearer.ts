@@ -1,78 +1,103 @@
-import type { AccessTokens } from '../oidc/access-token.ts'
+import type { AccessTokens, Demand, NotAccepted } from '../oidc/access-token.ts'
+import type { ClientProof } from '../oidc/dpop-proof.ts'
+import type { VerifiedToken } from '../oidc/token-rules.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import { admit } from './admit.ts'
-import type { ClientProof } from '../oidc/dpop-proof.ts'
-import type { ClientProofs, Unproven } from './dpop.ts'
+import type { ClientProofs } from './dpop.ts'
 import { resourceAudiences } from './protected-resource.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
 
 type BearerRoute = NonNullable<CompiledRoute['bearer']>
 
+type Decision = Verdict | GateDenial
+type Pending = Decision | Promise<Decision>
+
 /**
  * Decides on a request with the client's own access token. Such a request has no session. Returns `null` if the request
- * has no such token. Rejects only with `provider_unavailable`.
+ * has no such token. Decides synchronously if the token was verified before and needs no proof. Rejects only with
+ * `provider_unavailable` and `store_unavailable`.
  */
-export type BearerGate = (
-  route: CompiledRoute,
-  settings: BearerRoute,
-  facts: Facts,
-  now: number,
-) => Promise<Verdict | GateDenial> | null
+export type BearerGate = (route: CompiledRoute, settings: BearerRoute, facts: Facts, now: number) => Pending | null
+
+/** A request with a token, and the route that it is for. */
+interface Asked {
+  readonly route: CompiledRoute
+  readonly settings: BearerRoute
+  readonly scheme: SentToken['scheme']
+  readonly now: number
+}
 
 export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>, proofs: ClientProofs): BearerGate {
-  async function decide(
-    route: CompiledRoute,
-    { audience, metadata, scopes, dpop }: BearerRoute,
-    { scheme, token }: SentToken,
-    facts: Facts,
-    now: number,
-  ): Promise<Verdict | GateDenial> {
-    let why = ''
-    if (scheme === 'Bearer' && dpop === 'required')
+  function decide(asked: Asked, token: string, facts: Facts): Pending {
+    const { route, settings, scheme, now } = asked
+    if (scheme === 'Bearer' && settings.dpop === 'required')
       return { reason: 'invalid-token', scheme, why: 'the route requires a DPoP proof' }
     const proof = scheme === 'DPoP' ? proofs.read(facts, token, now) : null
     if (proof !== null && 'error' in proof) return { reason: 'invalid-token', scheme, ...proof }
-    const audiences = [...(audience ?? []), ...(metadata ? resourceAudiences(route, facts.origin) : [])]
-    const verified = await bearers.verify(token, audiences, now, route.provider, (reason) => {
-      why = reason
-    })
-    if (verified === null) return { reason: 'invalid-token', scheme, why }
-    const { claims } = verified
-    const unproven = await whyUnproven(proof, claims, now)
-    if (unproven !== null) return { reason: 'invalid-token', scheme, ...unproven }
-    const missing = missingScopes(claims, scopes)
-    if (missing.length > 0) return { reason: 'insufficient-scope', scheme, why: `its scopes lack ${missing.join(' ')}` }
-    // `createdAt: 0`: without a session, only the token's `auth_time` can show when the user logged in.
-    const denial = admit(route, { claims, createdAt: 0, requestedStepUp: null }, false, now)
-    if (denial === null)
-      return {
-        type: 'forward',
-        route,
-        session: null,
-        who: { ...verified, bearer: true },
-        accessToken: null,
-        proofKey: null,
-        ...(scheme === 'DPoP' ? { dpopNonce: proofs.nonce(now) } : {}),
-      }
-    return denial.reason === 'step-up'
-      ? { reason: 'insufficient-authentication', scheme, stepUp: denial.stepUp }
-      : denial
+    const verified = bearers.verify(token, demandOf(route, settings, facts), now)
+    return verified instanceof Promise
+      ? verified.then((late) => decideByToken(asked, late, proof))
+      : decideByToken(asked, verified, proof)
   }
 
-  /** A bound token without a proof may be stolen: https://www.rfc-editor.org/rfc/rfc7800#section-3 */
-  async function whyUnproven(proof: ClientProof | null, claims: Claims, now: number): Promise<Unproven | null> {
-    if (proof !== null) return proofs.prove(proof, claims, now)
-    return 'cnf' in claims
-      ? { error: 'invalid_token', why: 'it is bound to a key of the client (cnf), and there is no proof' }
-      : null
+  function decideByToken(asked: Asked, token: VerifiedToken | NotAccepted, proof: ClientProof | null): Pending {
+    const { scheme, now } = asked
+    if ('why' in token) return { reason: 'invalid-token', scheme, why: token.why }
+    if (proof !== null)
+      return proofs
+        .prove(proof, token.claims, now)
+        .then((unproven) =>
+          unproven === null ? decideByClaims(asked, token) : { reason: 'invalid-token', scheme, ...unproven },
+        )
+    // A bound token without a proof may be stolen: https://www.rfc-editor.org/rfc/rfc7800#section-3
+    return 'cnf' in token.claims
+      ? { reason: 'invalid-token', scheme, why: 'it is bound to a key of the client (cnf), and there is no proof' }
+      : decideByClaims(asked, token)
+  }
+
+  function decideByClaims({ route, settings, scheme, now }: Asked, token: VerifiedToken): Pending {
+    const { claims } = token
+    const missing = missingScopes(claims, settings.scopes)
+    if (missing.length > 0) return { reason: 'insufficient-scope', scheme, why: `its scopes lack ${missing.join(' ')}` }
+    // `createdAt: 0`: without a session, only the token's `auth_time` can show when the user logged in.
+    const denial = admit(requiring(route, settings), { claims, createdAt: 0, requestedStepUp: null }, false, now)
+    if (denial !== null)
+      return denial.reason === 'step-up'
+        ? { reason: 'insufficient-authentication', scheme, stepUp: denial.stepUp }
+        : denial
+    return {
+      type: 'forward',
+      route,
+      session: null,
+      who: token,
+      accessToken: null,
+      proofKey: null,
+      ...(scheme === 'DPoP' ? { dpopNonce: proofs.nonce(now) } : {}),
+    }
   }
 
   return (route, settings, facts, now) => {
     const sent = sentToken(facts, settings)
-    if (sent !== null) return decide(route, settings, sent, facts, now)
+    if (sent !== null) return decide({ route, settings, scheme: sent.scheme, now }, sent.token, facts)
     if (!carriesToken(facts, settings)) return null
-    return Promise.resolve({ reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' })
+    return { reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' }
   }
+}
+
+const requirements = new WeakMap<CompiledRoute, CompiledRoute>()
+
+/** Returns the route with `bearer.require` in place of `require`. It also counts where a session is optional. */
+function requiring(route: CompiledRoute, { require }: BearerRoute): CompiledRoute {
+  if (require === null) return route
+  const known = requirements.get(route) ?? { ...route, access: 'required', require }
+  requirements.set(route, known)
+  return known
+}
+
+function demandOf(route: CompiledRoute, settings: BearerRoute, { client, origin }: Facts): Demand {
+  const { audience, metadata } = settings
+  const audiences = metadata ? [...(audience ?? []), ...resourceAudiences(route, origin)] : (audience ?? [])
+  return { settings, audiences, providers: route.provider, address: client.address }
 }
 
 interface SentToken {

@@ -34,6 +34,10 @@ export function buildGate({ config, routes, sessions, tokens, bearers, proofs }:
     return { type: 'deny', denial, kind, route, ...(takesProofs ? { dpopNonce: proofs.nonce(Date.now()) } : {}) }
   }
 
+  function verdictOf(decided: Verdict | GateDenial, route: CompiledRoute, facts: Facts): Verdict {
+    return 'type' in decided ? decided : deny(decided, route, facts)
+  }
+
   const decideByBearer = buildBearerGate(bearers, proofs)
 
   /** Takes all steps synchronously. A request that must wait for its session or token continues in another function. */
@@ -50,7 +54,8 @@ export function buildGate({ config, routes, sessions, tokens, bearers, proofs }:
 
     if (route.bearer !== null) {
       const decided = decideByBearer(route, route.bearer, facts, now)
-      if (decided !== null) return decided.then((result) => ('type' in result ? result : deny(result, route, facts)))
+      if (decided instanceof Promise) return decided.then((late) => verdictOf(late, route, facts))
+      if (decided !== null) return verdictOf(decided, route, facts)
     }
 
     const session = facts.ticket === null ? null : sessions.load(facts.ticket, now)
