@@ -1,5 +1,5 @@
 import type { AccessTokens } from '../oidc/access-token.ts'
-import { admit } from './admit.ts'
+import { admitToken } from './admit.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
 
 type BearerRoute = NonNullable<CompiledRoute['bearer']>
@@ -20,6 +20,7 @@ export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>): BearerGa
     route: CompiledRoute,
     { audience }: BearerRoute,
     token: string,
+    { client: { address } }: Facts,
     now: number,
   ): Promise<Verdict | GateDenial> {
     let why = ''
@@ -27,9 +28,7 @@ export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>): BearerGa
       why = reason
     })
     if (verified === null) return { reason: 'invalid-token', why }
-    const { claims } = verified
-    // `createdAt: 0`: without a session, only the token's `auth_time` can show when the user logged in.
-    const denial = admit(route, { claims, createdAt: 0, requestedStepUp: null }, false, now)
+    const denial = admitToken(route, verified.claims, now, address)
     if (denial === null)
       return {
         type: 'forward',
@@ -39,12 +38,12 @@ export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>): BearerGa
         accessToken: null,
         proofKey: null,
       }
-    return denial.reason === 'step-up' ? { reason: 'insufficient-authentication', stepUp: denial.stepUp } : denial
+    return denial
   }
 
   return (route, settings, facts, now) => {
     const token = bearerToken(facts)
-    if (token !== null) return decide(route, settings, token, now)
+    if (token !== null) return decide(route, settings, token, facts, now)
     if (!beginsAsBearer(facts)) return null
     return Promise.resolve({ reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' })
   }
