@@ -19,6 +19,7 @@ import type { CompiledRoute, Facts, Who } from './verdict.ts'
 const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
 const REPLACED = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
 const FORWARDED_PREFIX = 'x-forwarded-prefix'
+const REQUEST_ID = 'x-request-id'
 /** A `TE` value that announces support for trailer fields: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.4 */
 const KEEPS_TRAILERS = /(?:^|,)\s*trailers\s*(?:,|$)/i
 const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.*)?)$/
@@ -79,6 +80,8 @@ interface RouteRules {
   readonly set: readonly { readonly name: string; readonly template: Template }[]
   readonly remove: ReadonlySet<string>
   readonly setsAuthorization: boolean
+  /** Whether the gateway sends the id of the request as `X-Request-Id`. */
+  readonly sendsId: boolean
   /** The prefix for `X-Forwarded-Prefix`, or `null`. */
   readonly prefix: string | null
   readonly filled: WeakMap<Claims, readonly string[]>
@@ -102,6 +105,9 @@ export function compileHeaders(
   const rules = table.routes.map((route): RouteRules => ({
     set: Object.entries(route.headers.set).map(([name, value]) => ({ name, template: parseTemplate(value) })),
     remove: new Set(route.headers.remove.map(foldHeaderName)),
+    sendsId: ![...Object.keys(route.headers.set), route.token.header, ...route.headers.remove].some(
+      (name) => foldHeaderName(name) === REQUEST_ID,
+    ),
     setsAuthorization: Object.keys(route.headers.set).some((name) => foldHeaderName(name) === 'authorization'),
     prefix: route.prefixHeaders ? prefixOf(route) : null,
     filled: new WeakMap(),
@@ -118,6 +124,7 @@ export function compileHeaders(
     // CGI-like servers treat these spellings as the header itself.
     if (same !== lower && (same === 'content-length' || REPLACED.includes(same))) return 'respelled'
     if (HOP_BY_HOP.has(same) || FOR_THE_GATEWAY.has(same) || REPLACED.includes(same)) return 'drop'
+    if (same === REQUEST_ID) return 'drop'
     if (/^-*authorization-*$/.test(same)) return 'authorization-variant'
     if (METHOD_OVERRIDES.includes(same)) return 'override'
     if (same === FORWARDED_PREFIX) return 'prefix'
@@ -226,6 +233,7 @@ export function compileHeaders(
         }
       }
       pushForwarded(out, facts, route)
+      if (mine?.sendsId === true) out.push('X-Request-Id', facts.requestId)
       if (prefix !== null) out.push('X-Forwarded-Prefix', append(prefixes, prefix))
       if (viaName !== null) out.push('Via', append(gateways, `${facts.httpVersion} ${viaName}`))
       pushOwn(out, route, who, accessToken, scheme)
@@ -242,6 +250,7 @@ export function compileHeaders(
     },
     forProxy(facts, route, who, accessToken, scheme = 'Bearer') {
       const out: string[] = []
+      if (rules[route.index]?.sendsId === true) out.push('X-Request-Id', facts.requestId)
       pushOwn(out, route, who, accessToken, scheme)
       const { authorization } = facts.headers
       const setsAuthorization = rules[route.index]?.setsAuthorization === true
