@@ -54,7 +54,7 @@ export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>): BearerGa
  * Returns the token in the client's own `Authorization: Bearer`, or `null`.
  * @see https://www.rfc-editor.org/rfc/rfc6750#section-2.1
  */
-function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
+export function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
   const [, token = null] = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(headers.authorization ?? '') ?? []
   return token
 }
