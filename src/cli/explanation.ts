@@ -66,6 +66,7 @@ export async function explainRequest(
   const session = claims === null ? null : sessionOf(claims, provider, origin, now)
   const sent = headers.map(([name, value]) => [name, asBytes(value)] as const)
   const facts: Facts = {
+    requestId: 'REQUEST-ID',
     method,
     httpVersion: '1.1',
     path: target.path,

@@ -20,6 +20,7 @@ import type { CompiledRoute, Facts, Who } from './verdict.ts'
 const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
 const REPLACED = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
 const FORWARDED_PREFIX = 'x-forwarded-prefix'
+const REQUEST_ID = 'x-request-id'
 /** A `TE` value that announces support for trailer fields: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.4 */
 const KEEPS_TRAILERS = /(?:^|,)\s*trailers\s*(?:,|$)/i
 const FORWARDED = /^(?:forwarded|x-real-ip|x-(?:original|rewrite|forwarded)(?:-.*)?)$/
@@ -89,6 +90,8 @@ interface RouteRules {
   readonly hasAssertion: boolean
   readonly remove: ReadonlySet<string>
   readonly setsAuthorization: boolean
+  /** Whether the gateway sends the id of the request as `X-Request-Id`. */
+  readonly sendsId: boolean
   /** The prefix for `X-Forwarded-Prefix`, or `null`. */
   readonly prefix: string | null
   readonly filled: WeakMap<Claims, readonly string[]>
@@ -117,6 +120,9 @@ export function compileHeaders(
       changing: set.filter(({ template }) => !template.isLasting),
       hasAssertion: set.some(({ template }) => template.parts.includes('assertion')),
       remove: new Set(route.headers.remove.map(foldHeaderName)),
+      sendsId: ![...Object.keys(route.headers.set), route.token.header, ...route.headers.remove].some(
+        (name) => foldHeaderName(name) === REQUEST_ID,
+      ),
       setsAuthorization: Object.keys(route.headers.set).some((name) => foldHeaderName(name) === 'authorization'),
       prefix: route.prefixHeaders ? prefixOf(route) : null,
       filled: new WeakMap(),
@@ -134,6 +140,7 @@ export function compileHeaders(
     // CGI-like servers treat these spellings as the header itself.
     if (same !== lower && (same === 'content-length' || REPLACED.includes(same))) return 'respelled'
     if (HOP_BY_HOP.has(same) || FOR_THE_GATEWAY.has(same) || REPLACED.includes(same)) return 'drop'
+    if (same === REQUEST_ID) return 'drop'
     if (/^-*authorization-*$/.test(same)) return 'authorization-variant'
     if (METHOD_OVERRIDES.includes(same)) return 'override'
     if (same === FORWARDED_PREFIX) return 'prefix'
@@ -250,6 +257,7 @@ export function compileHeaders(
         }
       }
       pushForwarded(out, facts, route)
+      if (mine?.sendsId === true) out.push('X-Request-Id', facts.requestId)
       if (prefix !== null) out.push('X-Forwarded-Prefix', append(prefixes, prefix))
       if (viaName !== null) out.push('Via', append(gateways, `${facts.httpVersion} ${viaName}`))
       pushOwn(out, facts, route, who, accessToken, scheme)
@@ -266,6 +274,7 @@ export function compileHeaders(
     },
     forProxy(facts, route, who, accessToken, scheme = 'Bearer') {
       const out: string[] = []
+      if (rules[route.index]?.sendsId === true) out.push('X-Request-Id', facts.requestId)
       pushOwn(out, facts, route, who, accessToken, scheme)
       const { authorization } = facts.headers
       const setsAuthorization = rules[route.index]?.setsAuthorization === true
@@ -387,7 +396,7 @@ export function valuesOf(
   return {
     'provider': who?.provider ?? null,
     'session.id': who?.id ?? null,
-    'request.id': null,
+    'request.id': facts.requestId,
     'idToken': who?.idToken ?? null,
     // With `id-token`, `token.header` carries no access token.
     'accessToken': route.token.grant === 'id-token' ? own : (accessToken ?? own),

@@ -10,6 +10,8 @@ import type { StepUp, TokenDenial } from '../token/denial.ts'
 export type RequestKind = 'navigation' | 'frame' | 'form' | 'script' | 'websocket'
 
 export interface Facts {
+  /** The id of the request in the log, in responses and upstream. */
+  readonly requestId: string
   readonly method: string
   /** The version of HTTP that the client used, such as `1.1`. */
   readonly httpVersion: string
