@@ -68,7 +68,7 @@ function missingScopes(claims: Claims, required: readonly string[]): readonly st
  * Returns the token in the client's own `Authorization: Bearer`, or `null`.
  * @see https://www.rfc-editor.org/rfc/rfc6750#section-2.1
  */
-function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
+export function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
   const [, token = null] = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(headers.authorization ?? '') ?? []
   return token
 }
