@@ -155,6 +155,7 @@ export function reasonOf(denial: GateDenial): string {
         .filter((text) => text !== '')
         .join('; ')
     case 'forbidden':
+    case 'insufficient-scope':
       return denial.why
     case 'cross-origin':
       return 'an unsafe method with a session, sent by another origin'
