@@ -3,18 +3,22 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import { Agent } from 'undici'
 import { parse, stringify } from 'yaml'
 import { interpolate } from '../../src/config/interpolate.ts'
 import { boundPort } from '../../src/demo/bound-port.ts'
-import { startIdp, type Idp, type IdpOptions } from '../../src/demo/idp.ts'
+import { startIdp, type Idp } from '../../src/demo/idp.ts'
 import { createBrowser, type Browser } from '../support/browser.ts'
+import { createAuthority } from '../support/certificates.ts'
 import { eventually } from '../support/eventually.ts'
 import { freePort } from '../support/free-port.ts'
 import { asFile } from '../support/gateway.ts'
 import { startProcess, type GatewayProcess } from '../support/gateway-process.ts'
+import { clientMetadata } from './login.ts'
 
 const example = (name: string): string => fileURLToPath(new URL(`../../examples/mcp/${name}`, import.meta.url))
 
@@ -26,6 +30,8 @@ export type Mcp = {
   readonly gateway: GatewayProcess
   /** Where the provider redirects the browsers of clients. */
   readonly callback: string
+  /** The URL of a client ID metadata document, which a client can use as its ID. */
+  readonly metadataUrl: string
   /** Follows an authorization URL as a user does, and returns the query of the redirect to the client. */
   readonly logIn: (url: URL, browser?: Browser) => Promise<URLSearchParams>
   /** Writes another configuration for the route of the MCP server, and waits until the gateway has loaded it. */
@@ -35,7 +41,6 @@ export type Mcp = {
 type Route = Readonly<Record<string, unknown>>
 
 type Options = {
-  readonly idp?: IdpOptions
   /** Changes the route of the example. */
   readonly route?: (example: Route) => Route
   readonly moreRoutes?: readonly Route[]
@@ -68,14 +73,35 @@ const startCallback = async (t: Test): Promise<string> => {
   return `http://127.0.0.1:${boundPort(server)}/callback`
 }
 
+/** Publishes the metadata of a client, and returns its URL with the authority of its certificate. */
+const publishMetadata = async (t: Test, callback: string): Promise<{ url: string; ca: string }> => {
+  const authority = createAuthority()
+  const server = createTlsServer(authority.issue(['localhost']), (_req, res) => {
+    res.setHeader('content-type', 'application/json')
+    res.end(JSON.stringify({ client_id: url, ...clientMetadata(callback) }))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  const url = `https://localhost:${boundPort(server)}/client.json`
+  return { url, ca: authority.ca }
+}
+
 /** Starts a provider at which clients register themselves, the example's MCP server, and a gateway in its own process. */
 export const startMcp = async (t: Test, options: Options = {}): Promise<Mcp> => {
-  const [port, upstream, callback, idp] = await Promise.all([
+  const [port, upstream, callback] = await Promise.all([
     freePort(),
     options.upstream ?? startExample(t),
     startCallback(t),
-    startIdp({ selfRegistration: true, ...options.idp }),
   ])
+  const metadata = await publishMetadata(t, callback)
+  const dispatcher = new Agent({ connect: { ca: metadata.ca } })
+  const idp = await startIdp({
+    selfRegistration: true,
+    fetch: async (url, init) => fetch(url, { ...init, dispatcher } as object),
+  })
   t.teardown(async () => {
     await idp.close()
     if (idp.serverErrors.length > 0) throw new AggregateError(idp.serverErrors, 'the provider made mistakes of its own')
@@ -119,6 +145,7 @@ export const startMcp = async (t: Test, options: Options = {}): Promise<Mcp> => 
     idp,
     gateway,
     callback,
+    metadataUrl: metadata.url,
     logIn: async (url, browser = createBrowser()) => {
       const { answer } = await browser.login(url.href, 'alice')
       if (!answer.url.startsWith(callback)) throw new Error(`the login ended at ${answer.url}: ${answer.body}`)

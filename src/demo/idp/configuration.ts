@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { TLSSocket } from 'node:tls'
 import type { AdapterFactory, Configuration, interactionPolicy, KoaContextWithOIDC } from 'oidc-provider'
 import { escapeHtml } from '../html.ts'
@@ -171,7 +171,15 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
         enabled: options.pushedAuthorization !== false,
         requirePushedAuthorizationRequests: options.pushedAuthorization === 'required',
       },
-      registration: { enabled: options.selfRegistration, initialAccessToken: false },
+      registration: {
+        enabled: options.selfRegistration,
+        initialAccessToken: false,
+        idFactory: ({ oidc }) => {
+          // Clients register the scopes of their first request, and oidc-provider would refuse all others later.
+          delete oidc.body?.['scope']
+          return randomUUID()
+        },
+      },
       clientIdMetadataDocument: { enabled: options.selfRegistration, ack: 'draft-02' },
       resourceIndicators: {
         enabled: true,
