@@ -2,7 +2,7 @@ import type { AccessTokens, Demand, NotAccepted } from '../oidc/access-token.ts'
 import type { ClientProof } from '../oidc/dpop-proof.ts'
 import type { VerifiedToken } from '../oidc/token-rules.ts'
 import type { Claims } from '../oidc/token-set.ts'
-import { admit } from './admit.ts'
+import { admitToken } from './admit.ts'
 import type { ClientProofs } from './dpop.ts'
 import { resourceAudiences } from './protected-resource.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
@@ -24,6 +24,7 @@ interface Asked {
   readonly route: CompiledRoute
   readonly settings: BearerRoute
   readonly scheme: SentToken['scheme']
+  readonly address: string
   readonly now: number
 }
 
@@ -55,16 +56,12 @@ export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>, proofs: C
       : decideByClaims(asked, token)
   }
 
-  function decideByClaims({ route, settings, scheme, now }: Asked, token: VerifiedToken): Pending {
+  function decideByClaims({ route, settings, scheme, address, now }: Asked, token: VerifiedToken): Pending {
     const { claims } = token
     const missing = missingScopes(claims, settings.scopes)
     if (missing.length > 0) return { reason: 'insufficient-scope', scheme, why: `its scopes lack ${missing.join(' ')}` }
-    // `createdAt: 0`: without a session, only the token's `auth_time` can show when the user logged in.
-    const denial = admit(requiring(route, settings), { claims, createdAt: 0, requestedStepUp: null }, false, now)
-    if (denial !== null)
-      return denial.reason === 'step-up'
-        ? { reason: 'insufficient-authentication', scheme, stepUp: denial.stepUp }
-        : denial
+    const denial = admitToken(route, claims, now, address)
+    if (denial !== null) return denial.reason === 'insufficient-authentication' ? { ...denial, scheme } : denial
     return {
       type: 'forward',
       route,
@@ -78,20 +75,10 @@ export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>, proofs: C
 
   return (route, settings, facts, now) => {
     const sent = sentToken(facts, settings)
-    if (sent !== null) return decide({ route, settings, scheme: sent.scheme, now }, sent.token, facts)
+    if (sent !== null) return decide({ route, settings, scheme: sent.scheme, address: facts.client.address, now }, sent.token, facts)
     if (!carriesToken(facts, settings)) return null
     return { reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' }
   }
-}
-
-const requirements = new WeakMap<CompiledRoute, CompiledRoute>()
-
-/** Returns the route with `bearer.require` in place of `require`. It also counts where a session is optional. */
-function requiring(route: CompiledRoute, { require }: BearerRoute): CompiledRoute {
-  if (require === null) return route
-  const known = requirements.get(route) ?? { ...route, access: 'required', require }
-  requirements.set(route, known)
-  return known
 }
 
 function demandOf(route: CompiledRoute, settings: BearerRoute, { client, origin }: Facts): Demand {
@@ -121,7 +108,7 @@ function missingScopes(claims: Claims, required: readonly string[]): readonly st
  * @see https://www.rfc-editor.org/rfc/rfc6750#section-2.1
  * @see https://www.rfc-editor.org/rfc/rfc9449#section-7.1
  */
-function sentToken({ headers }: Pick<Facts, 'headers'>, { dpop }: Pick<BearerRoute, 'dpop'>): SentToken | null {
+export function sentToken({ headers }: Pick<Facts, 'headers'>, { dpop }: Pick<BearerRoute, 'dpop'>): SentToken | null {
   const [, scheme = '', token = null] =
     /^(Bearer|DPoP) +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(headers.authorization ?? '') ?? []
   if (token === null) return null

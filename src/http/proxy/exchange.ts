@@ -250,6 +250,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { headers } = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
     toPublicUrls(headers, this.#verdict.route, this.#context.facts, this.#services.config)
     this.#addNonce(headers)
+    headers.push('X-Request-Id', this.#context.facts.requestId)
     switchProtocols(upgrade, socket, headers)
     this.#noteWait(performance.now() - this.#sentAt, 101, true)
     joinWebSocket(this.#services, this.#verdict, this.#request, upgrade.socket, socket)
@@ -299,6 +300,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (status === 204) dropLength(headers)
     this.#addNonce(headers)
     if (route.cors !== null) addCorsHeaders(headers, route, this.#context.facts.headers.origin)
+    headers.push('X-Request-Id', this.#context.facts.requestId)
     if (trailer !== null && this.#hasTrailerSection(status, headers)) headers.push('Trailer', trailer)
     this.response.writeHead(status, statusText(status, phrase), headers)
     this.#noteWait(waited, status, true)
@@ -375,7 +377,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
    */
   #renew(session: Session): Promise<Acquired> | null {
     const { route, accessToken } = this.#verdict
-    if (accessToken === null || this.#repeated.withToken) return null
+    if (this.#repeated.withToken) return null
     const renewal = this.#services.tokens.renew(session, route.token, accessToken, Date.now())
     if (this.#mayRepeat()) return renewal
     // The next request uses the new token. If this refresh fails, the next request can refresh the token again.
@@ -401,7 +403,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { route } = this.#verdict
     const { facts, now } = this.#context
     const denial = got.ok
-      ? admit(route, got.session, true, now)
+      ? admit(route, got.session, true, now, facts.client.address)
       : denyWithoutToken(got.denial, route, session, facts, this.#services.sessions, now)
     if (denial !== null && denial.reason !== 'token-refused' && denial.reason !== 'token-unavailable') {
       this.#deny(denial)
