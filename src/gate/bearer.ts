@@ -75,7 +75,8 @@ export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>, proofs: C
 
   return (route, settings, facts, now) => {
     const sent = sentToken(facts, settings)
-    if (sent !== null) return decide({ route, settings, scheme: sent.scheme, address: facts.client.address, now }, sent.token, facts)
+    if (sent !== null)
+      return decide({ route, settings, scheme: sent.scheme, address: facts.client.address, now }, sent.token, facts)
     if (!carriesToken(facts, settings)) return null
     return { reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' }
   }

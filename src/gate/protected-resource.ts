@@ -1,8 +1,6 @@
 import type { Route } from '../config/schema.ts'
-import { literalPart } from '../config/value-types/path.ts'
+import { RESOURCE_METADATA_PATH, resourcePath } from '../config/value-types/path.ts'
 import type { CompiledRoute } from './verdict.ts'
-
-const METADATA_PATH = '/.well-known/oauth-protected-resource'
 
 /**
  * Where clients look for the metadata of the authorization server if they do not know protected resource metadata.
@@ -20,17 +18,12 @@ export interface WellKnown<R> {
   readonly route: R
 }
 
-/** Returns the path of a route as a protected resource: up to its wildcard, and without a slash at the end. */
-function resourcePath({ path }: Pick<Route, 'path'>): string {
-  return literalPart(path).replace(/\/$/, '')
-}
-
 /**
  * Returns the identifier of a route as a protected resource at a public origin.
  * @see https://www.rfc-editor.org/rfc/rfc9728#section-1.2
  */
 export function resourceUrl(route: Pick<Route, 'path'>, origin: string): string {
-  return origin + resourcePath(route)
+  return origin + resourcePath(route.path)
 }
 
 /**
@@ -44,7 +37,7 @@ export function resourceAudiences(route: Pick<Route, 'path'>, origin: string): s
 
 /** @see https://www.rfc-editor.org/rfc/rfc9728#section-3.1 */
 export function metadataUrl(route: Pick<Route, 'path'>, origin: string): string {
-  return origin + METADATA_PATH + resourcePath(route)
+  return origin + RESOURCE_METADATA_PATH + resourcePath(route.path)
 }
 
 /** Returns the documents of all routes with metadata. An earlier document of the same path and host wins. */
@@ -54,7 +47,7 @@ export function wellKnownOf<R extends Pick<CompiledRoute, 'path' | 'host' | 'bea
   const published = routes.filter(({ bearer }) => bearer?.metadata === true)
   return published.flatMap((route): WellKnown<R>[] => {
     const { host } = route
-    const path = METADATA_PATH + resourcePath(route)
+    const path = RESOURCE_METADATA_PATH + resourcePath(route.path)
     return [
       ...[path, `${path}/`].map((one) => ({ path: one, host, about: 'resource' as const, route })),
       ...PROVIDER_PATHS.map((one) => ({ path: one, host, about: 'provider' as const, route })),

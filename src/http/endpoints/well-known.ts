@@ -3,7 +3,7 @@ import { allowsProvider } from '../../gate/admit.ts'
 import { hostOf, names } from '../../gate/match.ts'
 import { resourceUrl, wellKnownOf, type WellKnown } from '../../gate/protected-resource.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
-import { isTemplate, withOrigin } from '../../oidc/issuer.ts'
+import { isTemplate, issuerOfTenant, withOrigin } from '../../oidc/issuer.ts'
 import { announcedIssuer, type Provider } from '../../oidc/provider.ts'
 import { contextOf } from '../context.ts'
 import type { Services } from './endpoint.ts'
@@ -87,12 +87,12 @@ async function send(
 
 /**
  * Returns the issuer from which clients derive the URL of the provider's metadata. An issuer with a placeholder for the
- * tenant is no URL, so clients get the configured one.
+ * tenant is no such URL, so clients get the configured one, or that of all tenants.
  */
 function issuerForClients(provider: Provider): string {
   const announced = announcedIssuer(provider)
   const { issuer, browserIssuerUrl } = provider.settings
-  const url = isTemplate(announced) ? issuer : announced
+  const url = isTemplate(announced) ? issuerOfTenant(issuer, 'common') : announced
   return browserIssuerUrl === null ? url : withOrigin(url, browserIssuerUrl)
 }
 
