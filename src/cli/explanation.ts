@@ -9,6 +9,7 @@ import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
 import { carriesToken } from '../gate/bearer.ts'
 import { boundKey } from '../gate/dpop.ts'
 import { buildGate } from '../gate/pipeline.ts'
+import type { WellKnown } from '../gate/protected-resource.ts'
 import { type PublicOrigins, publicOriginsOf } from '../gate/public-origins.ts'
 import { upstreamPath } from '../gate/upstream-urls.ts'
 import type { CompiledRoute, Facts, Verdict } from '../gate/verdict.ts'
@@ -88,9 +89,16 @@ export async function explainRequest(
   const scenario = { config, routes, session, claims, provider, now }
   if (found !== 'endpoint' || routes.conflictingVariant(hostOf(origin), method, target.path, found) !== null)
     return [...lines, ...(await explainVerdict(facts, { ...scenario, authUrl: null }))]
+  const document = routes.wellKnown(hostOf(origin), method, target.path)
+  if (document !== null) return [...lines, ['answer', wellKnownText(document)]]
   const authUrl = readAuthUrl(facts, config.basePath)
   if (authUrl === null) return [...lines, ['answer', `the gateway itself serves everything under ${config.basePath}`]]
   return [...lines, ...(await explainForwardAuth(facts, authUrl, scenario))]
+}
+
+function wellKnownText({ about, route }: WellKnown): string {
+  const document = about === 'resource' ? 'metadata as a protected resource' : "provider's document"
+  return `the gateway itself serves the ${document} of ${route.label} (routes[${route.index}])`
 }
 
 /** Explains the response of the forward-auth listener. The public listener does not serve this address. */

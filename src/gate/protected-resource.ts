@@ -9,13 +9,13 @@ import type { CompiledRoute } from './verdict.ts'
 const PROVIDER_PATHS = ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']
 
 /** A document that the gateway serves below `/.well-known/`, outside its base path. */
-export interface WellKnown<R> {
+export interface WellKnown {
   readonly path: string
   /** The only host that has the document, or `null`. */
   readonly host: string | null
   /** The metadata of the resource, or that of the provider. */
   readonly about: 'resource' | 'provider'
-  readonly route: R
+  readonly route: CompiledRoute
 }
 
 /**
@@ -41,11 +41,9 @@ export function metadataUrl(route: Pick<Route, 'path'>, origin: string): string 
 }
 
 /** Returns the documents of all routes with metadata. An earlier document of the same path and host wins. */
-export function wellKnownOf<R extends Pick<CompiledRoute, 'path' | 'host' | 'bearer'>>(
-  routes: readonly R[],
-): WellKnown<R>[] {
+export function wellKnownOf(routes: readonly CompiledRoute[]): WellKnown[] {
   const published = routes.filter(({ bearer }) => bearer?.metadata === true)
-  return published.flatMap((route): WellKnown<R>[] => {
+  return published.flatMap((route): WellKnown[] => {
     const { host } = route
     const path = RESOURCE_METADATA_PATH + resourcePath(route.path)
     return [

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { SignJWT, calculateJwkThumbprint, exportJWK, generateKeyPair, type CryptoKey, type JWK } from 'jose'
 import {
   ClientSecretPost,
@@ -13,9 +13,11 @@ import t, { type Test } from 'tap'
 import { createBrowser } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import type { Answer } from '../support/exchange.ts'
+import { eventually } from '../support/eventually.ts'
 import { startGateway, type Running } from '../support/gateway.ts'
 import { loggedIn } from '../support/logged-in.ts'
 import { ask } from '../support/raw-http.ts'
+import { startRedis } from '../support/redis.ts'
 
 const routes = [
   { path: '/**' },
@@ -59,8 +61,12 @@ const get = async (url: string, headers: Record<string, string> = {}): Promise<A
 
 const hash = (token: string): string => createHash('sha256').update(token).digest('base64url')
 
-const start = async (t: Test, config: object = {}): Promise<Started> => {
-  const running = await startGateway(t, { config: { routes, ...config } })
+const start = async (
+  t: Test,
+  config: object = {},
+  options: Parameters<typeof startGateway>[1] = {},
+): Promise<Started> => {
+  const running = await startGateway(t, { config: { routes, ...config }, ...options })
   const key = await newKey()
   const { url, idp } = running
   const nonce = async (): Promise<string> => String((await get(`${url}/api/echo`)).headers['dpop-nonce'])
@@ -342,4 +348,31 @@ void t.test('a token and a session cookie together: the token counts', async (t)
   const running = await loggedIn(t, { config: { routes } })
   const answer = await running.browser.get(`${running.url}/api/echo`, { headers: { authorization: 'DPoP wrong' } })
   t.equal(answer.status, 401)
+})
+
+void t.test('replicas accept the same nonces and each proof once, and Redis may be away for outageGrace', async (t) => {
+  const redis = await startRedis(t)
+  const session = { store: redis.url, keys: [randomBytes(32).toString('base64')], outageGrace: '3s' }
+  const config = { session, provider: { clientId: 'replicated' } }
+  const a = await start(t, config)
+  const b = await start(t, config, { idp: a.idp, upstream: a.upstream, publicUrl: a.url })
+  const { port } = b.gateway.listener.address() as { port: number }
+  const mine = await a.token()
+  const atB = async (dpop: string): Promise<Answer> =>
+    get(`http://127.0.0.1:${port}/api/echo`, { authorization: `DPoP ${mine}`, dpop })
+  const proofs = await Promise.all(Array.from({ length: 6 }, async () => a.proof(mine, '/api/echo')))
+  const next = (): string => proofs.pop() ?? ''
+  const once = next()
+  t.equal((await a.send(mine, '/api/echo', once)).status, 200)
+  t.equal(dpopError(await atB(once)), 'invalid_dpop_proof', 'another replica has seen the proof')
+  t.equal((await atB(next())).status, 200, 'with the nonce of the first replica')
+  await redis.kill()
+  const during = next()
+  t.equal((await a.send(mine, '/api/echo', during)).status, 200, 'Redis has just gone')
+  t.equal(dpopError(await a.send(mine, '/api/echo', during)), 'invalid_dpop_proof', 'this process remembers the proof')
+  await eventually(async () => (await a.send(mine, '/api/echo', await a.proof(mine, '/api/echo'))).status === 503)
+  const late = await a.send(mine, '/api/echo', next())
+  t.match(late.json(), { status: 503, code: 'store_unavailable' })
+  await redis.start()
+  await eventually(async () => (await a.send(mine, '/api/echo', await a.proof(mine, '/api/echo'))).status === 200)
 })

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { allowsProvider } from '../../gate/admit.ts'
-import { hostOf, names } from '../../gate/match.ts'
-import { resourceUrl, wellKnownOf, type WellKnown } from '../../gate/protected-resource.ts'
+import { hostOf } from '../../gate/match.ts'
+import { resourceUrl, type WellKnown } from '../../gate/protected-resource.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
 import { isTemplate, issuerOfTenant, withOrigin } from '../../oidc/issuer.ts'
 import { announcedIssuer, type Provider } from '../../oidc/provider.ts'
@@ -22,17 +22,12 @@ type WellKnownServices = Pick<Services, 'answers' | 'config' | 'providers' | 'ro
  * rate limits. All other requests continue.
  */
 export function registerWellKnown(app: FastifyInstance, services: WellKnownServices): void {
-  const { answers, routes } = services
-  const documents = wellKnownOf(routes.routes)
-  if (documents.length === 0) return
+  const { answers, config, routes } = services
+  if (!config.routes.some(({ bearer }) => bearer?.metadata === true)) return
   app.addHook('onRequest', (request, reply, done) => {
     const { origin, method, path } = contextOf(request).facts
-    const host = hostOf(origin)
-    const found = path.startsWith('/.well-known/')
-      ? documents.find((one) => one.path === path && (one.host === null || names(one.host, host)))
-      : undefined
-    // An application may have a route for the same path that is more specific.
-    if (found === undefined || routes.match(host, method, path) !== 'endpoint') {
+    const found = routes.wellKnown(hostOf(origin), method, path)
+    if (found === null) {
       done()
       return
     }
@@ -63,7 +58,7 @@ function answerPreflight(request: FastifyRequest, reply: FastifyReply): void {
 
 async function send(
   { config, providers }: WellKnownServices,
-  { about, route }: WellKnown<CompiledRoute>,
+  { about, route }: WellKnown,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
