@@ -280,3 +280,26 @@ void t.test(
     )
   },
 )
+
+void t.test('pages of another origin read the 401 of a route with cors', async (t) => {
+  const origin = 'https://inspector.example'
+  const { url } = await start(t, [
+    { ...mcp, cors: { origins: [origin] }, bearer: { metadata: true, dpop: 'accepted' } },
+  ])
+  const preflight = await ask(url, 'OPTIONS', '/mcp', [
+    `Origin: ${origin}`,
+    'Access-Control-Request-Method: POST',
+    'Access-Control-Request-Headers: authorization,dpop,mcp-protocol-version,mcp-session-id',
+  ])
+  t.equal(preflight.status, 204)
+  t.same(preflight.headers.get('access-control-allow-headers'), [
+    'authorization,dpop,mcp-protocol-version,mcp-session-id',
+  ])
+  const denied = await get(`${url}/mcp`, { origin, authorization: 'DPoP wrong' })
+  t.match(denied.headers, {
+    'access-control-allow-origin': origin,
+    'access-control-expose-headers': 'WWW-Authenticate, Mcp-Session-Id, DPoP-Nonce',
+  })
+  t.match(denied.headers['www-authenticate'], /^Bearer realm=.* error="invalid_dpop_proof"$/)
+  t.ok(denied.headers['dpop-nonce'])
+})
