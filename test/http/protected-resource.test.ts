@@ -37,6 +37,16 @@ void t.test('the metadata of a route names the resource, the provider and the sc
   }
 })
 
+void t.test('the metadata says whether tokens may or must be bound with DPoP', async (t) => {
+  for (const dpop of ['accepted', 'required']) {
+    const { url } = await start(t, [{ path: '/**', bearer: { metadata: true, dpop } }])
+    const metadata = (await get(url + WELL_KNOWN)).json()
+    t.equal(metadata['dpop_bound_access_tokens_required'], dpop === 'required')
+    const [, algs] = / algs="([^"]+)"/.exec(String((await get(`${url}/x`)).headers['www-authenticate'])) ?? []
+    t.same(metadata['dpop_signing_alg_values_supported'], algs?.split(' '), 'the same as in the challenge')
+  }
+})
+
 void t.test('the suffix of the metadata URL is the path up to its wildcard', async (t) => {
   const rows: [path: string, suffix: string][] = [
     ['/**', ''],
