@@ -2,6 +2,7 @@ import type { RequestListener } from 'node:http'
 import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { providersOf, type Config, type Listen } from './config/schema.ts'
+import { createAssertions } from './gate/assertion.ts'
 import { buildFindTokenOwner, type FindTokenOwner } from './gate/bearer.ts'
 import { compileCors, type FindCors } from './gate/cors.ts'
 import { createClientProofs, createUsedProofs, type UsedProofs } from './gate/dpop.ts'
@@ -246,7 +247,8 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   })
   const proofs = createClientProofs(config.session.keys, lasting.usedProofs)
   const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers, proofs })
-  const headers = compileHeaders(routes, cookies.isOwn, viaName)
+  const assertions = createAssertions(config.assertion)
+  const headers = compileHeaders(routes, cookies.isOwn, viaName, assertions)
 
   const services: Services = {
     config,
@@ -259,6 +261,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     refresher,
     cookies,
     answers,
+    assertions,
     streams,
     log,
     metrics,

@@ -5,11 +5,12 @@ import { hasPlaceholder } from '../config/value-types/http.ts'
 import { challenge, finalAnswer } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
 import { allowsOrigin, corsHeaders, preflightHeaders } from '../gate/cors.ts'
-import { compileHeaders, passesAuthorization } from '../gate/headers.ts'
+import { compileHeaders, passesAuthorization, valuesOf } from '../gate/headers.ts'
 import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
 import { carriesToken } from '../gate/bearer.ts'
 import { boundKey } from '../gate/dpop.ts'
 import { buildGate } from '../gate/pipeline.ts'
+import type { WellKnown } from '../gate/protected-resource.ts'
 import { type PublicOrigins, publicOriginsOf } from '../gate/public-origins.ts'
 import { upstreamPath } from '../gate/upstream-urls.ts'
 import type { Client, CompiledRoute, Facts, Verdict } from '../gate/verdict.ts'
@@ -47,6 +48,9 @@ export interface ExplainedRequest {
   readonly now: number
 }
 
+/** Stands for an access token in the explanation. */
+const ACCESS_TOKEN = 'ACCESS-TOKEN'
+
 type Line = readonly [name: string, text: string]
 
 /** Runs the gateway's pipeline with a made-up session and returns an explanation, line by line. Makes no network calls. */
@@ -70,6 +74,7 @@ export async function explainRequest(
   const session = claims === null ? null : sessionOf(claims, provider, origin, now)
   const sent = headers.map(([name, value]) => [name, asBytes(value)] as const)
   const facts: Facts = {
+    requestId: 'REQUEST-ID',
     method,
     httpVersion: '1.1',
     path: target.path,
@@ -83,9 +88,18 @@ export async function explainRequest(
   const scenario = { config, routes, session, claims, provider, now }
   if (found !== 'endpoint' || routes.conflictingVariant(hostOf(origin), method, target.path, found) !== null)
     return [...lines, ...(await explainVerdict(facts, { ...scenario, authUrl: null }))]
+  const document = routes.wellKnown(hostOf(origin), method, target.path)
+  if (document !== null) return [...lines, ['answer', wellKnownText(document)]]
   const authUrl = readAuthUrl(facts, config.basePath)
   if (authUrl === null) return [...lines, ['answer', `the gateway itself serves everything under ${config.basePath}`]]
   return [...lines, ...(await explainForwardAuth(facts, authUrl, scenario))]
+}
+
+function wellKnownText({ about, route }: WellKnown): string {
+  const place = `${route.label} (routes[${route.index}])`
+  return about === 'resource'
+    ? `the gateway itself serves the metadata of ${place} as a protected resource`
+    : `the gateway itself serves the metadata of the provider, because of bearer.metadata of ${place}`
 }
 
 /** Explains the response of the forward-auth listener. The public listener does not serve this address. */
@@ -168,10 +182,10 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
       acquire: (current, route) => ({
         ok: true,
         session: current,
-        accessToken: route.grant === 'none' ? null : 'ACCESS-TOKEN',
+        accessToken: route.grant === 'none' ? null : route.grant === 'id-token' ? current.idToken : ACCESS_TOKEN,
         proofKey: null,
       }),
-      exchange: () => ({ ok: true, accessToken: 'ACCESS-TOKEN', proofKey: null }),
+      exchange: () => ({ ok: true, accessToken: ACCESS_TOKEN, proofKey: null }),
     },
   })
   const verdict = await gate(facts, now)
@@ -262,9 +276,11 @@ function forwarded(
   { config, routes, session, now, authUrl }: Scenario,
 ): Line[] {
   const byProxy = authUrl !== null
-  const { route, accessToken, who } = verdict
+  const { route, accessToken } = verdict
+  const who = verdict.who?.bearer === true ? { ...verdict.who, tokens: { accessToken: ACCESS_TOKEN } } : verdict.who
   const cookies = cookieNames(config).all
-  const compiled = compileHeaders(routes, (name) => cookies.has(name), viaNameOf(config))
+  const assertion = who === null ? null : 'ASSERTION'
+  const compiled = compileHeaders(routes, (name) => cookies.has(name), viaNameOf(config), { make: () => 'ASSERTION' })
   const own = providersOf(config).find(({ name }) => name === session?.provider)
   const scheme = own?.dpop === 'on' ? 'DPoP' : 'Bearer'
   const headers = byProxy
@@ -273,7 +289,7 @@ function forwarded(
   if (scheme === 'DPoP' && accessToken !== null) headers.push('DPoP', 'PROOF')
   const constants = constantHeaders(route)
   const pairs = headers.flatMap((name, i) =>
-    i % 2 === 0 ? [`${name}: ${constants.has(name.toLowerCase()) ? '********' : (headers[i + 1] ?? '')}`] : [],
+    i % 2 === 0 ? [`${name}: ${constants.has(name.toLowerCase()) ? '********' : asText(headers[i + 1] ?? '')}`] : [],
   )
   const upstream = route.upstream.socketPath === null ? route.upstream.origin : `unix:${route.upstream.socketPath}:`
   const reason =
@@ -307,7 +323,7 @@ function forwarded(
     ['token', tokenOf(verdict, passesAuthorization(facts, route, who))],
     ...pairs.map((pair): Line => ['header', pair]),
     ...(byProxy ? [] : headersNotPassed(facts.rawHeaders, headers)),
-    ...headersNotSent(route, who),
+    ...headersNotSent(route, who, valuesOf(facts, route, who, accessToken, assertion)),
   ]
 }
 
@@ -403,7 +419,7 @@ function acceptedProviders(config: Config, names: readonly string[] | null): Pro
 /** Returns the token of these claims, as if it had been verified. Tokens of other issuers belong to no provider. */
 function explainedToken(claims: Claims, { settings }: Demand, provider: string | null): VerifiedToken {
   const isOfOther = settings.issuers.some(({ issuer }) => issuer === claims['iss'])
-  return { claims, ...named(isOfOther ? null : provider), bearer: true, id: '', owner: '' }
+  return { claims, ...named(isOfOther ? null : provider), bearer: true, digest: '', owner: '' }
 }
 
 function named(provider: string | null): { provider?: string } {
@@ -411,7 +427,7 @@ function named(provider: string | null): { provider?: string } {
 }
 
 function sessionOf(claims: Claims, provider: string | null, origin: string, now: number): Session {
-  const ticket = { id: 'explained', key: '' }
+  const ticket = { id: 'SESSION-ID', key: '' }
   return {
     id: ticket.id,
     ticket,
@@ -424,8 +440,8 @@ function sessionOf(claims: Claims, provider: string | null, origin: string, now:
     claims,
     requestedStepUp: null,
     reauthenticated: true,
-    idToken: '',
-    tokens: { accessToken: '', expiresAt: null, issuedAt: now, refreshToken: null, scope: null },
+    idToken: 'ID-TOKEN',
+    tokens: { accessToken: ACCESS_TOKEN, expiresAt: null, issuedAt: now, refreshToken: null, scope: null },
     createdAt: now,
     endsAt: Number.POSITIVE_INFINITY,
     refreshedAt: now,

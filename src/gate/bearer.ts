@@ -77,7 +77,7 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
     if (denial !== null) return denialForClient(denial, asked)
     if (settings.token === 'pass') return forward(asked, token, UNCHANGED)
     const provider = token.provider ?? route.provider?.[0]
-    const client = { id: token.id, provider, accessToken: sent.token }
+    const client = { id: `token ${token.digest}`, provider, accessToken: sent.token }
     const got = tokens.exchange(client, route.token, now)
     return got instanceof Promise
       ? got.then((late) => decideByExchange(asked, token, client, late))
@@ -149,7 +149,8 @@ interface SentToken {
  */
 function missingScopes(claims: Claims, required: readonly string[]): readonly string[] {
   if (required.length === 0) return required
-  const granted = new Set([claims['scope'], claims['scp']].flat().flatMap((value) => String(value ?? '').split(' ')))
+  const values: unknown[] = [claims['scope'], claims['scp']].flat()
+  const granted = new Set(values.flatMap((value) => (typeof value === 'string' ? value.split(' ') : [])))
   return required.filter((scope) => !granted.has(scope))
 }
 
@@ -158,7 +159,7 @@ function missingScopes(claims: Claims, required: readonly string[]): readonly st
  * @see https://www.rfc-editor.org/rfc/rfc6750#section-2.1
  * @see https://www.rfc-editor.org/rfc/rfc9449#section-7.1
  */
-function sentToken({ headers }: Pick<Facts, 'headers'>, { dpop }: Pick<BearerRoute, 'dpop'>): SentToken | null {
+export function sentToken({ headers }: Pick<Facts, 'headers'>, { dpop }: Pick<BearerRoute, 'dpop'>): SentToken | null {
   const [, scheme = '', token = null] =
     /^(Bearer|DPoP) +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(headers.authorization ?? '') ?? []
   if (token === null) return null

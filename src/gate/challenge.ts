@@ -120,23 +120,16 @@ function challengeOf(scheme: string, parameters: Parameters): string {
 }
 
 function errorOf(denial: Denial): Parameters {
-  switch (denial.reason) {
-    case 'invalid-token':
-      return [['error', denial.error ?? 'invalid_token']]
-    case 'insufficient-scope':
-      return [['error', 'insufficient_scope']]
-    case 'insufficient-authentication': {
-      const { acrValues, maxAge } = denial.stepUp
-      // https://www.rfc-editor.org/rfc/rfc9470#section-3
-      return [
-        ['error', 'insufficient_user_authentication'],
-        ...(acrValues === null ? [] : [['acr_values', acrValues.join(' ')] as const]),
-        ...(maxAge === null ? [] : [['max_age', String(maxAge)] as const]),
-      ]
-    }
-    default:
-      return []
-  }
+  if (denial.reason === 'invalid-token') return [['error', denial.error ?? 'invalid_token']]
+  if (denial.reason === 'insufficient-scope') return [['error', 'insufficient_scope']]
+  if (denial.reason !== 'insufficient-authentication') return []
+  const { acrValues, maxAge } = denial.stepUp
+  // https://www.rfc-editor.org/rfc/rfc9470#section-3
+  return [
+    ['error', 'insufficient_user_authentication'],
+    ...(acrValues === null ? [] : [['acr_values', acrValues.join(' ')] as const]),
+    ...(maxAge === null ? [] : [['max_age', String(maxAge)] as const]),
+  ]
 }
 
 function upstreamLogin(loginUrl: string): Answer {

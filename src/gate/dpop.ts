@@ -34,7 +34,7 @@ export function createClientProofs(rawKeys: readonly Buffer[], used: UsedProofs)
   const nonces = createNonces(rawKeys)
 
   return {
-    nonce: nonces.current,
+    nonce: (now) => nonces.current(now),
     read({ headers, method, origin, path }, accessToken, now) {
       const request = { method, url: origin + percentEncodeBytes(path), accessToken }
       const proof = readClientProof(headers['dpop'], request, now)
@@ -125,6 +125,10 @@ const CLAIM_TIMEOUT_MS = 700
 /** The pause after the store has failed. */
 const PAUSE_MS = 500
 
+function unavailable(): never {
+  throw new Fault('store_unavailable')
+}
+
 /**
  * Creates the memory of used proofs: this process's own, and the store's if replicas share it. While the store is
  * unavailable, this process's own memory decides for `outageGrace`.
@@ -150,9 +154,6 @@ export function createUsedProofs(
   }
 
   async function claimInStore(id: string): Promise<boolean> {
-    const unavailable = (): never => {
-      throw new Fault('store_unavailable')
-    }
     if (performance.now() < pausedUntil) unavailable()
     try {
       const first = await withDeadline(store.claimOnce(`DPoP ${id}`, REMEMBERED_MS), CLAIM_TIMEOUT_MS, unavailable)

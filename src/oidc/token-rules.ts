@@ -117,7 +117,7 @@ export interface VerifiedToken {
   readonly provider?: string
   readonly bearer: true
   /** Identifies the token without revealing it. */
-  readonly id: string
+  readonly digest: string
   /** Identifies the issuer, the client and the user of the token. */
   readonly owner: string
 }
@@ -136,7 +136,7 @@ export function toVerifiedToken(
     claims,
     ...(name === undefined ? {} : { provider: name }),
     bearer: true,
-    id: createHash('sha256').update(token).digest('base64url'),
+    digest: createHash('sha256').update(token).digest('base64url'),
     owner: JSON.stringify([issuer, client, sub]),
   }
 }

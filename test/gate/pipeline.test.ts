@@ -137,7 +137,7 @@ void t.test('hostOf returns the host of an origin with its port', (t) => {
 })
 
 void t.test('a token that was verified before is decided on without a promise', (t) => {
-  const token = { claims: { sub: 'alice' }, bearer: true as const, id: 'x', owner: 'x' }
+  const token = { claims: { sub: 'alice' }, bearer: true as const, digest: 'x', owner: 'x' }
   const { gate } = gateOf({ routes: [{ bearer: bearerOf({ audience: ['api://orders'] }) }], token })
   t.match(gate(factsOf({ headers: { authorization: 'Bearer x' } }), now), {
     type: 'forward',

@@ -5,6 +5,7 @@ import { bearerRules } from './bearer.ts'
 import { providerRules } from './provider.ts'
 import { routeRules } from './routes.ts'
 import { groupRules } from './groups.ts'
+import { metadataRules } from './metadata.ts'
 import type { PlacedProvider, PlacedRoute, Rule } from './rule.ts'
 import { servingRules } from './serving.ts'
 import { sessionRules } from './session.ts'
@@ -18,6 +19,7 @@ export const rules: readonly Rule[] = [
   ...upstreamRules,
   ...routeRules,
   ...bearerRules,
+  ...metadataRules,
 ]
 
 /** Runs the rules and returns their findings. Skips rules that read a path in `broken`, which has no value. */

@@ -7,6 +7,7 @@ export const ENDPOINT_PATHS = {
   revocation: '/revoke',
   introspection: '/introspect',
   par: '/par',
+  registration: '/register',
   end_session: '/logout',
 } as const
 

@@ -32,6 +32,7 @@ export function createObserved(): Observed {
       revocation: 0,
       introspection: 0,
       par: 0,
+      registration: 0,
       end_session: 0,
     },
     get tokenRequests() {

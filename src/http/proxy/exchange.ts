@@ -251,6 +251,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { headers } = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
     toPublicUrls(headers, this.#verdict.route, this.#context.facts, this.#services.config)
     this.#addNonce(headers)
+    headers.push('X-Request-Id', this.#context.facts.requestId)
     switchProtocols(upgrade, socket, headers)
     this.#noteWait(performance.now() - this.#sentAt, 101, true)
     joinWebSocket(this.#services, this.#verdict, this.#request, upgrade.socket, socket)
@@ -300,6 +301,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (status === 204) dropLength(headers)
     this.#addNonce(headers)
     if (route.cors !== null) addCorsHeaders(headers, route, this.#context.facts.headers.origin)
+    headers.push('X-Request-Id', this.#context.facts.requestId)
     if (trailer !== null && this.#hasTrailerSection(status, headers)) headers.push('Trailer', trailer)
     this.response.writeHead(status, statusText(status, phrase), headers)
     this.#noteWait(waited, status, true)
@@ -377,12 +379,14 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
    */
   #renew(found: Extract<Interception, { type: 'renew' | 'renew-exchanged' }>): Promise<Acquired | RouteToken> | null {
     const { route, accessToken } = this.#verdict
-    if (accessToken === null || this.#repeated.withToken) return null
+    if (this.#repeated.withToken) return null
     const { tokens } = this.#services
     const renewal =
       found.type === 'renew'
         ? tokens.renew(found.session, route.token, accessToken, Date.now())
-        : tokens.renewExchanged(found.exchanged, route.token, accessToken, Date.now())
+        : accessToken === null
+          ? null
+          : tokens.renewExchanged(found.exchanged, route.token, accessToken, Date.now())
     if (this.#mayRepeat()) return renewal
     // The next request uses the new token. If this refresh fails, the next request can refresh the token again.
     renewal?.catch(() => {})
