@@ -1,6 +1,7 @@
 import { toMaskedYaml } from '../config/masked-yaml.ts'
 import type { Config } from '../config/schema.ts'
 import { compileRoutes } from '../gate/match.ts'
+import type { Rule } from '../gate/rules.ts'
 import type { CompiledRoute } from '../gate/verdict.ts'
 import { type Command, loadConfigOption } from './command.ts'
 import { otherKeysOf } from './explanation-text.ts'
@@ -57,12 +58,28 @@ function upstreamOf({ upstream, stripPrefix, rewritePrefix }: CompiledRoute): st
   return target + rewrite
 }
 
-function requirementsOf({ require, provider }: CompiledRoute): string {
-  const claims = Object.entries(require.claims).map(([name, values]) => `${name}: ${values.join(' | ')}`)
+function requirementsOf({ require, bearer, provider }: CompiledRoute): string {
+  const own = bearer?.require ?? null
   return [
     ...(provider === null ? [] : [`provider: ${provider.join(' | ')}`]),
-    ...claims,
-    ...(require.acr === null ? [] : [`acr: ${require.acr.join(' | ')}`]),
-    ...(require.maxAge === null ? [] : [`login not older than ${require.maxAge / 1000} s`]),
+    ...requirementTexts(require),
+    ...(own === null ? [] : [`clients with tokens: ${requirementTexts(own).join('; ') || 'nothing'}`]),
   ].join('; ')
+}
+
+function requirementTexts({ acr, maxAge, ...rule }: CompiledRoute['require']): string[] {
+  return [
+    ...ruleTexts(rule),
+    ...(acr === null ? [] : [`acr: ${acr.join(' | ')}`]),
+    ...(maxAge === null ? [] : [`login not older than ${maxAge / 1000} s`]),
+  ]
+}
+
+function ruleTexts({ claims, networks, any = null, not = null }: Rule): string[] {
+  return [
+    ...Object.entries(claims).map(([name, values]) => `${name}: ${values.join(' | ')}`),
+    ...(networks === null ? [] : [`networks: ${networks.join(' | ')}`]),
+    ...(any === null ? [] : [`any of ${any.map((one) => `(${ruleTexts(one).join('; ')})`).join(' ')}`]),
+    ...(not === null ? [] : [`not (${ruleTexts(not).join('; ')})`]),
+  ]
 }

@@ -5,7 +5,8 @@ import type { StepUp, TokenDenial } from '../token/denial.ts'
 import { explainRule, ruleHolds } from './rules.ts'
 import type { CompiledRoute, Facts, GateDenial } from './verdict.ts'
 
-type User = Pick<Session, 'claims' | 'createdAt' | 'requestedStepUp' | 'reauthenticated'> & Partial<Pick<Session, 'tokens'>>
+type User = Pick<Session, 'claims' | 'createdAt' | 'requestedStepUp' | 'reauthenticated'> &
+  Partial<Pick<Session, 'tokens'>>
 
 type Requirement = CompiledRoute['require']
 
