@@ -98,7 +98,9 @@ void t.test('oauth2-proxy: teams and users of GitHub become rules', async (t) =>
     const text = `client_id = "x"\nprovider = "github"\nemail_domains = "*"\n${written}\n`
     return accessRuleOf(allOf(migrateFiles([{ name: 'one', text }]).routeDefaults.conditions))
   }
-  t.match(ruleOf('github_org = "acme"\ngithub_team = "ops,admins"'), { claims: { groups: ['acme/ops', 'acme/admins'] } })
+  t.match(ruleOf('github_org = "acme"\ngithub_team = "ops,admins"'), {
+    claims: { groups: ['acme/ops', 'acme/admins'] },
+  })
   t.match(ruleOf('github_team = "acme:ops"'), { claims: { groups: ['acme/ops'] } })
   t.match(ruleOf('github_org = "acme"'), { claims: { groups: ['acme/*'] } })
   t.match(ruleOf('github_users = ["alice"]'), { claims: { preferred_username: ['alice'] } })
