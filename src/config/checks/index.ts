@@ -2,6 +2,7 @@ import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
 import { providerRules } from './provider.ts'
+import { requirementRules } from './requirements.ts'
 import { routeRules } from './routes.ts'
 import { groupRules } from './groups.ts'
 import type { PlacedProvider, PlacedRoute, Rule } from './rule.ts'
@@ -16,6 +17,7 @@ export const rules: readonly Rule[] = [
   ...sessionRules,
   ...upstreamRules,
   ...routeRules,
+  ...requirementRules,
 ]
 
 /** Runs the rules and returns their findings. Skips rules that read a path in `broken`, which has no value. */
