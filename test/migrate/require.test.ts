@@ -177,6 +177,7 @@ const narrower: readonly [text: string, letsIn: number][] = [
   ['Require claim email~(?i)^ann@', 18],
   ['Require claim name~(?i)^ann', 0],
   ['Require claim groups:%{ENV:TEAM}', 0],
+  ['Require claim email:ann', 0],
   ['Require claim groups:admin\nRequire host example.com', 12],
   ['Require claim email~^ann@example.com$', 6],
   ['Require claim groups~^team-.+$', 0],
