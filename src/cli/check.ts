@@ -58,28 +58,36 @@ function upstreamOf({ upstream, stripPrefix, rewritePrefix }: CompiledRoute): st
   return target + rewrite
 }
 
-function requirementsOf({ require, bearer, provider }: CompiledRoute): string {
-  const own = bearer?.require ?? null
+function requirementsOf({ require, provider, bearer }: CompiledRoute): string {
+  const ofTokens = bearer?.require ?? null
   return [
     ...(provider === null ? [] : [`provider: ${provider.join(' | ')}`]),
-    ...requirementTexts(require),
-    ...(own === null ? [] : [`clients with tokens: ${requirementTexts(own).join('; ') || 'nothing'}`]),
+    ...partsOf(require),
+    ...(ofTokens === null ? [] : [`with a token: ${partsOf(ofTokens).join(', ')}`]),
   ].join('; ')
 }
 
-function requirementTexts({ acr, maxAge, ...rule }: CompiledRoute['require']): string[] {
+function partsOf(require: CompiledRoute['require']): string[] {
   return [
-    ...ruleTexts(rule),
-    ...(acr === null ? [] : [`acr: ${acr.join(' | ')}`]),
-    ...(maxAge === null ? [] : [`login not older than ${maxAge / 1000} s`]),
+    ...rulePartsOf(require),
+    ...(require.acr === null ? [] : [`acr: ${require.acr.join(' | ')}`]),
+    ...(require.maxAge === null ? [] : [`login not older than ${require.maxAge / 1000} s`]),
   ]
 }
 
-function ruleTexts({ claims, networks, any = null, not = null }: Rule): string[] {
+/** Returns the parts of a rule in short: the alternatives of `any` only by their number. */
+function rulePartsOf({ claims, networks, any = null, not = null }: Rule): string[] {
   return [
-    ...Object.entries(claims).map(([name, values]) => `${name}: ${values.join(' | ')}`),
-    ...(networks === null ? [] : [`networks: ${networks.join(' | ')}`]),
-    ...(any === null ? [] : [`any of ${any.map((one) => `(${ruleTexts(one).join('; ')})`).join(' ')}`]),
-    ...(not === null ? [] : [`not (${ruleTexts(not).join('; ')})`]),
+    ...Object.entries(claims).map(([name, values]) => `${name}: ${alternatives(values)}`),
+    ...(networks === null ? [] : [`networks: ${alternatives(networks)}`]),
+    ...(any === null ? [] : [`any of ${any.length}`]),
+    ...(not === null ? [] : [`not ${rulePartsOf(not).join(' and ')}`]),
   ]
+}
+
+const MAX_VALUES = 4
+
+function alternatives(values: readonly unknown[]): string {
+  const some = values.slice(0, MAX_VALUES).join(' | ')
+  return values.length > MAX_VALUES ? `${some} | … (${values.length})` : some
 }
