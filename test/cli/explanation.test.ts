@@ -40,6 +40,7 @@ const explain = async (args: readonly string[], about: Config = config): Promise
     url,
     headers: values('-H').map((text) => [text.slice(0, text.indexOf(':')), text.slice(text.indexOf(':') + 2)] as const),
     claims: claims === undefined ? null : { ...JSON.parse(claims) },
+    client: values('--client')[0] ?? null,
     now: Date.now(),
   })
   return lines.map(([name, text]) => `${name}: ${text}\n`).join('')
@@ -61,6 +62,34 @@ const rows = async (
     }),
   )
 }
+
+void t.test(
+  'the explanation takes the client’s address from --client, or behind trusted proxies from X-Forwarded-For',
+  async (t) => {
+    const networks = (more: string): Config =>
+      loadText(folder, `${least}${more}routes: [{ path: /**, require: { networks: [10.0.0.0/8, 127.0.0.1] } }]\n`)
+        .config
+    const [direct, proxied] = [networks(''), networks('trustedProxies: [172.16.0.0/12]\n')]
+    const forwarded = ['-H', 'X-Forwarded-For: 192.0.2.7, 10.1.2.3, 172.16.1.1']
+    const rows: [about: Config, args: string[], line: string][] = [
+      [direct, [], 'because: require.networks: 127.0.0.1 is in 127.0.0.1/32'],
+      [direct, forwarded, 'because: require.networks: 127.0.0.1 is in 127.0.0.1/32'],
+      [direct, ['--client', '10.9.9.9', ...forwarded], 'because: require.networks: 10.9.9.9 is in 10.0.0.0/8'],
+      [proxied, forwarded, 'because: require.networks: 10.1.2.3 is in 10.0.0.0/8'],
+      [proxied, ['--client', '172.16.9.9', ...forwarded], 'because: require.networks: 10.1.2.3 is in 10.0.0.0/8'],
+      [
+        proxied,
+        ['--client', '192.0.2.9', ...forwarded],
+        'because: require.networks: 192.0.2.9 is in none of 10.0.0.0/8, 127.0.0.1/32',
+      ],
+      [proxied, ['--client', '192.0.2.9'], 'answer: 403 forbidden'],
+    ]
+    for (const [about, args, line] of rows) {
+      const said = await explain(['GET', '/', ...claims({}), ...args], about)
+      t.ok(said.includes(`${line}\n`), `${args.join(' ')} says ${line}`, { said })
+    }
+  },
+)
 
 void t.test('with dpop, the explanation has the token and its proof', async (t) => {
   const bound: Config = {
