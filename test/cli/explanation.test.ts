@@ -24,6 +24,14 @@ routes:
   - { path: /calls/**, cors: { origins: [https://app.example.org] } }
   - { path: /strong/**, bearer: { audience: "api://orders" }, require: { acr: "urn:mfa" } }
   - { path: /open/**, access: optional, bearer: { audience: "api://orders" } }
+  - path: /ci/**
+    require: { claims: { groups: [admin] } }
+    bearer:
+      audience: orders
+      clientIds: [robot]
+      issuers: [{ issuer: https://token.actions.githubusercontent.com, audience: deploy }]
+      require: { not: { claims: { repository: octo/playground } } }
+  - { path: /swap/**, bearer: { audience: orders, token: exchange }, token: { grant: token-exchange, audience: "api://stock" } }
   - { path: /mcp/**, bearer: { metadata: true, scopes: [orders.read], dpop: accepted } }
 `,
 )
@@ -41,6 +49,7 @@ const explain = async (args: readonly string[], about: Config = config): Promise
     url,
     headers: values('-H').map((text) => [text.slice(0, text.indexOf(':')), text.slice(text.indexOf(':') + 2)] as const),
     claims: claims === undefined ? null : { ...JSON.parse(claims) },
+    client: values('--client')[0] ?? null,
     now: Date.now(),
   })
   return lines.map(([name, text]) => `${name}: ${text}\n`).join('')
@@ -62,6 +71,34 @@ const rows = async (
     }),
   )
 }
+
+void t.test(
+  'the explanation takes the client’s address from --client, or behind trusted proxies from X-Forwarded-For',
+  async (t) => {
+    const networks = (more: string): Config =>
+      loadText(folder, `${least}${more}routes: [{ path: /**, require: { networks: [10.0.0.0/8, 127.0.0.1] } }]\n`)
+        .config
+    const [direct, proxied] = [networks(''), networks('trustedProxies: [172.16.0.0/12]\n')]
+    const forwarded = ['-H', 'X-Forwarded-For: 192.0.2.7, 10.1.2.3, 172.16.1.1']
+    const rows: [about: Config, args: string[], line: string][] = [
+      [direct, [], 'because: require.networks: 127.0.0.1 is in 127.0.0.1/32'],
+      [direct, forwarded, 'because: require.networks: 127.0.0.1 is in 127.0.0.1/32'],
+      [direct, ['--client', '10.9.9.9', ...forwarded], 'because: require.networks: 10.9.9.9 is in 10.0.0.0/8'],
+      [proxied, forwarded, 'because: require.networks: 10.1.2.3 is in 10.0.0.0/8'],
+      [proxied, ['--client', '172.16.9.9', ...forwarded], 'because: require.networks: 10.1.2.3 is in 10.0.0.0/8'],
+      [
+        proxied,
+        ['--client', '192.0.2.9', ...forwarded],
+        'because: require.networks: 192.0.2.9 is in none of 10.0.0.0/8, 127.0.0.1/32',
+      ],
+      [proxied, ['--client', '192.0.2.9'], 'answer: 403 forbidden'],
+    ]
+    for (const [about, args, line] of rows) {
+      const said = await explain(['GET', '/', ...claims({}), ...args], about)
+      t.ok(said.includes(`${line}\n`), `${args.join(' ')} says ${line}`, { said })
+    }
+  },
+)
 
 void t.test('with dpop, the explanation has the token and its proof', async (t) => {
   const bound: Config = {
@@ -345,6 +382,65 @@ void t.test(
     ])
   },
 )
+
+void t.test('the explanation says which key accepts a client’s own token', async (t) => {
+  const own = ['-H', 'Authorization: Bearer x']
+  const github = { iss: 'https://token.actions.githubusercontent.com', sub: 'repo:octo/app:ref:refs/heads/main' }
+  await rows(t, [
+    [
+      ['GET', '/ci/', ...own, ...claims({ ...github, aud: 'deploy', repository: 'octo/app' })],
+      [
+        'answer: passes: the client’s own token may use this route',
+        'because: the token’s iss is bearer.issuers[0]',
+        'because: the token’s aud deploy is in bearer.issuers[0].audience',
+      ],
+    ],
+    [
+      ['GET', '/ci/', ...own, ...claims({ ...github, aud: 'deploy', repository: 'octo/playground' })],
+      ['answer: 403 forbidden'],
+    ],
+    [
+      ['GET', '/ci/', ...own, ...claims({ ...github, aud: 'orders' })],
+      ['answer: 401 invalid_token', 'because: the token’s aud is "orders", the route accepts deploy'],
+    ],
+    [
+      ['GET', '/ci/', ...own, ...claims({ aud: ['a', 'orders'], scope: 'x' })],
+      ['because: the token’s aud orders is in bearer.audience'],
+    ],
+    [
+      ['GET', '/ci/', ...own, ...claims({ aud: 'a', client_id: 'robot' })],
+      ['because: the token’s client_id robot is in bearer.clientIds'],
+    ],
+    [
+      ['GET', '/ci/', ...own, ...claims({ aud: 'a', client_id: 'spa' })],
+      [
+        'because: the token’s aud is "a", the route accepts orders; the token’s client_id is "spa", the route accepts robot',
+      ],
+    ],
+    [
+      ['GET', '/ci/', ...own, ...claims({ azp: 'robot', nonce: 'x' })],
+      ['because: the token is an ID token or of another kind'],
+    ],
+    [
+      ['GET', '/ci/', ...own, ...claims({})],
+      [
+        'because: the claims do not say for whom the token is: it must match bearer.audience (orders) or bearer.clientIds (robot)',
+      ],
+    ],
+    [
+      ['GET', '/mcp/', ...own, ...claims({ aud: 'https://orders.example.com/mcp', scope: 'orders.read' })],
+      ['because: the token’s aud https://orders.example.com/mcp is the URL of the resource (bearer.metadata)'],
+    ],
+    [
+      ['GET', '/swap/', ...own, ...claims({ aud: 'orders', scope: 'a' })],
+      [
+        'token: the client’s own token is exchanged with token-exchange for audience api://stock',
+        'header: Authorization: Bearer ACCESS-TOKEN',
+      ],
+      'Bearer x',
+    ],
+  ])
+})
 
 void t.test('a WebSocket is explained', async (t) => {
   const upgrade = [

@@ -3,6 +3,7 @@ import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
 import { bearerRules } from './bearer.ts'
 import { providerRules } from './provider.ts'
+import { requirementRules } from './requirements.ts'
 import { routeRules } from './routes.ts'
 import { groupRules } from './groups.ts'
 import { metadataRules } from './metadata.ts'
@@ -20,6 +21,7 @@ export const rules: readonly Rule[] = [
   ...routeRules,
   ...bearerRules,
   ...metadataRules,
+  ...requirementRules,
 ]
 
 /** Runs the rules and returns their findings. Skips rules that read a path in `broken`, which has no value. */
