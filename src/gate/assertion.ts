@@ -29,7 +29,12 @@ const MAX_USERS = 20_000
 /** The limit for routes and origins of one user. With a wildcard in `publicUrl`, a client can name any number of hosts. */
 const MAX_PER_USER = 100
 
-export function createAssertions({ keys, audience, lifetime, claims: names }: Config['assertion']): Assertions {
+export function createAssertions({
+  keys,
+  audience,
+  lifetime,
+  claims: names,
+}: NonNullable<Config['assertion']>): Assertions {
   const privateKeys = keys.map((text) => readPrivateKey(text, 'assert'))
   const publicKeys = privateKeys.map(publicJwkOf)
   const [signing] = privateKeys

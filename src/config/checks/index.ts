@@ -1,6 +1,7 @@
 import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
+import { assertionRules } from './assertion.ts'
 import { providerRules } from './provider.ts'
 import { routeRules } from './routes.ts'
 import { groupRules } from './groups.ts'
@@ -16,6 +17,7 @@ export const rules: readonly Rule[] = [
   ...sessionRules,
   ...upstreamRules,
   ...routeRules,
+  ...assertionRules,
 ]
 
 /** Runs the rules and returns their findings. Skips rules that read a path in `broken`, which has no value. */
