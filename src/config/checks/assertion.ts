@@ -46,7 +46,7 @@ function findOwnClaims({ assertion }: ResolvedConfig): Finding[] {
 }
 
 export const assertionRules: readonly Rule[] = [
-  { reads: ['assertion.keys', 'session.store'], find: findOwnKeys },
-  { reads: ['assertion.keys'], find: findSameId },
-  { reads: ['assertion.claims'], find: findOwnClaims },
+  { reads: ['assertion', 'session.store'], find: findOwnKeys },
+  { reads: ['assertion'], find: findSameId },
+  { reads: ['assertion'], find: findOwnClaims },
 ]
