@@ -17,6 +17,7 @@ import { createCookies } from './http/cookies/cookies.ts'
 import { type LoginState, createSealedState } from './http/cookies/login-state.ts'
 import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
 import { registerEndpoints } from './http/endpoints/index.ts'
+import { registerWellKnown } from './http/endpoints/well-known.ts'
 import { createFactReader } from './http/facts.ts'
 import { createFastify } from './http/fastify.ts'
 import { registerForwardAuth, type ForwardAuthServices } from './http/forward-auth/verdict.ts'
@@ -226,6 +227,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   giveContext(app, facts, answers, tracing)
   const viaName = viaNameOf(config)
   denyLoops(app, viaName, answers)
+  registerWellKnown(app, { config, providers, routes, answers })
   const limits = await createLimits(app, config.rateLimit, lasting.counts)
 
   const tokens = createTokens({

@@ -4,6 +4,7 @@ import { isWildcard, wildcardOf } from '../config/value-types/address.ts'
 import { placeholdersIn } from '../config/value-types/http.ts'
 import type { WantedTokens } from '../token/acquire.ts'
 import { fold, isPlain, pathVariants } from './path-variants.ts'
+import { wellKnownOf } from './protected-resource.ts'
 import type { CompiledRoute } from './verdict.ts'
 
 export type Match = CompiledRoute | 'endpoint' | null
@@ -70,6 +71,14 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   insert(exact, `${basePath}/**`, own)
   insert(normalized, `${basePath}/**`, own)
   insert(folded, `${fold(basePath)}/**`, own)
+  for (const { path, host } of wellKnownOf(routes)) {
+    const leaf: Leaf = { target: 'endpoint', host, methods: null }
+    insert(exact, path, leaf)
+    for (const pattern of new Set([path, decoded(path)])) {
+      insert(normalized, pattern, leaf)
+      insert(folded, fold(pattern), leaf)
+    }
+  }
 
   // Most applications treat `/admin/` like `/admin`. If the two paths have different routes, the more lenient route
   // must not admit a request that the stricter route would deny, unless the lenient route's pattern matches both paths.
@@ -127,12 +136,12 @@ function namesBoth(pattern: string, path: string): boolean {
 function isStricter(one: Route, other: Route): boolean {
   if (one.access !== 'required') return false
   if (other.access !== 'required') return true
-  const { claims, acr, maxAge } = one.require
-  const asks = Object.keys(claims).length > 0 || acr !== null || maxAge !== null
+  const asks = Object.values(one.require).some((required) => required !== null && !isDeepStrictEqual(required, {}))
   const isLimited = one.provider !== null && !isDeepStrictEqual(one.provider, other.provider)
   return (
     isLimited ||
     (asks && !isDeepStrictEqual(one.require, other.require)) ||
+    (other.bearer !== null && !isDeepStrictEqual(one.bearer, other.bearer)) ||
     (one.csrf !== 'off' && other.csrf === 'off') ||
     other.cors?.origins.some((origin) => one.cors?.origins.includes(origin) !== true) === true
   )
@@ -222,8 +231,8 @@ function pick(leaves: readonly Leaf[], host: string, method: string): Match {
   return null
 }
 
-/** A route's host may have a port. A host without a port matches any port. */
-function names(wanted: string, host: string): boolean {
+/** Returns whether a configured host names the host of a request. A configured host without a port names any port. */
+export function names(wanted: string, host: string): boolean {
   return host === wanted || host.startsWith(`${wanted}:`)
 }
 

@@ -67,6 +67,8 @@ export type GateDenial =
   /** The client's own token is not valid for the route. @see https://www.rfc-editor.org/rfc/rfc6750#section-3.1 */
   | { readonly reason: 'invalid-token'; readonly why: string }
   | { readonly reason: 'insufficient-authentication'; readonly stepUp: StepUp }
+  /** The client's own token lacks a scope that the route requires. */
+  | { readonly reason: 'insufficient-scope'; readonly why: string }
 
 export type Denial =
   | GateDenial

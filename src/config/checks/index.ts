@@ -3,6 +3,7 @@ import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
 import { assertionRules } from './assertion.ts'
 import { providerRules } from './provider.ts'
+import { requirementRules } from './requirements.ts'
 import { routeRules } from './routes.ts'
 import { groupRules } from './groups.ts'
 import type { PlacedProvider, PlacedRoute, Rule } from './rule.ts'
@@ -18,6 +19,7 @@ export const rules: readonly Rule[] = [
   ...upstreamRules,
   ...routeRules,
   ...assertionRules,
+  ...requirementRules,
 ]
 
 /** Runs the rules and returns their findings. Skips rules that read a path in `broken`, which has no value. */

@@ -5,6 +5,8 @@ import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
 import { suggest } from '../suggest.ts'
 import { mayBeSameSite, wildcardOf } from '../value-types/address.ts'
 import { isAboutUser, placeholdersIn } from '../value-types/http.ts'
+import { literalPart } from '../value-types/path.ts'
+import { isEmptyRequirement } from './requirements.ts'
 import { perRoute, type PlacedRoute, type Rule } from './rule.ts'
 import { isBelow } from './session.ts'
 
@@ -57,13 +59,6 @@ function findUnreachableHost(route: ResolvedRoute, at: KeyPath, { publicUrl }: R
   ]
 }
 
-/** Returns the part of a path pattern before its first wildcard, without a trailing slash. */
-function literalPart(pattern: string): string {
-  const segments = pattern.split('/')
-  const wild = segments.findIndex((segment) => segment === '*' || segment === '**')
-  return (wild === -1 ? segments : segments.slice(0, wild)).join('/')
-}
-
 function findPrefix({ path, stripPrefix, rewritePrefix }: ResolvedRoute, at: KeyPath): Finding[] {
   const findings: Finding[] = []
   if (stripPrefix !== null && rewritePrefix !== null) {
@@ -89,14 +84,6 @@ function findPrefix({ path, stripPrefix, rewritePrefix }: ResolvedRoute, at: Key
   return findings
 }
 
-function requirementKeys({ require: { claims, acr, maxAge } }: ResolvedRoute): string[] {
-  const keys = []
-  if (Object.keys(claims).length > 0) keys.push('claims')
-  if (acr !== null) keys.push('acr')
-  if (maxAge !== null) keys.push('maxAge')
-  return keys
-}
-
 function findOutsideCookiePath(route: ResolvedRoute, at: KeyPath, { session }: ResolvedConfig): Finding[] {
   const { path } = session.cookie
   if (path === null || route.access === 'public' || isBelow(route.path, path)) return []
@@ -112,7 +99,9 @@ function findOutsideCookiePath(route: ResolvedRoute, at: KeyPath, { session }: R
 }
 
 function findRequirements(route: ResolvedRoute, at: KeyPath): Finding[] {
-  if (route.access === 'required' || requirementKeys(route).length === 0) return []
+  const { acr, maxAge } = route.require
+  const requires = !isEmptyRequirement(route.require) || acr !== null || maxAge !== null
+  if (route.access === 'required' || !requires) return []
   return [
     {
       path: [...at, 'require'],

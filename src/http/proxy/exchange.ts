@@ -392,7 +392,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { route } = this.#verdict
     const { facts, now } = this.#context
     const denial = got.ok
-      ? admit(route, got.session, true, now)
+      ? admit(route, got.session, true, now, facts.client.address)
       : denyWithoutToken(got.denial, route, session, facts, this.#services.sessions, now)
     if (denial !== null && denial.reason !== 'token-refused' && denial.reason !== 'token-unavailable') {
       this.#deny(denial)
