@@ -237,7 +237,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     before: config.session.refreshBefore,
   })
   const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers })
-  const assertions = createAssertions(config.assertion)
+  const assertions = config.assertion === null ? null : createAssertions(config.assertion)
   const headers = compileHeaders(routes, cookies.isOwn, viaName, assertions)
 
   const services: Services = {

@@ -1,6 +1,7 @@
 import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
+import { assertionRules } from './assertion.ts'
 import { providerRules } from './provider.ts'
 import { requirementRules } from './requirements.ts'
 import { routeRules } from './routes.ts'
@@ -17,6 +18,7 @@ export const rules: readonly Rule[] = [
   ...sessionRules,
   ...upstreamRules,
   ...routeRules,
+  ...assertionRules,
   ...requirementRules,
 ]
 
