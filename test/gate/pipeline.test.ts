@@ -22,7 +22,7 @@ const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) 
     config: { scripts: { headers: [], message: null } },
     routes: compileRoutes(routes.map(routeOf), '/oauth2'),
     bearers: { verify: () => ({ why: 'it is not accepted' }) },
-    proofs: { nonce: () => '', read: () => ({ jwt: '', jti: '', nonce: '' }), prove: async () => null },
+    proofs: { nonce: () => '', read: () => ({ jwt: '', jwk: {}, jti: '', nonce: '' }), prove: async () => null },
     sessions: {
       load() {
         asked.push('session')

@@ -283,7 +283,11 @@ void t.test('on an optional route no unverified token reaches the application, i
         const answer = await ask(url, 'GET', path, [...headers, ...session])
         const what = `${path} ${headers.join(' | ')}${session.length === 0 ? '' : ' with a session'}`
         t.equal(answer.status, 401, what)
-        t.same(answer.headers.get('www-authenticate'), [`Bearer realm="${new URL(url).host}", error="invalid_token"`], what)
+        t.same(
+          answer.headers.get('www-authenticate'),
+          [`Bearer realm="${new URL(url).host}", error="invalid_token"`],
+          what,
+        )
         t.same(answer.headers.get('gatehouse'), ['invalid_token'], what)
       }
     t.equal((await openWebSocket(`${url}/ws`, { headers: [...headers, `Origin: ${url}`] })).status, 401)
