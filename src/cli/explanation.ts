@@ -175,7 +175,7 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
       read: ({ headers: { dpop } }) =>
         dpop === undefined
           ? { error: 'invalid_dpop_proof', why: 'there is no DPoP header with a proof' }
-          : { jwt: '', jti: '', nonce: '' },
+          : { jwt: '', jwk: {}, jti: '', nonce: '' },
       prove: async (_proof, own) =>
         boundKey(own) === null
           ? { error: 'invalid_token', why: 'the token has no cnf.jkt, so no proof fits it' }

@@ -166,7 +166,8 @@ void t.test(
     const bearer = 'tells: WWW-Authenticate: Bearer realm="orders.example.com", scope="orders.read"'
     const algs = 'DPoP algs="ES256 ES384 ES512 EdDSA Ed25519 PS256 PS384 PS512 RS256 RS384 RS512"'
     const sent = (scheme: string, ...more: string[]): string[] => [
-      ...['-H', `Authorization: ${scheme} eyJ.eyJ.x`],
+      '-H',
+      `Authorization: ${scheme} eyJ.eyJ.x`,
       ...more.flatMap((header) => ['-H', header]),
     ]
     const token = (more: object): string[] => claims({ aud: `${origin}/mcp`, ...more })
