@@ -9,7 +9,7 @@ import t, { type Test } from 'tap'
 import { createBrowser } from '../support/browser.ts'
 import { eventually } from '../support/eventually.ts'
 import { startMcp, type Mcp } from './harness.ts'
-import { Login } from './login.ts'
+import { Login, type LoginOptions } from './login.ts'
 
 type Connected = {
   readonly client: Client
@@ -20,7 +20,7 @@ type Connected = {
   readonly call: (name: string, toolArguments?: Record<string, string>) => Promise<string>
 }
 
-type How = Partial<ConstructorParameters<typeof Login>[0]> & {
+type How = Partial<LoginOptions> & {
   readonly mode?: 'legacy' | 'auto'
   readonly transport?: StreamableHTTPClientTransportOptions
 }
