@@ -2,6 +2,7 @@ import type { RequestListener } from 'node:http'
 import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { providersOf, type Config, type Listen } from './config/schema.ts'
+import { createAssertions } from './gate/assertion.ts'
 import { compileCors, type FindCors } from './gate/cors.ts'
 import { compileHeaders } from './gate/headers.ts'
 import { compileRoutes } from './gate/match.ts'
@@ -236,7 +237,8 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     before: config.session.refreshBefore,
   })
   const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers })
-  const headers = compileHeaders(routes, cookies.isOwn, viaName)
+  const assertions = createAssertions(config.assertion)
+  const headers = compileHeaders(routes, cookies.isOwn, viaName, assertions)
 
   const services: Services = {
     config,
@@ -249,6 +251,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     refresher,
     cookies,
     answers,
+    assertions,
     streams,
     log,
     metrics,

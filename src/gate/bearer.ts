@@ -1,6 +1,6 @@
 import type { AccessTokens } from '../oidc/access-token.ts'
 import type { Claims } from '../oidc/token-set.ts'
-import { admit } from './admit.ts'
+import { admitToken } from './admit.ts'
 import { resourceAudiences } from './protected-resource.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
 
@@ -22,7 +22,7 @@ export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>): BearerGa
     route: CompiledRoute,
     { audience, metadata, scopes }: BearerRoute,
     token: string,
-    origin: string,
+    { client: { address }, origin }: Facts,
     now: number,
   ): Promise<Verdict | GateDenial> {
     let why = ''
@@ -31,11 +31,9 @@ export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>): BearerGa
       why = reason
     })
     if (verified === null) return { reason: 'invalid-token', why }
-    const { claims } = verified
-    const missing = missingScopes(claims, scopes)
+    const missing = missingScopes(verified.claims, scopes)
     if (missing.length > 0) return { reason: 'insufficient-scope', why: `its scopes lack ${missing.join(' ')}` }
-    // `createdAt: 0`: without a session, only the token's `auth_time` can show when the user logged in.
-    const denial = admit(route, { claims, createdAt: 0, requestedStepUp: null }, false, now)
+    const denial = admitToken(route, verified.claims, now, address)
     if (denial === null)
       return {
         type: 'forward',
@@ -45,12 +43,12 @@ export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>): BearerGa
         accessToken: null,
         proofKey: null,
       }
-    return denial.reason === 'step-up' ? { reason: 'insufficient-authentication', stepUp: denial.stepUp } : denial
+    return denial
   }
 
   return (route, settings, facts, now) => {
     const token = bearerToken(facts)
-    if (token !== null) return decide(route, settings, token, facts.origin, now)
+    if (token !== null) return decide(route, settings, token, facts, now)
     if (!beginsAsBearer(facts)) return null
     return Promise.resolve({ reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' })
   }
@@ -70,7 +68,7 @@ function missingScopes(claims: Claims, required: readonly string[]): readonly st
  * Returns the token in the client's own `Authorization: Bearer`, or `null`.
  * @see https://www.rfc-editor.org/rfc/rfc6750#section-2.1
  */
-function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
+export function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
   const [, token = null] = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(headers.authorization ?? '') ?? []
   return token
 }

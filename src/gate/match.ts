@@ -1,6 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Route } from '../config/schema.ts'
 import { isWildcard, wildcardOf } from '../config/value-types/address.ts'
+import { placeholdersIn } from '../config/value-types/http.ts'
+import type { WantedTokens } from '../token/acquire.ts'
 import { fold, isPlain, pathVariants } from './path-variants.ts'
 import { wellKnownOf } from './protected-resource.ts'
 import type { CompiledRoute } from './verdict.ts'
@@ -40,7 +42,8 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   const routes = configured.map((route, index): CompiledRoute => {
     const series = labelOf({ ...route, host: null })
     const isUnique = configured.every((other, i) => i === index || labelOf({ ...other, host: null }) !== series)
-    return { ...route, index, label: labelOf(route), series: isUnique ? series : `${series} [${index}]` }
+    const token = withTokensOfHeaders(route)
+    return { ...route, token, index, label: labelOf(route), series: isUnique ? series : `${series} [${index}]` }
   })
   const methods = new Set(configured.flatMap((route) => route.methods ?? []))
   const exact = newNode()
@@ -153,6 +156,15 @@ function decoded(pattern: string): string {
       return /[/\\*]/.test(text) ? segment : text
     })
     .join('/')
+}
+
+function withTokensOfHeaders({ token, headers }: Route): WantedTokens {
+  const placeholders = Object.values(headers.set).flatMap(placeholdersIn)
+  return {
+    ...token,
+    ...(placeholders.includes('accessToken') ? { alsoAccessToken: true } : {}),
+    ...(placeholders.includes('idToken') ? { alsoIdToken: true } : {}),
+  }
 }
 
 function labelOf({ path, host, methods }: Route): string {

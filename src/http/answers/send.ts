@@ -70,6 +70,7 @@ export function createAnswers(config: Config, cookies: Cookies, findCors: FindCo
         // Passes the status text, because the response may already have the application's status text.
         .writeHead(answer.status, STATUS_CODES[answer.status], {
           ...headers,
+          'x-request-id': request.id,
           'content-length': Buffer.byteLength(body),
         })
         .end(body)
