@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { boundPort } from '../../src/demo/bound-port.ts'
+import { eventually } from '../support/eventually.ts'
 import { startGateway } from '../support/gateway.ts'
 
 void t.test('the headers, methods and streams of the protocol pass unchanged', async (t) => {
@@ -56,6 +57,6 @@ void t.test('the headers, methods and streams of the protocol pass unchanged', a
     await sleep(1500)
     t.equal(silent, 1, 'a stream without events stays open longer than the timeout of the route')
     abort.abort()
-    while (silent > 0) await sleep(10)
+    await eventually(() => silent === 0)
   }
 })

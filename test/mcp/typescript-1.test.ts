@@ -56,10 +56,10 @@ const connect = async <T extends Transport = StreamableHTTPClientTransport>(
   const logInAt = async (transport: Transport): Promise<void> =>
     transport.finishAuth((await logIn(login.lastRedirect, browser)).get('code') ?? '')
   let transport = open(url, login)
-  await asksForLogin(t, new Client(info).connect(transport as never))
+  await asksForLogin(t, new Client(info).connect(transport))
   await logInAt(transport)
   transport = open(url, login)
-  await client.connect(transport as never)
+  await client.connect(transport)
   return {
     client,
     transport,
@@ -93,7 +93,7 @@ const startSseServer = async (t: Test): Promise<string> => {
       served.registerTool('greet', {}, () => ({
         content: [{ type: 'text', text: `Hello ${String(req.headers['x-user'])}` }],
       }))
-      await served.connect(transport as never)
+      await served.connect(transport)
     }
     void answer()
   }).listen(0, '127.0.0.1')
@@ -221,7 +221,7 @@ void t.test('the client of the SDK for TypeScript 1.x', async (t) => {
     const transport = new StreamableHTTPClientTransport(mcp.url, {
       requestInit: { headers: { authorization: `Bearer ${tokens.access_token}` } },
     })
-    await client.connect(transport as never)
+    await client.connect(transport)
     t.equal((await client.listTools()).tools.length, 3)
   })
 
