@@ -22,9 +22,10 @@ import { clientMetadata, Login, type LoginOptions } from './login.ts'
 
 type Transport = StreamableHTTPClientTransport | SSEClientTransport
 
-type Connected<T> = {
+type Connected = {
   readonly client: Client
-  readonly transport: T
+  readonly sessionId: string | undefined
+  readonly endSession: () => Promise<void>
   readonly login: Login
   /** Runs an action that needs a login, logs the user in, and runs the action again. */
   readonly withLogin: <T>(action: () => Promise<T>) => Promise<T>
@@ -43,12 +44,12 @@ const streamableHttp = (url: URL, login: Login): StreamableHTTPClientTransport =
   new StreamableHTTPClientTransport(url, { authProvider: login, fetch: login.fetch })
 
 /** Connects a client, which logs in. */
-const connect = async <T extends Transport = StreamableHTTPClientTransport>(
+const connect = async (
   t: Test,
   { logIn, url, callback, idp }: Mcp,
   how: Partial<LoginOptions> = {},
-  open: (url: URL, login: Login) => T = streamableHttp as never,
-): Promise<Connected<T>> => {
+  open: (url: URL, login: Login) => Transport = streamableHttp,
+): Promise<Connected> => {
   const login = new Login({ callback, ...how }, idp.issuer)
   const browser = createBrowser()
   const client = new Client(info)
@@ -60,9 +61,11 @@ const connect = async <T extends Transport = StreamableHTTPClientTransport>(
   await logInAt(transport)
   transport = open(url, login)
   await client.connect(transport)
+  const streamable = transport instanceof StreamableHTTPClientTransport ? transport : null
   return {
     client,
-    transport,
+    sessionId: streamable?.sessionId,
+    endSession: async () => streamable?.terminateSession(),
     login,
     withLogin: async (action) => {
       await asksForLogin(t, action())
@@ -122,7 +125,7 @@ void t.test('the client of the SDK for TypeScript 1.x', async (t) => {
   const { idp, callback } = mcp
 
   await t.test('a client learns from the 401 where to log in, registers itself, and calls tools', async (t) => {
-    const { client, transport, login, call } = await connect(t, mcp)
+    const { client, sessionId, login, call } = await connect(t, mcp)
     t.same(login.requests.slice(0, 6), [
       'POST /mcp 401',
       'GET /.well-known/oauth-protected-resource/mcp 200',
@@ -133,19 +136,19 @@ void t.test('the client of the SDK for TypeScript 1.x', async (t) => {
     ])
     t.equal(login.lastRedirect.searchParams.get('resource'), mcp.url.href)
     t.equal(login.lastRedirect.searchParams.get('scope'), 'orders.read')
-    t.match(transport.sessionId, /^[\da-f-]{36}$/)
+    t.match(sessionId, /^[\da-f-]{36}$/)
     const { tools } = await client.listTools()
     t.equal(tools.length, 3)
     t.match(JSON.parse(await call('list_orders')), { user: 'alice', orders: { 'A-1001': {} } })
   })
 
   await t.test('progress arrives while the tool runs, and the session ends with DELETE', async (t) => {
-    const { client, transport, login } = await connect(t, mcp)
+    const { client, endSession, login } = await connect(t, mcp)
     const arrived: number[] = []
     await client.callTool({ name: 'export_orders' }, undefined, { onprogress: () => arrived.push(Date.now()) })
     t.equal(arrived.length, 3)
     t.ok(Date.now() - (arrived[0] ?? 0) > 300, 'the first report arrived long before the result')
-    await transport.terminateSession()
+    await endSession()
     t.equal(login.requests.at(-1), 'DELETE /mcp 200')
   })
 
