@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import { providersOf, type Config, type Listen } from './config/schema.ts'
 import { createAssertions } from './gate/assertion.ts'
 import { compileCors, type FindCors } from './gate/cors.ts'
+import { createClientProofs, createUsedProofs, type UsedProofs } from './gate/dpop.ts'
 import { compileHeaders } from './gate/headers.ts'
 import { compileRoutes } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
@@ -71,6 +72,7 @@ interface Lasting {
   readonly refresher: Refresher
   readonly routeTokens: RouteTokens
   readonly bearers: AccessTokens
+  readonly usedProofs: UsedProofs
   readonly streams: Streams
   readonly pools: Pools
   readonly counts: Counts
@@ -106,7 +108,8 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     sessions,
     refresher,
     routeTokens: createRouteTokens({ providers, refresher, sessions, log }),
-    bearers: createAccessTokens(providers),
+    bearers: createAccessTokens(providers, log),
+    usedProofs: createUsedProofs(store, session),
     streams: createStreams(sessions),
     pools: createPools(),
     counts: createCounts(store),
@@ -179,6 +182,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     await admin?.close()
     await lasting.pools.close()
     await providers.close()
+    await lasting.bearers.close()
     await store.close()
   }
   let closing: Promise<void> | null = null
@@ -236,7 +240,8 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     sessions,
     before: config.session.refreshBefore,
   })
-  const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers })
+  const proofs = createClientProofs(config.session.keys, lasting.usedProofs)
+  const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers, proofs })
   const assertions = createAssertions(config.assertion)
   const headers = compileHeaders(routes, cookies.isOwn, viaName, assertions)
 

@@ -21,7 +21,8 @@ const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) 
   const decide = buildGate({
     config: { scripts: { headers: [], message: null } },
     routes: compileRoutes(routes.map(routeOf), '/oauth2'),
-    bearers: { verify: async () => null },
+    bearers: { verify: () => ({ why: 'it is not accepted' }) },
+    proofs: { nonce: () => '', read: () => ({ jwt: '', jti: '', nonce: '' }), prove: async () => null },
     sessions: {
       load() {
         asked.push('session')

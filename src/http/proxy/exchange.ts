@@ -249,6 +249,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     }
     const { headers } = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
     toPublicUrls(headers, this.#verdict.route, this.#context.facts, this.#services.config)
+    this.#addNonce(headers)
     headers.push('X-Request-Id', this.#context.facts.requestId)
     switchProtocols(upgrade, socket, headers)
     this.#noteWait(performance.now() - this.#sentAt, 101, true)
@@ -297,6 +298,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     toPublicUrls(headers, route, this.#context.facts, this.#services.config)
     if (this.#isUploading()) headers.push('Connection', 'close')
     if (status === 204) dropLength(headers)
+    this.#addNonce(headers)
     if (route.cors !== null) addCorsHeaders(headers, route, this.#context.facts.headers.origin)
     headers.push('X-Request-Id', this.#context.facts.requestId)
     if (trailer !== null && this.#hasTrailerSection(status, headers)) headers.push('Trailer', trailer)
@@ -305,6 +307,15 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (isEventStream(answer.contentType)) this.#openEventStream()
     // The head is written on the next tick, together with a chunk that has arrived with it.
     process.nextTick(begin, this)
+  }
+
+  /** Replaces the application's nonce, because the client's proofs are for the gateway. */
+  #addNonce(headers: string[]): void {
+    const { dpopNonce } = this.#verdict
+    if (dpopNonce === undefined) return
+    for (let i = headers.length - 2; i >= 0; i -= 2)
+      if (headers[i]?.toLowerCase() === 'dpop-nonce') headers.splice(i, 2)
+    headers.push('DPoP-Nonce', dpopNonce)
   }
 
   /** Returns whether the response to the client can have trailer fields. Otherwise, Node.js throws for a `Trailer` header. */
