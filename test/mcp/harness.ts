@@ -156,9 +156,10 @@ export const startMcp = async (t: Test, options: Options = {}): Promise<Mcp> => 
       return searchParams
     },
     reconfigure: async (changes) => {
+      const before = gateway.events('reloaded').length
       writeFileSync(file, stringify(settings({ ...route, ...changes })))
       gateway.hangUp()
-      await eventually(() => gateway.events('reloaded').length > 0, { what: 'the gateway has reloaded' })
+      await eventually(() => gateway.events('reloaded').length > before, { what: 'the gateway has reloaded' })
     },
   }
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client'
+import { Client, DpopSession, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client'
 import t, { type Test } from 'tap'
 import { createBrowser } from '../support/browser.ts'
 import type { Answer } from '../support/exchange.ts'
@@ -18,12 +18,20 @@ type Connected = {
 
 type How = Partial<LoginOptions> & {
   readonly mode?: 'legacy' | 'auto'
+  readonly dpop?: boolean
   readonly fetch?: (login: Login) => typeof fetch
+}
+
+class DpopLogin extends Login {
+  #session = DpopSession.create()
+  async dpop(): Promise<DpopSession> {
+    return this.#session
+  }
 }
 
 /** Connects a client, which logs in. */
 const connect = async (t: Test, { logIn, url, callback, idp }: Mcp, how: How = {}): Promise<Connected> => {
-  const login = new Login({ callback, ...how }, idp.issuer)
+  const login = new (how.dpop === true ? DpopLogin : Login)({ callback, ...how }, idp.issuer)
   const browser = createBrowser()
   const open = (): StreamableHTTPClientTransport =>
     new StreamableHTTPClientTransport(url, { authProvider: login, fetch: how.fetch?.(login) ?? login.fetch })
@@ -70,7 +78,7 @@ const brokenAt = (text: string): TransformStream<Uint8Array<ArrayBuffer>, Uint8A
 const scopesOf = (url: URL): string[] => url.searchParams.get('scope')?.split(' ').toSorted() ?? []
 
 void t.test('the client of the SDK for TypeScript 2.x', async (t) => {
-  const mcp = await startMcp(t)
+  const mcp = await startMcp(t, { idp: { dpop: 'on' } })
   const { idp, callback } = mcp
 
   await t.test('a client learns from the 401 where to log in, registers itself, and calls tools', async (t) => {
@@ -242,5 +250,16 @@ void t.test('the client of the SDK for TypeScript 2.x', async (t) => {
     await mcp.reconfigure({ bearer: { metadata: true, scopes: ['orders.read', 'orders.write'] } })
     t.match(await withLogin(async () => call('list_orders')), 'alice')
     t.same(scopesOf(login.lastRedirect), ['offline_access', 'orders.read', 'orders.write'])
+  })
+  await t.test('a client proves with DPoP that its token is its own', async (t) => {
+    await mcp.reconfigure({ bearer: { metadata: true, scopes: ['orders.read'], dpop: 'required' } })
+    const { login, call } = await connect(t, mcp, { dpop: true })
+    t.equal(login.saved?.token_type.toLowerCase(), 'dpop')
+    t.match(await call('list_orders'), 'alice')
+    const stolen = await fetch(mcp.url, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${login.saved?.access_token}` },
+    })
+    t.equal(stolen.status, 401, 'the token is useless without the key')
   })
 })
