@@ -97,8 +97,10 @@ export async function explainRequest(
 }
 
 function wellKnownText({ about, route }: WellKnown): string {
-  const document = about === 'resource' ? 'metadata as a protected resource' : "provider's document"
-  return `the gateway itself serves the ${document} of ${route.label} (routes[${route.index}])`
+  const place = `${route.label} (routes[${route.index}])`
+  return about === 'resource'
+    ? `the gateway itself serves the metadata of ${place} as a protected resource`
+    : `the gateway itself serves the metadata of the provider, because of bearer.metadata of ${place}`
 }
 
 /** Explains the response of the forward-auth listener. The public listener does not serve this address. */

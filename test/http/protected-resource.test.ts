@@ -37,6 +37,16 @@ void t.test('the metadata of a route names the resource, the provider and the sc
   }
 })
 
+void t.test('the metadata says whether tokens may or must be bound with DPoP', async (t) => {
+  for (const dpop of ['accepted', 'required']) {
+    const { url } = await start(t, [{ path: '/**', bearer: { metadata: true, dpop } }])
+    const metadata = (await get(url + WELL_KNOWN)).json()
+    t.equal(metadata['dpop_bound_access_tokens_required'], dpop === 'required')
+    const [, algs] = / algs="([^"]+)"/.exec(String((await get(`${url}/x`)).headers['www-authenticate'])) ?? []
+    t.same(metadata['dpop_signing_alg_values_supported'], algs?.split(' '), 'the same as in the challenge')
+  }
+})
+
 void t.test('the suffix of the metadata URL is the path up to its wildcard', async (t) => {
   const rows: [path: string, suffix: string][] = [
     ['/**', ''],
@@ -280,3 +290,26 @@ void t.test(
     )
   },
 )
+
+void t.test('pages of another origin read the 401 of a route with cors', async (t) => {
+  const origin = 'https://inspector.example'
+  const { url } = await start(t, [
+    { ...mcp, cors: { origins: [origin] }, bearer: { metadata: true, dpop: 'accepted' } },
+  ])
+  const preflight = await ask(url, 'OPTIONS', '/mcp', [
+    `Origin: ${origin}`,
+    'Access-Control-Request-Method: POST',
+    'Access-Control-Request-Headers: authorization,dpop,mcp-protocol-version,mcp-session-id',
+  ])
+  t.equal(preflight.status, 204)
+  t.same(preflight.headers.get('access-control-allow-headers'), [
+    'authorization,dpop,mcp-protocol-version,mcp-session-id',
+  ])
+  const denied = await get(`${url}/mcp`, { origin, authorization: 'DPoP wrong' })
+  t.match(denied.headers, {
+    'access-control-allow-origin': origin,
+    'access-control-expose-headers': 'WWW-Authenticate, Mcp-Session-Id, DPoP-Nonce',
+  })
+  t.match(denied.headers['www-authenticate'], /^Bearer realm=.* error="invalid_dpop_proof"$/)
+  t.ok(denied.headers['dpop-nonce'])
+})

@@ -18,6 +18,7 @@ import { startGateway, type Running } from '../support/gateway.ts'
 import { loggedIn } from '../support/logged-in.ts'
 import { ask } from '../support/raw-http.ts'
 import { startRedis } from '../support/redis.ts'
+import { openWebSocket } from '../support/websocket.ts'
 
 const routes = [
   { path: '/**' },
@@ -27,6 +28,7 @@ const routes = [
     headers: { set: { 'X-User': '{claims.sub}' } },
   },
   { path: '/api/echo/strict', bearer: { audience: 'api://orders', dpop: 'required', scopes: ['orders.read'] } },
+  { path: '/ws', bearer: { audience: 'api://orders', dpop: 'required' } },
   { path: '/api/echo/plain', bearer: { audience: 'api://orders' } },
   { path: '/api/echo/optional', access: 'optional', bearer: { audience: 'api://orders', dpop: 'accepted' } },
 ]
@@ -350,9 +352,45 @@ void t.test('a token and a session cookie together: the token counts', async (t)
   t.equal(answer.status, 401)
 })
 
+void t.test('a proxy with forward-auth gets the bearer token, the challenges and the nonce', async (t) => {
+  const { url, verdicts, token, proof } = await start(t, { forwardAuth: { listen: '127.0.0.1:0' } })
+  const mine = await token()
+  const about = async (headers: Record<string, string>): Promise<Answer> =>
+    get(`${verdicts}/auth`, { 'x-original-url': `${url}/api/echo?a=b`, 'x-original-method': 'GET', ...headers })
+  const dpop = await proof(mine, '/api/echo')
+  const good = await about({ authorization: `DPoP ${mine}`, dpop })
+  t.equal(good.status, 200)
+  t.match(good.headers, { 'authorization': `Bearer ${mine}`, 'x-user': 'alice', 'dpop-nonce': /^[\w-]{22}$/ })
+  t.notOk(good.headers['dpop'])
+  for (const [headers, error] of [
+    [{ authorization: `DPoP ${mine}`, dpop }, 'invalid_dpop_proof'],
+    [{ authorization: `DPoP ${mine}` }, 'invalid_dpop_proof'],
+    [{}, undefined],
+    [{ 'accept': 'text/html', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }, undefined],
+  ] as const) {
+    const denied = await about(headers)
+    t.equal(denied.status, 401)
+    t.equal(dpopError(denied), error)
+    t.match(authenticate(denied), /^Bearer realm="[^"]+", DPoP algs="/)
+    t.ok(denied.headers['dpop-nonce'])
+  }
+})
+
+void t.test('a WebSocket opens with a proof', async (t) => {
+  const { url, token, proof, upstream } = await start(t)
+  const mine = await token()
+  const headers = [`Authorization: DPoP ${mine}`, `DPoP: ${await proof(mine, '/ws')}`]
+  const socket = await openWebSocket(`${url}/ws`, { headers })
+  t.equal(socket.status, 101)
+  t.ok(socket.headers.get('dpop-nonce'))
+  t.match(upstream.requests.at(-1)?.headers, { authorization: `Bearer ${mine}`, dpop: undefined })
+  socket.socket.destroy()
+  t.equal((await openWebSocket(`${url}/ws`, { headers })).status, 401)
+})
+
 void t.test('replicas accept the same nonces and each proof once, and Redis may be away for outageGrace', async (t) => {
   const redis = await startRedis(t)
-  const session = { store: redis.url, keys: [randomBytes(32).toString('base64')], outageGrace: '3s' }
+  const session = { store: redis.url, keys: [randomBytes(32).toString('base64')], outageGrace: '1500ms' }
   const config = { session, provider: { clientId: 'replicated' } }
   const a = await start(t, config)
   const b = await start(t, config, { idp: a.idp, upstream: a.upstream, publicUrl: a.url })

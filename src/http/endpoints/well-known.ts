@@ -3,6 +3,7 @@ import { allowsProvider } from '../../gate/admit.ts'
 import { hostOf } from '../../gate/match.ts'
 import { resourceUrl, type WellKnown } from '../../gate/protected-resource.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
+import { PROOF_ALGORITHMS } from '../../oidc/dpop-proof.ts'
 import { isTemplate, issuerOfTenant, withOrigin } from '../../oidc/issuer.ts'
 import { announcedIssuer, type Provider } from '../../oidc/provider.ts'
 import { contextOf } from '../context.ts'
@@ -98,12 +99,18 @@ function resourceMetadata(
   issuers: readonly string[],
   title: string | null,
 ): object {
-  const scopes = bearer?.scopes ?? []
+  const { scopes = [], dpop = 'off' } = bearer ?? {}
   return {
     resource: resourceUrl({ path }, origin),
     authorization_servers: [...new Set(issuers)],
     ...(scopes.length === 0 ? {} : { scopes_supported: scopes }),
     bearer_methods_supported: ['header'],
     resource_name: title ?? new URL(origin).hostname,
+    ...(dpop === 'off'
+      ? {}
+      : {
+          dpop_signing_alg_values_supported: PROOF_ALGORITHMS,
+          dpop_bound_access_tokens_required: dpop === 'required',
+        }),
   }
 }
