@@ -47,7 +47,7 @@ void t.test('the example with cors in docs/requests.md loads without warnings', 
 })
 
 void t.test('the example with an MCP server in docs/access.md loads without warnings', (t) => {
-  const example = documented('access.md', 'yaml').find((block) => block.includes('metadata: true')) ?? ''
+  const example = documented('access.md', 'yaml').find((block) => block.includes('upstreamHost')) ?? ''
   const { config, warnings } = loadConfig({
     file: asFile(t, { publicUrl: 'https://orders.example.com', ...minimal, ...parse(example) }),
     env: {},
