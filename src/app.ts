@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import { providersOf, type Config, type Listen } from './config/schema.ts'
 import { compileCors, type FindCors } from './gate/cors.ts'
 import { compileHeaders } from './gate/headers.ts'
-import { compileRoutes } from './gate/match.ts'
+import { compileRoutes, type RouteTable } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
 import { publicOriginsOf } from './gate/public-origins.ts'
 import { observe } from './http/access-log.ts'
@@ -80,6 +80,7 @@ interface Shell {
   readonly route: RequestListener
   readonly verdict: RequestListener | null
   readonly upstreams: Upstreams
+  readonly routes: RouteTable
   readonly findCors: FindCors
 }
 
@@ -114,7 +115,13 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
 
   let shell = await buildShell(config, lasting)
   let currentConfig = config
-  const refusals = createRefusals({ log, metrics, config: () => currentConfig, findCors: () => shell.findCors })
+  const refusals = createRefusals({
+    log,
+    metrics,
+    config: () => currentConfig,
+    routes: () => shell.routes,
+    findCors: () => shell.findCors,
+  })
   const listener = createListener(
     config.tls,
     (request, response) => {
@@ -211,7 +218,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const cookies = await createCookies(app, config)
   const routes = compileRoutes(config.routes, config.basePath)
   const findCors = compileCors(routes, origins)
-  const answers = createAnswers(config, cookies, findCors)
+  const answers = createAnswers(config, cookies, routes, findCors)
   const facts = createFactReader({
     headerFields: config.limits.headerFields,
     origins,
@@ -283,7 +290,16 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     config.forwardAuth === null
       ? null
       : await buildVerdicts(
-          { config, origins, gate, headers, routes, sessions, cookies, answers: createAnswers(config, cookies, null) },
+          {
+            config,
+            origins,
+            gate,
+            headers,
+            routes,
+            sessions,
+            cookies,
+            answers: createAnswers(config, cookies, routes, null),
+          },
           config.forwardAuth.listen,
           lasting,
         )
@@ -298,6 +314,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
             verdicts.routing(request, response)
           },
     upstreams,
+    routes,
     findCors,
   }
 }

@@ -62,13 +62,14 @@ function answerPreflight(route: CompiledRoute, request: FastifyRequest, reply: F
 
 async function deny(
   { answers, config, cookies }: GateServices,
-  { denial, kind, route }: Extract<Verdict, { type: 'deny' }>,
+  { denial, kind, route, session }: Extract<Verdict, { type: 'deny' }>,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
   const context = contextOf(request)
   context.route = route
   context.kind = kind
+  context.session = session
   logDenial(request, denial, route?.label)
   const answer = challenge(denial, kind, context.facts, route, config)
   if (answer.location !== undefined) logLongTarget(request, context.facts.path.length + context.facts.query.length)

@@ -4,6 +4,7 @@ import type { ResolvedConfig } from '../schema.ts'
 import { providerRules } from './provider.ts'
 import { routeRules } from './routes.ts'
 import { groupRules } from './groups.ts'
+import { pageRules } from './pages.ts'
 import type { PlacedProvider, PlacedRoute, Rule } from './rule.ts'
 import { servingRules } from './serving.ts'
 import { sessionRules } from './session.ts'
@@ -16,6 +17,7 @@ export const rules: readonly Rule[] = [
   ...sessionRules,
   ...upstreamRules,
   ...routeRules,
+  ...pageRules,
 ]
 
 /** Runs the rules and returns their findings. Skips rules that read a path in `broken`, which has no value. */

@@ -25,8 +25,6 @@ import { answerRefusal } from './login-error.ts'
 import { restartLogin, loginUrlOf } from './restart-login.ts'
 import { outcomeOf, sendOutcome, type Outcome } from './silent-login.ts'
 
-const NO_STATE = 'This address finishes a sign-in that was started elsewhere or too long ago. Sign in again.'
-
 const OUTCOMES = [
   'ok',
   'kept',
@@ -61,7 +59,9 @@ export function callback(provider: Provider): Endpoint {
       } catch (error) {
         logins.inc({ outcome: error instanceof Fault ? error.code : 'internal_error', ...label })
         if (error instanceof Fault) error.provider = provider.name
-        if (error instanceof Fault && error.code === 'login_failed' && error.status === 400)
+        // A page cannot repeat a posted response.
+        const isLost = request.method === 'POST' || (error instanceof Fault && error.status === 400)
+        if (error instanceof Fault && error.code !== 'rate_limited' && isLost)
           error.loginUrl = loginUrlOf(services, contextOf(request).facts, stateOf(services, request)).href
         throw error
       }
@@ -100,12 +100,12 @@ async function finishLogin(
   const state = stateOf(services, request)
   if (state === null) {
     const cause = new Error('the callback has no state, or a state that this gateway has not sealed')
-    throw new Fault('login_failed', { cause, detail: NO_STATE })
+    throw new Fault('login_failed', { cause, text: 'login_failed.elsewhere' })
   }
   // A provider that an attacker controls must not receive the code of another provider.
   if (state.provider !== provider.name) {
     const cause = new Error(`the login began with the provider ${state.provider}, but the callback is that of another`)
-    throw new Fault('login_failed', { cause, detail: NO_STATE })
+    throw new Fault('login_failed', { cause, text: 'login_failed.elsewhere' })
   }
   const end = await completeLogin(services, provider, request, state)
   if (state.longTarget === true) forgetLongTarget(services, request, reply, state)
@@ -289,10 +289,8 @@ function sendTargetPage(
     request,
     reply,
     {
-      name: 'signed_in',
-      title: 'Signed in',
-      detail: 'You are being taken to the page that you requested.',
-      actions: [{ label: 'Continue', href: target, id: 'continue' }],
+      text: 'signed_in',
+      actions: [{ label: 'continue', href: target, id: 'continue' }],
       script: `location.replace(${scriptLiteral(target)})`,
     },
     config.pages,

@@ -7,6 +7,7 @@ import { isIdentifier, unverifiedClaims } from '../../oidc/token-set.ts'
 import { createLimiter } from '../../resilience/limiter.ts'
 import { endLogin } from '../../session/provider-logout.ts'
 import type { Sessions } from '../../session/sessions.ts'
+import { sendPage } from '../answers/pages.ts'
 import { contextOf } from '../context.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 
@@ -71,7 +72,7 @@ function clientsNamedBy(token: string, all: readonly Provider[]): readonly Provi
 }
 
 async function answerFrame(
-  { providers, store, sessions }: Services,
+  { config, providers, store, sessions }: Services,
   mayNote: () => boolean,
   request: FastifyRequest,
   reply: FastifyReply,
@@ -98,13 +99,8 @@ async function answerFrame(
     'the provider has logged a user out',
   )
   contextOf(request).verdict = 'logout'
-  return reply
-    .headers({
-      'cache-control': 'no-store',
-      'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': "default-src 'none'",
-    })
-    .send('<!doctype html><title>Signed out</title>')
+  // The frame of the provider is usually hidden, so the page has no ways on.
+  return sendPage(request, reply, { text: 'signed_out', actions: [], isFramable: true }, config.pages)
 }
 
 /**
