@@ -7,7 +7,7 @@ import { isIdentifier, unverifiedClaims } from '../../oidc/token-set.ts'
 import { createLimiter } from '../../resilience/limiter.ts'
 import { endLogin } from '../../session/provider-logout.ts'
 import type { Sessions } from '../../session/sessions.ts'
-import { sendPage } from '../answers/pages.ts'
+import { iconUrl } from '../answers/style.ts'
 import { contextOf } from '../context.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 
@@ -99,8 +99,13 @@ async function answerFrame(
     'the provider has logged a user out',
   )
   contextOf(request).verdict = 'logout'
-  // The frame of the provider is usually hidden, so the page has no ways on.
-  return sendPage(request, reply, { text: 'signed_out', actions: [], isFramable: true }, config.pages)
+  return reply
+    .headers({
+      'cache-control': 'no-store',
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy': "default-src 'none'; img-src data:",
+    })
+    .send(`<!doctype html><title>Signed out</title><link rel="icon" href="${iconUrl(config.pages)}">`)
 }
 
 /**
