@@ -54,6 +54,7 @@ const NEEDED_BEFORE_BODY: ReadonlySet<string> = new Set([
   'retry-after',
   'vary',
   'warning',
+  'x-request-id',
   // Content format.
   'content-disposition',
   'content-encoding',

@@ -3,6 +3,8 @@ import type { Config } from '../config/schema.ts'
 import { faults, wordsFor, type Code, type FaultCode, type Words } from '../errors.ts'
 import { english, type TextName } from '../texts/texts.ts'
 import type { StepUp } from '../token/denial.ts'
+import { metadataUrl } from './protected-resource.ts'
+import { hostOf } from './match.ts'
 import { returnTarget, targetAtLogin } from './return-target.ts'
 import type { CompiledRoute, Denial, Facts, FinalDenial, ForbiddenHint, LoginDenial, RequestKind } from './verdict.ts'
 
@@ -45,6 +47,18 @@ export function challenge(
   route: CompiledRoute | null,
   settings: Settings,
 ): Answer {
+  const answer = answerTo(denial, kind, facts, route, settings)
+  if (answer.status !== 401 && denial.reason !== 'insufficient-scope') return answer
+  return { authenticate: authenticateOf(denial, route, facts), ...answer }
+}
+
+function answerTo(
+  denial: Denial,
+  kind: RequestKind,
+  facts: Facts,
+  route: CompiledRoute | null,
+  settings: Settings,
+): Answer {
   const { basePath, loginHost = null } = settings
   if (denial.reason === 'upstream-login')
     return upstreamLogin(loginUrlFor(facts, 'script', basePath, undefined, loginHost))
@@ -74,7 +88,52 @@ export function challenge(
     detail: kind === 'script' ? (settings.scripts.message ?? detail) : detail,
     loginUrl,
     clearSession,
-    authenticate: 'Bearer',
+  }
+}
+
+type Parameters = readonly (readonly [name: string, value: string])[]
+
+/**
+ * Returns the challenges of a response that denies a request: `Bearer`, and on a route with `bearer` also where to find
+ * the metadata, and which scopes are required. The error belongs to the scheme of the client's token, and is missing if
+ * the client sent no token.
+ * @see https://www.rfc-editor.org/rfc/rfc6750#section-3
+ * @see https://www.rfc-editor.org/rfc/rfc9728#section-5.1
+ */
+export function authenticateOf(denial: Denial, route: CompiledRoute | null, { origin }: Pick<Facts, 'origin'>): string {
+  const error = errorOf(denial)
+  if (route === null || route.bearer === null) return challengeOf('Bearer', error)
+  const { scopes, metadata } = route.bearer
+  return challengeOf('Bearer', [
+    ['realm', hostOf(origin)],
+    ...(scopes.length === 0 ? [] : [['scope', scopes.join(' ')] as const]),
+    ...error,
+    ...(metadata ? [['resource_metadata', metadataUrl(route, origin)] as const] : []),
+  ])
+}
+
+function challengeOf(scheme: string, parameters: Parameters): string {
+  const written = parameters.map(([name, value]) => `${name}="${value.replace(/["\\]/g, '\\$&')}"`)
+  return [scheme, written.join(', ')].join(' ').trimEnd()
+}
+
+function errorOf(denial: Denial): Parameters {
+  switch (denial.reason) {
+    case 'invalid-token':
+      return [['error', 'invalid_token']]
+    case 'insufficient-scope':
+      return [['error', 'insufficient_scope']]
+    case 'insufficient-authentication': {
+      const { acrValues, maxAge } = denial.stepUp
+      // https://www.rfc-editor.org/rfc/rfc9470#section-3
+      return [
+        ['error', 'insufficient_user_authentication'],
+        ...(acrValues === null ? [] : [['acr_values', acrValues.join(' ')] as const]),
+        ...(maxAge === null ? [] : [['max_age', String(maxAge)] as const]),
+      ]
+    }
+    default:
+      return []
   }
 }
 
@@ -84,7 +143,6 @@ function upstreamLogin(loginUrl: string): Answer {
     code: 'upstream_login_required',
     title: LOGIN_REQUIRED,
     detail: english('upstream_login_required'),
-    authenticate: 'Bearer',
     loginUrl,
   }
 }
@@ -159,14 +217,15 @@ export function finalAnswer(denial: FinalDenial): Answer {
         mayRetry: false,
       }
     case 'invalid-token':
+      return { status: 401, code: 'invalid_token', ...wordsFor('invalid_token') }
+    case 'insufficient-authentication':
       return {
         status: 401,
-        code: 'invalid_token',
-        ...wordsFor('invalid_token'),
-        authenticate: 'Bearer error="invalid_token"',
+        code: 'step_up_required',
+        ...wordsFor('invalid_token', 'invalid_token.weak'),
       }
-    case 'insufficient-authentication':
-      return insufficientAuthentication(denial.stepUp)
+    case 'insufficient-scope':
+      return forbidden('forbidden.scope')
     case 'misdirected':
       return { ...faultAnswer('bad_request'), status: 421, detail: MISDIRECTED }
     case 'not-admin':
@@ -182,20 +241,6 @@ function faultAnswer(code: FaultCode): Answer {
 
 function forbidden(text: TextName): Answer {
   return { status: 403, code: 'forbidden', ...wordsFor('forbidden', text) }
-}
-
-/** @see https://www.rfc-editor.org/rfc/rfc9470#section-3 */
-function insufficientAuthentication({ acrValues, maxAge }: StepUp): Answer {
-  const required = [
-    acrValues === null ? '' : `, acr_values="${acrValues.join(' ')}"`,
-    maxAge === null ? '' : `, max_age="${maxAge}"`,
-  ].join('')
-  return {
-    status: 401,
-    code: 'step_up_required',
-    ...wordsFor('invalid_token', 'invalid_token.weak'),
-    authenticate: `Bearer error="insufficient_user_authentication"${required}`,
-  }
 }
 
 type NotAdmin = Extract<Denial, { readonly reason: 'not-admin' }>

@@ -5,6 +5,7 @@ import type { Session } from '../session/session.ts'
 import type { RequestTrace, Tracing } from '../telemetry/tracing.ts'
 import type { Answers } from './answers/send.ts'
 import type { FactReader } from './facts.ts'
+import { takeGivenId } from './request-id.ts'
 import { isLastOnConnection, hasBody } from './server/framing.ts'
 import { lingeringClose } from './server/lingering-close.ts'
 
@@ -26,6 +27,8 @@ export interface Context {
   readonly trace: RequestTrace | null
 }
 
+const REQUEST_ID = 'x-request-id'
+
 declare module 'fastify' {
   interface FastifyRequest {
     context: Context | null
@@ -39,15 +42,18 @@ export function contextOf(request: FastifyRequest): Context {
 }
 
 /**
- * Registers the hook that gives each request its context. It denies malformed requests and methods that are never
- * allowed, and drops requests whose client has disconnected.
+ * Registers the hook that gives each request its context and the id that a trusted proxy has sent. It denies malformed
+ * requests and methods that are never allowed, and drops requests whose client has disconnected. Adds the id to the
+ * gateway's own responses.
  */
 export function giveContext(app: FastifyInstance, reader: FactReader, answers: Answers, tracing: Tracing | null): void {
   app.decorateRequest('context', null)
   app.addHook('onRequest', (request, reply, done) => {
     if (hasBody(request.raw)) lingeringClose(request.raw)
     if (isLastOnConnection(request.raw)) reply.raw.shouldKeepAlive = false
-    const facts = reader.read(request.raw)
+    const trusted = reader.trusts(request.raw)
+    if (trusted) request.id = takeGivenId(request.raw)
+    const facts = reader.read(request.raw, trusted)
     if ('reason' in facts) {
       answers.deny(request, reply, facts)
       return
@@ -72,5 +78,10 @@ export function giveContext(app: FastifyInstance, reader: FactReader, answers: A
       answers.deny(request, reply, { reason: 'method-not-allowed', allow: null })
     else if (trace === null) done()
     else trace.within(done)
+  })
+  app.addHook('onSend', (request, reply, _body, done) => {
+    // A forward-auth response already has the header if the route sets it.
+    if (!reply.hasHeader(REQUEST_ID)) reply.header(REQUEST_ID, request.id)
+    done()
   })
 }

@@ -1,18 +1,22 @@
 import type { IncomingMessage } from 'node:http'
-import { BlockList, isIP, isIPv6 } from 'node:net'
+import { isIP } from 'node:net'
+import { compileRanges } from '../config/address-ranges.ts'
 import type { PublicOrigins } from '../gate/public-origins.ts'
 import type { Client, Facts, FinalDenial } from '../gate/verdict.ts'
 import type { Ticket } from '../session/ticket.ts'
 import { printable } from '../telemetry/log.ts'
+import { idOf } from './request-id.ts'
 import { tooManyFields, isChunkedInOld, isPlainCoding } from './server/framing.ts'
 import { targetOf } from './target.ts'
 
 export interface FactReader {
+  /** Returns whether a request comes from a trusted proxy. */
+  trusts(request: IncomingMessage): boolean
   /**
    * Returns the facts of a request, or a denial if its target, its Host or its framing is ambiguous. Throws
    * `bad_request` for too many header fields.
    */
-  read(request: IncomingMessage): Facts | FinalDenial
+  read(request: IncomingMessage, trusted?: boolean): Facts | FinalDenial
 }
 
 interface FactOptions {
@@ -38,11 +42,17 @@ export function createFactReader({
   readTicket,
   onUntrusted,
 }: FactOptions): FactReader {
-  const isTrusted = trustList(trustedProxies)
+  const trusted = compileRanges(trustedProxies)
+  const isTrusted = (address: string): boolean => trusted.contains(address)
   const { fallback, isSingle } = origins
 
+  function trusts({ socket }: IncomingMessage): boolean {
+    return trustedProxies.length > 0 && (overSocket || isTrusted(peerOf(socket)))
+  }
+
   return {
-    read(request) {
+    trusts,
+    read(request, trusted = trusts(request)) {
       // Node.js keeps the address after the first read, so the access line has it even after a disconnect.
       const peer = peerOf(request.socket)
       const { headers, rawHeaders } = request
@@ -55,12 +65,12 @@ export function createFactReader({
       const hosts = hostCount(rawHeaders)
       if (hosts > 1) return { reason: 'malformed', cause: 'the request has more than one Host' }
       if (hosts === 0 && request.httpVersion !== '1.0') return { reason: 'malformed', cause: 'the request has no Host' }
-      const trusted = trustedProxies.length > 0 && (overSocket || isTrusted(peer))
       if (!trusted && onUntrusted !== null && headers['x-forwarded-for'] !== undefined) onUntrusted(peer)
       const asked = trusted ? (firstItem(headers['x-forwarded-host']) ?? headers.host) : headers.host
       // An absolute target overrides Host: https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2.
       const origin = isSingle ? fallback : (target.origin ?? origins.find(asked ?? '') ?? fallback)
       return {
+        requestId: idOf(request),
         method: request.method ?? 'GET',
         httpVersion: request.httpVersion,
         path: target.path,
@@ -136,13 +146,4 @@ export function plainAddress(address: string): string {
   const [, host = address] =
     /^(?:\[([^\]]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+)$/.exec(address)?.filter((part) => part !== undefined) ?? []
   return host.startsWith('::ffff:') ? host.slice('::ffff:'.length) : host
-}
-
-function trustList(ranges: readonly string[]): (address: string) => boolean {
-  const list = new BlockList()
-  for (const range of ranges) {
-    const [network = '', prefix = ''] = range.split('/')
-    list.addSubnet(network, Number(prefix), isIPv6(network) ? 'ipv6' : 'ipv4')
-  }
-  return (address) => isIP(address) !== 0 && list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
 }

@@ -1,8 +1,8 @@
-import { METHODS, type IncomingMessage } from 'node:http'
-import { performance } from 'node:perf_hooks'
+import { METHODS } from 'node:http'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import type { PublicOrigins } from '../gate/public-origins.ts'
+import { idOf } from './request-id.ts'
 import { rewriteTarget } from './target.ts'
 
 /** Creates a Fastify instance that routes every method except CONNECT by the raw target, and does not log. */
@@ -20,23 +20,4 @@ export function createFastify(origins: Pick<PublicOrigins, 'find'>): FastifyInst
     if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
   }
   return app
-}
-
-const kId = Symbol('id')
-
-interface Identified extends IncomingMessage {
-  [kId]?: string
-}
-
-let count = 0
-const prefix = `${Math.floor(performance.timeOrigin).toString(36)}-${process.pid.toString(36)}-`
-
-/** Returns a new request id, which is short and unique among the processes of a gateway. */
-export function newRequestId(): string {
-  count += 1
-  return prefix + count.toString(36)
-}
-
-export function idOf(request: Identified): string {
-  return (request[kId] ??= newRequestId())
 }

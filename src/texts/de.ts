@@ -38,6 +38,7 @@ export const de: Texts = {
   'forbidden.too_many_groups':
     'Sie gehören zu vielen Gruppen an: Der Anmeldedienst hat diejenigen weggelassen, die darüber entscheiden, ob Sie ' +
     'diese Seite öffnen dürfen. Wenden Sie sich an die Administration dieser Website.',
+  'forbidden.scope': 'Das Zugriffstoken dieser Anfrage hat zu wenige Scopes.',
   'forbidden.step_up': 'Die Anwendung verlangt eine Anmeldung, die der Anmeldedienst nicht geliefert hat.',
   'cross_origin': 'Diese Anfrage kam von einer anderen Website und wurde deshalb nicht ausgeführt.',
   'cross_origin.title': 'Anfrage von einer anderen Website',

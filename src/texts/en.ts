@@ -39,6 +39,7 @@ export const en = {
   'forbidden.too_many_groups':
     'You are in too many groups: the sign-in service left out the ones that decide whether you may open this. Contact ' +
     'the administrator of this site.',
+  'forbidden.scope': 'The access token of this request has too few scopes.',
   'forbidden.step_up': 'The application asks for a sign-in that the sign-in service did not provide.',
   'cross_origin': 'Another site sent this request, so it was not carried out.',
   'cross_origin.title': 'Request from another site',

@@ -37,6 +37,7 @@ export const es: Texts = {
   'forbidden.too_many_groups':
     'Pertenece a demasiados grupos: el servicio de inicio de sesión ha omitido los que determinan si puede abrir esta ' +
     'página. Póngase en contacto con la administración de este sitio.',
+  'forbidden.scope': 'El token de acceso de esta solicitud tiene muy pocos ámbitos (scopes).',
   'forbidden.step_up':
     'La aplicación pide un inicio de sesión que el servicio de inicio de sesión no ha proporcionado.',
   'cross_origin': 'Otro sitio envió esta solicitud, por lo que no se ha ejecutado.',

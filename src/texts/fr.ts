@@ -37,6 +37,7 @@ export const fr: Texts = {
   'forbidden.too_many_groups':
     'Vous appartenez à trop de groupes : le service de connexion a omis ceux qui déterminent si vous pouvez ouvrir ' +
     'cette page. Contactez l’administrateur de ce site.',
+  'forbidden.scope': 'Le jeton d’accès de cette requête a trop peu de portées (scopes).',
   'forbidden.step_up': 'L’application demande une connexion que le service de connexion n’a pas fournie.',
   'cross_origin': 'Un autre site a envoyé cette requête, elle n’a donc pas été exécutée.',
   'cross_origin.title': 'Requête d’un autre site',

@@ -192,6 +192,7 @@ void t.test('headers that Connection names are dropped, but never the gateway’
     'X-Forwarded-For': ['192.0.2.7'],
     'X-Forwarded-Proto': ['https'],
     'X-Forwarded-Host': ['orders.example.com'],
+    'X-Request-Id': [factsOf().requestId],
     'X-User': ['alice'],
     'Authorization': ['Bearer access-token'],
   })
@@ -284,6 +285,7 @@ void t.test('X-Forwarded-For, -Proto and -Host are replaced', (t) => {
     'X-Forwarded-For': ['192.0.2.7'],
     'X-Forwarded-Proto': ['https'],
     'X-Forwarded-Host': ['orders.example.com'],
+    'X-Request-Id': [factsOf().requestId],
   })
   t.end()
 })

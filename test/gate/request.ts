@@ -80,6 +80,7 @@ type FactsMade = Partial<Omit<Facts, 'headers' | 'rawHeaders'>> & {
 
 /** Returns the facts of `GET /` without headers, from an untrusted peer, with these changes. */
 export const factsOf = ({ headers = {}, ...facts }: FactsMade = {}): Facts => ({
+  requestId: '0199a3e4-5b1c-7d20-8f3a-6e2b9c4d1a75',
   method: 'GET',
   httpVersion: '1.1',
   path: '/',

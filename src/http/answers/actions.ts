@@ -111,7 +111,7 @@ function startPageAfter(answer: Answer, situation: Situation, services: PageServ
     switch (answer.code) {
       case 'forbidden':
       case 'cross_origin':
-        return session !== null && admit(start, session, true, now)?.reason === 'forbidden'
+        return session !== null && admit(start, session, true, now, facts?.client.address ?? '')?.reason === 'forbidden'
       case 'upstream_unreachable':
         return isDeepStrictEqual(start.upstream, route?.upstream)
       case 'token_unavailable':

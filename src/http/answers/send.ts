@@ -89,6 +89,7 @@ export function createAnswers(
         // Passes the status text, because the response may already have the application's status text.
         .writeHead(answer.status, STATUS_CODES[answer.status], {
           ...headers,
+          'x-request-id': request.id,
           'content-length': Buffer.byteLength(body),
         })
         .end(body)

@@ -249,6 +249,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     }
     const { headers } = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
     toPublicUrls(headers, this.#verdict.route, this.#context.facts, this.#services.config)
+    headers.push('X-Request-Id', this.#context.facts.requestId)
     switchProtocols(upgrade, socket, headers)
     this.#noteWait(performance.now() - this.#sentAt, 101, true)
     joinWebSocket(this.#services, this.#verdict, this.#request, upgrade.socket, socket)
@@ -297,6 +298,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (this.#isUploading()) headers.push('Connection', 'close')
     if (status === 204) dropLength(headers)
     if (route.cors !== null) addCorsHeaders(headers, route, this.#context.facts.headers.origin)
+    headers.push('X-Request-Id', this.#context.facts.requestId)
     if (trailer !== null && this.#hasTrailerSection(status, headers)) headers.push('Trailer', trailer)
     this.response.writeHead(status, statusText(status, phrase), headers)
     this.#noteWait(waited, status, true)
@@ -364,7 +366,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
    */
   #renew(session: Session): Promise<Acquired> | null {
     const { route, accessToken } = this.#verdict
-    if (accessToken === null || this.#repeated.withToken) return null
+    if (this.#repeated.withToken) return null
     const renewal = this.#services.tokens.renew(session, route.token, accessToken, Date.now())
     if (this.#mayRepeat()) return renewal
     // The next request uses the new token. If this refresh fails, the next request can refresh the token again.
@@ -390,7 +392,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { route } = this.#verdict
     const { facts, now } = this.#context
     const denial = got.ok
-      ? admit(route, got.session, true, now)
+      ? admit(route, got.session, true, now, facts.client.address)
       : denyWithoutToken(got.denial, route, session, facts, this.#services.sessions, now)
     if (denial !== null && denial.reason !== 'token-refused' && denial.reason !== 'token-unavailable') {
       this.#deny(denial)

@@ -1,4 +1,5 @@
 import type { Session } from '../../session/session.ts'
+import { idOf } from '../request-id.ts'
 import type { Streams } from './open-streams.ts'
 import { complete, limitLastBytes, type ResponseBody } from './response-body.ts'
 
@@ -29,6 +30,7 @@ export function addCall(streams: Streams, session: Session | null, end: (status:
 export function endCall(body: ResponseBody, status: CallStatus): void {
   const { response } = body
   if (response.headersSent) complete(body, status)
-  else response.writeHead(200, ['Content-Type', 'application/grpc', ...status]).end()
+  else
+    response.writeHead(200, ['Content-Type', 'application/grpc', 'X-Request-Id', idOf(response.req), ...status]).end()
   limitLastBytes(response)
 }

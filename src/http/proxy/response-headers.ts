@@ -24,7 +24,7 @@ type Meaning = (typeof MEANINGS)[number] | 'dropped' | 'passes'
 
 const meaningOf = cachedByName((name): Meaning => {
   const lower = name.toLowerCase()
-  const isDropped = HOP_BY_HOP.has(lower) || lower === 'gatehouse'
+  const isDropped = HOP_BY_HOP.has(lower) || lower === 'gatehouse' || lower === 'x-request-id'
   return MEANINGS.find((one) => one === lower) ?? (isDropped ? 'dropped' : 'passes')
 })
 
@@ -40,7 +40,9 @@ interface AnswerHeaders {
   readonly trailer: string | null
 }
 
-/** Returns an upstream's headers without hop-by-hop headers, `Gatehouse` and the gateway's cookies. */
+/**
+ * Returns an upstream's headers without hop-by-hop headers, `Gatehouse`, `X-Request-Id` and the gateway's cookies.
+ */
 export function clientHeaders(
   raw: readonly (Buffer | string)[],
   isOwnCookie: (name: string) => boolean,

@@ -13,7 +13,7 @@ import type { PageServices } from '../answers/actions.ts'
 import { contentOf, answerFor } from '../answers/send.ts'
 import { peerOf } from '../facts.ts'
 import { causesWithHint } from '../failure-hints.ts'
-import { idOf, newRequestId } from '../fastify.ts'
+import { idOf, newRequestId } from '../request-id.ts'
 import type { Http2Response } from './http2-stream.ts'
 import { answerUnderWay, passDrain, inTurn, latestAnswer } from './response-queue.ts'
 
@@ -144,6 +144,7 @@ export function createRefusals({ log, metrics, config, routes, findCors }: Refus
         'Content-Length': String(Buffer.byteLength(body)),
         'Gatehouse': fault.code,
         'Cache-Control': 'no-store',
+        'X-Request-Id': id,
         ...others,
         ...findCors()(method, path, sent),
       },
