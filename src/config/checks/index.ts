@@ -2,6 +2,7 @@ import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
 import { providerRules } from './provider.ts'
+import { requirementRules } from './requirements.ts'
 import { routeRules } from './routes.ts'
 import { groupRules } from './groups.ts'
 import { pageRules } from './pages.ts'
@@ -18,6 +19,7 @@ export const rules: readonly Rule[] = [
   ...upstreamRules,
   ...routeRules,
   ...pageRules,
+  ...requirementRules,
 ]
 
 /** Runs the rules and returns their findings. Skips rules that read a path in `broken`, which has no value. */

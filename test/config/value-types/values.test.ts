@@ -338,6 +338,9 @@ const takenByRoute: [string, [unknown, unknown][]][] = [
         },
         {
           claims: { 'groups': ['staff', 'admin'], 'level': [3], 'ok': [true], 'realm_access.roles': ['x'] },
+          networks: null,
+          any: null,
+          not: null,
           acr: ['mfa'],
           maxAge: 3_600_000,
         },
