@@ -9,7 +9,7 @@ import {
 } from '../../oidc/authorization-response.ts'
 import { redeemCode, requireIssuer, type LoginResult } from '../../oidc/callback.ts'
 import { revokeRefreshToken } from '../../oidc/logout.ts'
-import { NOT_DELIVERED } from '../../oidc/oauth-errors.ts'
+
 import type { Provider } from '../../oidc/provider.ts'
 import { ownershipOf } from '../../oidc/providers.ts'
 import { authTimeOf } from '../../oidc/token-set.ts'
@@ -128,7 +128,7 @@ async function finishLogin(
       return answerRefusal(services, request, reply, state, end.answer)
     case 'unproven':
       if (!canRedirect(services, request))
-        throw new Fault('login_failed', { cause: new Error(NO_AUTH_TIME), detail: NOT_DELIVERED })
+        throw new Fault('login_failed', { cause: new Error(NO_AUTH_TIME), text: 'login_failed.step_up' })
       return repeatLogin(services, request, reply, state, NO_AUTH_TIME, { prompt: 'login' })
     case 'failed':
       if (!state.silent) return restartLogin(services, request, reply, state, end.problem)
