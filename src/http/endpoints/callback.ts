@@ -9,7 +9,6 @@ import {
 } from '../../oidc/authorization-response.ts'
 import { redeemCode, requireIssuer, type LoginResult } from '../../oidc/callback.ts'
 import { revokeRefreshToken } from '../../oidc/logout.ts'
-
 import type { Provider } from '../../oidc/provider.ts'
 import { ownershipOf } from '../../oidc/providers.ts'
 import { authTimeOf } from '../../oidc/token-set.ts'
