@@ -62,13 +62,14 @@ function answerPreflight(route: CompiledRoute, request: FastifyRequest, reply: F
 
 async function deny(
   { answers, config, cookies }: GateServices,
-  { denial, kind, route, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
+  { denial, kind, route, session, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
   const context = contextOf(request)
   context.route = route
   context.kind = kind
+  context.session = session
   logDenial(request, denial, route?.label)
   if (dpopNonce !== undefined) reply.header('dpop-nonce', dpopNonce)
   const answer = challenge(denial, kind, context.facts, route, config)

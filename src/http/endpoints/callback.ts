@@ -9,7 +9,6 @@ import {
 } from '../../oidc/authorization-response.ts'
 import { redeemCode, requireIssuer, type LoginResult } from '../../oidc/callback.ts'
 import { revokeRefreshToken } from '../../oidc/logout.ts'
-import { NOT_DELIVERED } from '../../oidc/oauth-errors.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import { ownershipOf } from '../../oidc/providers.ts'
 import { authTimeOf } from '../../oidc/token-set.ts'
@@ -26,8 +25,6 @@ import { callbackPath, parametersOf, type Endpoint, type Services } from './endp
 import { answerRefusal } from './login-error.ts'
 import { canRedirect, repeatLogin, restartLogin, loginUrlOf } from './restart-login.ts'
 import { outcomeOf, sendOutcome, type Outcome } from './silent-login.ts'
-
-const NO_STATE = 'This address finishes a sign-in that was started elsewhere or too long ago. Sign in again.'
 
 const NO_AUTH_TIME = 'the provider does not say when the user authenticated'
 
@@ -65,7 +62,9 @@ export function callback(provider: Provider): Endpoint {
       } catch (error) {
         logins.inc({ outcome: error instanceof Fault ? error.code : 'internal_error', ...label })
         if (error instanceof Fault) error.provider = provider.name
-        if (error instanceof Fault && error.code === 'login_failed' && error.status === 400)
+        // A page cannot repeat a posted response.
+        const isLost = request.method === 'POST' || (error instanceof Fault && error.status === 400)
+        if (error instanceof Fault && error.code !== 'rate_limited' && isLost)
           error.loginUrl = loginUrlOf(services, contextOf(request).facts, stateOf(services, request)).href
         throw error
       }
@@ -106,12 +105,12 @@ async function finishLogin(
   const state = stateOf(services, request)
   if (state === null) {
     const cause = new Error('the callback has no state, or a state that this gateway has not sealed')
-    throw new Fault('login_failed', { cause, detail: NO_STATE })
+    throw new Fault('login_failed', { cause, text: 'login_failed.elsewhere' })
   }
   // A provider that an attacker controls must not receive the code of another provider.
   if (state.provider !== provider.name) {
     const cause = new Error(`the login began with the provider ${state.provider}, but the callback is that of another`)
-    throw new Fault('login_failed', { cause, detail: NO_STATE })
+    throw new Fault('login_failed', { cause, text: 'login_failed.elsewhere' })
   }
   const end = await completeLogin(services, provider, request, state)
   if (state.longTarget === true) forgetLongTarget(services, request, reply, state)
@@ -128,7 +127,7 @@ async function finishLogin(
       return answerRefusal(services, request, reply, state, end.answer)
     case 'unproven':
       if (!canRedirect(services, request))
-        throw new Fault('login_failed', { cause: new Error(NO_AUTH_TIME), detail: NOT_DELIVERED })
+        throw new Fault('login_failed', { cause: new Error(NO_AUTH_TIME), text: 'login_failed.step_up' })
       return repeatLogin(services, request, reply, state, NO_AUTH_TIME, { prompt: 'login' })
     case 'failed':
       if (!state.silent) return restartLogin(services, request, reply, state, end.problem)
@@ -306,10 +305,8 @@ function sendTargetPage(
     request,
     reply,
     {
-      name: 'signed_in',
-      title: 'Signed in',
-      detail: 'You are being taken to the page that you requested.',
-      actions: [{ label: 'Continue', href: target, id: 'continue' }],
+      text: 'signed_in',
+      actions: [{ label: 'continue', href: target, id: 'continue' }],
       script: `location.replace(${scriptLiteral(target)})`,
     },
     config.pages,

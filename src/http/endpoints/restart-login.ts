@@ -61,9 +61,7 @@ export function repeatLogin(
     forgetTries(services, request, reply)
     throw new Fault('login_failed', {
       cause: new Error(problem),
-      detail:
-        `The sign-in was restarted several times and failed each time: ${problem}. Check that this browser ` +
-        'accepts cookies.',
+      text: 'login_failed.restarted',
     })
   }
   metrics.logins.inc({ outcome: 'begun_anew', ...providerLabel(state.provider) })

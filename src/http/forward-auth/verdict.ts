@@ -85,16 +85,22 @@ function verdictForProxy(
   if (verdict.type === 'deny' || (verdict.type === 'forward' && verdict.proofKey === null)) return verdict
   const { route } = verdict
   if (verdict.type === 'preflight')
-    return { type: 'deny', denial: { reason: 'login-required' }, kind: classify(method, headers, scripts), route }
+    return {
+      type: 'deny',
+      denial: { reason: 'login-required' },
+      kind: classify(method, headers, scripts),
+      route,
+      session: null,
+    }
   if (route.access === 'optional')
     return { type: 'forward', route, session: null, who: null, accessToken: null, proofKey: null }
   const denial = { reason: 'session-expired', clearCookie: false } as const
-  return { type: 'deny', denial, kind: classify(method, headers, scripts), route }
+  return { type: 'deny', denial, kind: classify(method, headers, scripts), route, session: verdict.session }
 }
 
 function deny(
   { config, answers, cookies }: ForwardAuthServices,
-  { denial, kind, route, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
+  { denial, kind, route, session, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
   authUrl: AuthUrl,
   request: FastifyRequest,
@@ -102,23 +108,25 @@ function deny(
 ): FastifyReply {
   const context = contextOf(request)
   context.kind = kind
+  context.session = session
   logDenial(request, denial, route?.label)
   if (dpopNonce !== undefined) reply.header('dpop-nonce', dpopNonce)
   const direct = challenge(denial, kind, facts, route, config)
   if (redirectsProxy(authUrl, kind, direct)) {
     const two = clearTwoSessions(cookies, facts, reply)
-    return two === null ? answers.send(request, reply, direct) : answers.deny(request, reply, two)
+    return two === null ? answers.send(request, reply, direct, facts) : answers.deny(request, reply, two)
   }
   const { location, ...answer } = direct
   const status = statusForProxy(answer.status)
-  return answers.send(request, reply, {
+  const forProxy = {
     ...answer,
     status,
     ...(location === undefined ? {} : { loginUrl: location }),
     ...(status === 401 && answer.authenticate === undefined
       ? { authenticate: authenticateOf(denial, route, facts) }
       : {}),
-  })
+  }
+  return answers.send(request, reply, forProxy, facts)
 }
 
 export function redirectsProxy({ redirect }: AuthUrl, kind: RequestKind, { location }: Answer): boolean {
