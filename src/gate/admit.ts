@@ -3,7 +3,7 @@ import { unverifiedClaims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { StepUp, TokenDenial } from '../token/denial.ts'
-import { claimAt, isOmitted } from './claims.ts'
+import { claimAt, hintOf, isOmitted } from './claims.ts'
 import type { CompiledRoute, Facts, GateDenial } from './verdict.ts'
 
 type User = Pick<Session, 'claims' | 'createdAt' | 'requestedStepUp'> & Partial<Pick<Session, 'tokens'>>
@@ -67,13 +67,14 @@ function requireClaims({ require }: CompiledRoute, { claims, tokens }: User): Ga
     const values: unknown[] = Array.isArray(value) ? value : [value]
     if (values.some((one) => allowed.some((wanted) => one === wanted))) continue
     if (value !== undefined) {
-      return { reason: 'forbidden', why: `the claim ${name} has none of the values that this route requires` }
+      const why = `the claim ${name} has none of the values that this route requires`
+      return { reason: 'forbidden', why, ...hintOf(name) }
     }
     if (!isOmitted(claims, name)) {
       // By default Keycloak puts roles into the access token only.
       const isInAccessToken = claimAt(unverifiedClaims(tokens?.accessToken ?? ''), name) !== undefined
-      const hint = isInAccessToken ? '; the access token has it: let the provider add it to the ID token' : ''
-      return { reason: 'forbidden', why: `the claim ${name} is missing${hint}` }
+      const advice = isInAccessToken ? '; the access token has it: let the provider add it to the ID token' : ''
+      return { reason: 'forbidden', why: `the claim ${name} is missing${advice}`, ...hintOf(name) }
     }
     const advice = name === 'groups' ? '; provider.groupsFrom reads them from an API' : ''
     const why = `the provider left the claim ${name} out of the ID token (too many values)${advice}`

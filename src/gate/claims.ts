@@ -1,4 +1,5 @@
 import type { Claims } from '../oidc/token-set.ts'
+import type { ForbiddenHint } from './verdict.ts'
 
 /**
  * Returns a claim by its name, or by its path through nested objects (`realm_access.roles`), whose names may contain
@@ -31,4 +32,10 @@ export function isOmitted(claims: Claims, name: string): boolean {
   const named = typeof sources === 'object' && sources !== null ? sources : {}
   if (Object.hasOwn(named, name) || Object.hasOwn(named, outermost)) return true
   return name === 'groups' && claims['hasgroups'] === true
+}
+
+/** Returns what the user may learn about a rule for this claim, as a member of the denial. */
+export function hintOf(name: string): { readonly hint?: ForbiddenHint } {
+  if (/e-?mail/i.test(name)) return { hint: 'email' }
+  return /group|role/i.test(name) ? { hint: 'group' } : {}
 }

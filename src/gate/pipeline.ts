@@ -26,8 +26,13 @@ interface GateServices {
 export type Gate = (facts: Facts, now: number) => Verdict | Promise<Verdict>
 
 export function buildGate({ config, routes, sessions, tokens, bearers }: GateServices): Gate {
-  function deny(denial: GateDenial, route: CompiledRoute | null, { method, headers }: Facts): Verdict {
-    return { type: 'deny', denial, kind: classify(method, headers, config.scripts), route }
+  function deny(
+    denial: GateDenial,
+    route: CompiledRoute | null,
+    { method, headers }: Facts,
+    session: Session | null = null,
+  ): Verdict {
+    return { type: 'deny', denial, kind: classify(method, headers, config.scripts), route, session }
   }
 
   const decideByBearer = buildBearerGate(bearers)
@@ -68,7 +73,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
       return deny(denial.reason === 'login-required' ? { ...denial, foreign } : denial, route, facts)
     }
     const denial = denyBySession(route, found, facts, facts.ticket !== null, now)
-    if (denial !== null) return deny(denial, route, facts)
+    if (denial !== null) return deny(denial, route, facts, found)
     if (found === null) return anonymous(route)
     const token = tokens.acquire(found, route.token, now)
     return token instanceof Promise
@@ -93,11 +98,11 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
       const denial = denyWithoutToken(token.denial, route, session, facts, sessions, now)
       // A route with an optional session treats an ended session like a missing one.
       if (denial.reason === 'session-expired' && route.access === 'optional') return anonymous(route)
-      return deny(denial, route, facts)
+      return deny(denial, route, facts, session)
     }
     // A refresh may have changed the claims.
     const denial = token.session === session ? null : admit(route, token.session, true, now)
-    if (denial !== null) return deny(denial, route, facts)
+    if (denial !== null) return deny(denial, route, facts, token.session)
     const { accessToken, proofKey } = token
     return { type: 'forward', route, session: token.session, who: token.session, accessToken, proofKey }
   }

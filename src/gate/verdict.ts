@@ -45,6 +45,9 @@ export interface Who {
   readonly bearer?: true
 }
 
+/** What the user may learn about the rule that denied a request: which kind of property it concerns. */
+export type ForbiddenHint = 'group' | 'email' | 'network'
+
 export type GateDenial =
   | TokenDenial
   | { readonly reason: 'no-route' }
@@ -55,8 +58,11 @@ export type GateDenial =
    * provider of the session, which the route does not allow.
    */
   | { readonly reason: 'login-required'; readonly loginUrl?: string; readonly foreign?: string }
-  /** `overage`: the provider omitted the claim from the token because it has too many values. */
-  | { readonly reason: 'forbidden'; readonly why: string; readonly overage?: true }
+  /**
+   * `why` is for the log, `hint` for the user. `overage`: the provider omitted the claim from the token because it has
+   * too many values.
+   */
+  | { readonly reason: 'forbidden'; readonly why: string; readonly hint?: ForbiddenHint; readonly overage?: true }
   /** `logout`: another site asked for a logout. */
   | { readonly reason: 'cross-origin'; readonly logout?: true }
   /** The client's own token is not valid for the route. @see https://www.rfc-editor.org/rfc/rfc6750#section-3.1 */
@@ -106,6 +112,8 @@ export type Verdict =
       readonly denial: GateDenial
       readonly kind: RequestKind
       readonly route: CompiledRoute | null
+      /** The session that the request was denied with, or `null`. */
+      readonly session: Session | null
     }
 
 export interface CompiledRoute extends Route {

@@ -84,11 +84,17 @@ function verdictForProxy(
   if (verdict.type === 'deny' || (verdict.type === 'forward' && verdict.proofKey === null)) return verdict
   const { route } = verdict
   if (verdict.type === 'preflight')
-    return { type: 'deny', denial: { reason: 'login-required' }, kind: classify(method, headers, scripts), route }
+    return {
+      type: 'deny',
+      denial: { reason: 'login-required' },
+      kind: classify(method, headers, scripts),
+      route,
+      session: null,
+    }
   if (route.access === 'optional')
     return { type: 'forward', route, session: null, who: null, accessToken: null, proofKey: null }
   const denial = { reason: 'session-expired', clearCookie: false } as const
-  return { type: 'deny', denial, kind: classify(method, headers, scripts), route }
+  return { type: 'deny', denial, kind: classify(method, headers, scripts), route, session: verdict.session }
 }
 
 function deny(
