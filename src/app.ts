@@ -16,6 +16,7 @@ import { createCookies } from './http/cookies/cookies.ts'
 import { type LoginState, createSealedState } from './http/cookies/login-state.ts'
 import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
 import { registerEndpoints } from './http/endpoints/index.ts'
+import { expectRequests } from './http/expected-requests.ts'
 import { createFactReader } from './http/facts.ts'
 import { createFastify } from './http/fastify.ts'
 import { registerForwardAuth, type ForwardAuthServices } from './http/forward-auth/verdict.ts'
@@ -210,6 +211,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
 
   const cookies = await createCookies(app, config)
   const routes = compileRoutes(config.routes, config.basePath)
+  expectRequests(metrics, routes.routes)
   const findCors = compileCors(routes, origins)
   const answers = createAnswers(config, cookies, findCors)
   const facts = createFactReader({

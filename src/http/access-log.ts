@@ -39,7 +39,7 @@ export function observe(app: FastifyInstance, { config, log, metrics, tracing }:
 
   function tell({ line, series, route, kind, trace }: Ended): void {
     const { id, verdict, status } = line
-    metrics.countRequest(series, kind, verdict)
+    metrics.countRequest(series, kind, verdict, status)
     writeLine(line)
     trace?.end({ id, route, kind, verdict, status })
   }

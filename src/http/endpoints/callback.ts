@@ -32,7 +32,6 @@ const OUTCOMES = [
   'kept',
   'begun_anew',
   'refused_with_session',
-  'gave_up',
   'silent_failed',
   'login_failed',
   'provider_unavailable',

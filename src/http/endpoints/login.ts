@@ -11,6 +11,7 @@ import {
 import { Fault } from '../../errors.ts'
 import { challenge, loginUrlFor } from '../../gate/challenge.ts'
 import { MAX_TARGET_LENGTH, returnTarget, startPageOf, targetAtLogin } from '../../gate/return-target.ts'
+import { countFromZero } from '../../telemetry/metrics.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
 import { fingerprint } from '../cookies/login-state.ts'
@@ -38,7 +39,12 @@ const OTHER_PROVIDER = 'This site does not use the sign-in service that was requ
 /**
  * `GET login`: begins a login. At another public origin than the login host, redirects to the login host.
  */
-export const login: Endpoint = (services) => async (request, reply) => {
+export const login: Endpoint = (services) => {
+  countFromZero(services.metrics.logins, 'outcome', ['gave_up'])
+  return async (request, reply) => answerLogin(services, request, reply)
+}
+
+async function answerLogin(services: Services, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const { config } = services
   const { basePath, loginHost } = config
   const context = contextOf(request)

@@ -437,7 +437,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   #noteWait(ms: number, status: number | null, passed: boolean): void {
     const { upstreamSeconds, addedSeconds } = this.#services.metrics
     const context = this.#context
-    upstreamSeconds.observeMs(ms)
+    upstreamSeconds.observeMs(ms, this.#verdict.route.series)
     context.waited += ms
     if (passed) addedSeconds.observeMs(performance.now() - context.arrivedAt - context.waited)
     context.trace?.endUpstreamSpan(status)

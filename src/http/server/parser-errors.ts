@@ -128,7 +128,7 @@ export function createRefusals({ log, metrics, config, findCors }: RefusalServic
       refused.set(request, outcome)
       return
     }
-    metrics.countRequest('-', kind, code)
+    metrics.countRequest('-', kind, code, status)
     if (logged) writeLine({ id, method, path, route: '-', ms: 0, client, traceId: null, ...outcome })
   }
 
