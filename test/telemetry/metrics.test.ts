@@ -304,10 +304,10 @@ void t.test('requests are counted by the class of their status, and upstream tim
 
 void t.test('the metrics of several workers are added, and the version counts once', async (t) => {
   const workers = [createMetrics(), createMetrics()]
-  for (const { countRequest, expectRequest, upstreamSeconds } of workers) {
-    expectRequest('/**', 'script', 'forward', 500)
-    countRequest('/**', 'script', 'forward', 200)
-    upstreamSeconds.observeMs(20, '/**')
+  for (const metrics of workers) {
+    metrics.expectRequest('/**', 'script', 'forward', 500)
+    metrics.countRequest('/**', 'script', 'forward', 200)
+    metrics.upstreamSeconds.observeMs(20, '/**')
   }
   const all = await Promise.all(workers.map(async ({ registry }) => registry.getMetricsAsJSON()))
   const { value } = readMetrics((await aggregateMetrics(all)).text)
