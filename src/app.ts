@@ -2,6 +2,7 @@ import type { RequestListener } from 'node:http'
 import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { providersOf, type Config, type Listen } from './config/schema.ts'
+import { createAssertions } from './gate/assertion.ts'
 import { compileCors, type FindCors } from './gate/cors.ts'
 import { compileHeaders } from './gate/headers.ts'
 import { compileRoutes } from './gate/match.ts'
@@ -16,6 +17,7 @@ import { createCookies } from './http/cookies/cookies.ts'
 import { type LoginState, createSealedState } from './http/cookies/login-state.ts'
 import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
 import { registerEndpoints } from './http/endpoints/index.ts'
+import { registerWellKnown } from './http/endpoints/well-known.ts'
 import { expectRequests } from './http/expected-requests.ts'
 import { createFactReader } from './http/facts.ts'
 import { createFastify } from './http/fastify.ts'
@@ -227,6 +229,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   giveContext(app, facts, answers, tracing)
   const viaName = viaNameOf(config)
   denyLoops(app, viaName, answers)
+  registerWellKnown(app, { config, providers, routes, answers })
   const limits = await createLimits(app, config.rateLimit, lasting.counts)
 
   const tokens = createTokens({
@@ -236,7 +239,8 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     before: config.session.refreshBefore,
   })
   const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers })
-  const headers = compileHeaders(routes, cookies.isOwn, viaName)
+  const assertions = createAssertions(config.assertion)
+  const headers = compileHeaders(routes, cookies.isOwn, viaName, assertions)
 
   const services: Services = {
     config,
@@ -249,6 +253,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     refresher,
     cookies,
     answers,
+    assertions,
     streams,
     log,
     metrics,

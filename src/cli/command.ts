@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { loadConfig } from '../config/load.ts'
+import { newAssertionKey } from '../config/private-key.ts'
 
 export interface Command {
   readonly help: string
@@ -24,8 +25,8 @@ export function readArguments<T extends ParseArgsConfig>(config: T): ReturnType<
 
 type Loaded = ReturnType<typeof loadConfig>
 
-/** The session key for a configuration without one. It lives as long as the process, so a reload ends no sessions. */
-const fallbackKey = randomBytes(32)
+/** The keys for a configuration without them. They live as long as the process, so a reload changes no key. */
+const fallbackKeys = { fallbackKey: randomBytes(32), fallbackAssertionKey: newAssertionKey() }
 
 /**
  * Loads the configuration from `file`, from the file in `GATEHOUSE_CONFIG`, or from environment variables alone.
@@ -35,7 +36,7 @@ export function loadConfigFile(file: string | undefined, files?: Set<string>): L
   const named = file ?? process.env['GATEHOUSE_CONFIG']
   return loadConfig({
     env: process.env,
-    fallbackKey,
+    ...fallbackKeys,
     ...(named === undefined || named === '' ? {} : { file: named }),
     ...(files === undefined ? {} : { files }),
   })

@@ -1,7 +1,7 @@
 import { isForAllTenants, presetOf } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { claimAt } from '../gate/claims.ts'
-import { parseTemplate, whyNoHeader } from '../gate/header-template.ts'
+import { parseTemplate, whyNoHeader, type Values } from '../gate/header-template.ts'
 import type { CompiledRoute, GateDenial, Verdict, Who } from '../gate/verdict.ts'
 import { accessTokenIssuers, issuerOfTenant, mayHaveIssued, templateOf } from '../oidc/issuer.ts'
 import type { Claims } from '../oidc/token-set.ts'
@@ -127,9 +127,13 @@ export function headersNotPassed(sent: readonly string[], received: readonly str
   )
 }
 
-export function headersNotSent({ headers }: CompiledRoute, who: Who | null): (readonly [string, string])[] {
+export function headersNotSent(
+  { headers }: CompiledRoute,
+  who: Who | null,
+  values: Values,
+): (readonly [string, string])[] {
   return Object.entries(headers.set).flatMap(([name, template]): (readonly [string, string])[] => {
-    const why = whyNoHeader(parseTemplate(template), who?.claims ?? {}, headers.encoding, who?.provider)
+    const why = whyNoHeader(parseTemplate(template), who?.claims ?? {}, headers.encoding, values)
     return why === null ? [] : [['not_sent', `${name}: ${why}`]]
   })
 }
@@ -155,6 +159,7 @@ export function reasonOf(denial: GateDenial): string {
         .filter((text) => text !== '')
         .join('; ')
     case 'forbidden':
+    case 'insufficient-scope':
       return denial.why
     case 'cross-origin':
       return 'an unsafe method with a session, sent by another origin'

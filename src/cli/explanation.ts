@@ -4,7 +4,7 @@ import { hasPlaceholder } from '../config/value-types/http.ts'
 import { challenge, finalAnswer } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
 import { allowsOrigin, corsHeaders, preflightHeaders } from '../gate/cors.ts'
-import { compileHeaders, passesAuthorization } from '../gate/headers.ts'
+import { compileHeaders, passesAuthorization, valuesOf } from '../gate/headers.ts'
 import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
 import { beginsAsBearer } from '../gate/bearer.ts'
 import { buildGate } from '../gate/pipeline.ts'
@@ -39,6 +39,9 @@ export interface ExplainedRequest {
   readonly provider?: string | null
   readonly now: number
 }
+
+/** Stands for an access token in the explanation. */
+const ACCESS_TOKEN = 'ACCESS-TOKEN'
 
 type Line = readonly [name: string, text: string]
 
@@ -154,7 +157,7 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
       acquire: (current, route) => ({
         ok: true,
         session: current,
-        accessToken: route.grant === 'none' ? null : 'ACCESS-TOKEN',
+        accessToken: route.grant === 'none' ? null : route.grant === 'id-token' ? current.idToken : ACCESS_TOKEN,
         proofKey: null,
       }),
     },
@@ -247,9 +250,11 @@ function forwarded(
   { config, routes, session, now, authUrl }: Scenario,
 ): Line[] {
   const byProxy = authUrl !== null
-  const { route, accessToken, who } = verdict
+  const { route, accessToken } = verdict
+  const who = verdict.who?.bearer === true ? { ...verdict.who, tokens: { accessToken: ACCESS_TOKEN } } : verdict.who
   const cookies = cookieNames(config).all
-  const compiled = compileHeaders(routes, (name) => cookies.has(name), viaNameOf(config))
+  const assertion = who === null ? null : 'ASSERTION'
+  const compiled = compileHeaders(routes, (name) => cookies.has(name), viaNameOf(config), { make: () => 'ASSERTION' })
   const own = providersOf(config).find(({ name }) => name === session?.provider)
   const scheme = own?.dpop === 'on' ? 'DPoP' : 'Bearer'
   const headers = byProxy
@@ -258,7 +263,7 @@ function forwarded(
   if (scheme === 'DPoP' && accessToken !== null) headers.push('DPoP', 'PROOF')
   const constants = constantHeaders(route)
   const pairs = headers.flatMap((name, i) =>
-    i % 2 === 0 ? [`${name}: ${constants.has(name.toLowerCase()) ? '********' : (headers[i + 1] ?? '')}`] : [],
+    i % 2 === 0 ? [`${name}: ${constants.has(name.toLowerCase()) ? '********' : asText(headers[i + 1] ?? '')}`] : [],
   )
   const upstream = route.upstream.socketPath === null ? route.upstream.origin : `unix:${route.upstream.socketPath}:`
   const reason =
@@ -292,7 +297,7 @@ function forwarded(
     ['token', tokenOf(verdict, passesAuthorization(facts, route, who))],
     ...pairs.map((pair): Line => ['header', pair]),
     ...(byProxy ? [] : headersNotPassed(facts.rawHeaders, headers)),
-    ...headersNotSent(route, who),
+    ...headersNotSent(route, who, valuesOf(facts, route, who, accessToken, assertion)),
   ]
 }
 
@@ -372,7 +377,7 @@ function named(provider: string | null): { provider?: string } {
 }
 
 function sessionOf(claims: Claims, provider: string | null, origin: string, now: number): Session {
-  const ticket = { id: 'explained', key: '' }
+  const ticket = { id: 'SESSION-ID', key: '' }
   return {
     id: ticket.id,
     ticket,
@@ -384,8 +389,8 @@ function sessionOf(claims: Claims, provider: string | null, origin: string, now:
     origin,
     claims,
     requestedStepUp: null,
-    idToken: '',
-    tokens: { accessToken: '', expiresAt: null, issuedAt: now, refreshToken: null, scope: null },
+    idToken: 'ID-TOKEN',
+    tokens: { accessToken: ACCESS_TOKEN, expiresAt: null, issuedAt: now, refreshToken: null, scope: null },
     createdAt: now,
     endsAt: Number.POSITIVE_INFINITY,
     refreshedAt: now,

@@ -6,6 +6,7 @@ import { FILE_VARIABLE, readSettings, type Setting, splitList, variableName, var
 import type { Sources } from './interpolate.ts'
 import { formatKeyPath, isMapping, type KeyPath, valueAt, withValue } from './key-path.ts'
 import { checkedProvider, withPreset } from './presets/apply.ts'
+import { newAssertionKey } from './private-key.ts'
 import { ConfigurationError, type Finding, formatProblems, type Problem } from './problems.ts'
 import { resolve, UNREADABLE } from './resolve.ts'
 import {
@@ -28,6 +29,8 @@ interface LoadOptions {
   readonly files?: Set<string>
   /** The session key for a configuration that has none; random by default. */
   readonly fallbackKey?: Buffer
+  /** The key for assertions, as PEM, for a configuration that has none; random by default. */
+  readonly fallbackAssertionKey?: string
 }
 
 const REASONS: Partial<Record<string, string>> = {
@@ -192,7 +195,10 @@ function checkedRoute({ upstream, ...route }: ResolvedRoute): Route {
  * Loads the configuration from a YAML file and the environment, which takes precedence. The file is optional.
  * @throws {ConfigurationError} with all the problems at once
  */
-export function loadConfig({ file, env, files, fallbackKey }: LoadOptions): { config: Config; warnings: string[] } {
+export function loadConfig({ file, env, files, fallbackKey, fallbackAssertionKey }: LoadOptions): {
+  config: Config
+  warnings: string[]
+} {
   const named = file ?? env[FILE_VARIABLE]
   const written: Written = {
     file: named === undefined || named === '' ? null : named,
@@ -252,6 +258,7 @@ export function loadConfig({ file, env, files, fallbackKey }: LoadOptions): { co
     routes: resolved.routes.map(checkedRoute),
   }
   if (config.session.keys.length === 0) config.session.keys = [fallbackKey ?? randomBytes(32)]
+  if (config.assertion.keys.length === 0) config.assertion.keys = [fallbackAssertionKey ?? newAssertionKey()]
   return { config, warnings: written.warnings }
 }
 

@@ -1,7 +1,15 @@
-import { createPrivateKey, type JsonWebKeyInput, type KeyObject } from 'node:crypto'
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type JsonWebKeyInput,
+  type KeyObject,
+} from 'node:crypto'
 import { isMapping } from './key-path.ts'
 
-export type KeyUse = 'sign' | 'decrypt'
+/** `assert`: signing assertions, for which the algorithms are few. */
+export type KeyUse = 'sign' | 'decrypt' | 'assert'
 
 export interface PrivateKey {
   readonly key: KeyObject
@@ -48,9 +56,35 @@ export function readPrivateKey(text: string, use: KeyUse): PrivateKey {
 
 function algorithmsOf({ asymmetricKeyType: type, asymmetricKeyDetails: details = {} }: KeyObject, use: KeyUse) {
   const ecdsa = ECDSA_BY_CURVE[details.namedCurve ?? '']
+  if (use === 'assert') return ecdsa === 'ES256' ? [ecdsa] : type === 'ed25519' ? ['EdDSA', 'Ed25519'] : []
   if (type === 'rsa' && (details.modulusLength ?? 0) >= MIN_RSA_BITS)
     return use === 'sign' ? RSA_SIGNATURES : RSA_ENCRYPTIONS
   if (type === 'ec' && ecdsa !== undefined) return use === 'sign' ? [ecdsa] : ECDH
   if (type === 'ed25519' && use === 'sign') return ['EdDSA', 'Ed25519']
   return type === 'x25519' && use === 'decrypt' ? ECDH : []
+}
+
+/** Creates a private key for assertions, as PEM. */
+export function newAssertionKey(): string {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+}
+
+export interface PublicJwk {
+  readonly kty: string | undefined
+  readonly crv: string | undefined
+  readonly x: string | undefined
+  readonly y: string | undefined
+  /** The `kid` of the private JWK, otherwise the thumbprint: https://www.rfc-editor.org/rfc/rfc7638 */
+  readonly kid: string
+  readonly use: 'sig'
+  readonly alg: 'ES256' | 'EdDSA'
+}
+
+/** Returns the public part of a private key for assertions. */
+export function publicJwkOf({ key, id }: PrivateKey): PublicJwk {
+  const { kty, crv, x, y } = createPublicKey(key).export({ format: 'jwk' })
+  const members = JSON.stringify({ crv, kty, x, y })
+  const kid = id ?? createHash('sha256').update(members).digest('base64url')
+  return { kty, crv, x, y, kid, use: 'sig', alg: kty === 'EC' ? 'ES256' : 'EdDSA' }
 }

@@ -42,6 +42,15 @@ export interface IdpOptions {
   /** The methods that discovery announces for the token endpoint. */
   clientAuthentications?: readonly ClientAuthentication[]
   users?: readonly User[]
+  /**
+   * Whether clients may register themselves at the registration endpoint, or use the URL of their metadata as client ID.
+   * Default false.
+   * @see https://www.rfc-editor.org/rfc/rfc7591
+   * @see https://datatracker.ietf.org/doc/draft-ietf-oauth-client-id-metadata-document/
+   */
+  selfRegistration?: boolean
+  /** Fetches the metadata of clients and sends back-channel logouts. Default: the global `fetch`. */
+  fetch?: typeof fetch
   /** APIs for which any refresh token yields an access token, one API per request. */
   resources?: readonly string[]
 }
@@ -138,6 +147,8 @@ export async function startIdp(options: IdpOptions = {}): Promise<Idp> {
     mutualTlsOrigin: mutualTls?.origin ?? null,
     dpop: options.dpop ?? 'off',
     fapi: options.fapi ?? false,
+    selfRegistration: options.selfRegistration ?? false,
+    fetch: options.fetch ?? fetch,
   }
 
   let signingKeys = await generateSigningKeys()

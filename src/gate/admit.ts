@@ -1,22 +1,44 @@
 import { numberFrom, timeFrom } from '../config/numbers.ts'
-import { unverifiedClaims } from '../oidc/token-set.ts'
+import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { StepUp, TokenDenial } from '../token/denial.ts'
-import { claimAt, hintOf, isOmitted } from './claims.ts'
+import { hintOf } from './claims.ts'
+import { explainRule, ruleHolds } from './rules.ts'
 import type { CompiledRoute, Facts, GateDenial } from './verdict.ts'
 
 type User = Pick<Session, 'claims' | 'createdAt' | 'requestedStepUp'> & Partial<Pick<Session, 'tokens'>>
 
+type Requirement = CompiledRoute['require']
+
 /**
  * Returns why a session may not use a route, or `null` if it may. `hadTicket`: the request has a ticket, so a missing
- * session has ended.
+ * session has ended. `address`: the client's address, or an empty string if it has none.
  */
-export function admit(route: CompiledRoute, session: User | null, hadTicket: boolean, now: number): GateDenial | null {
+export function admit(
+  route: CompiledRoute,
+  session: User | null,
+  hadTicket: boolean,
+  now: number,
+  address: string,
+): GateDenial | null {
   if (route.access !== 'required') return null
   if (session === null)
     return hadTicket ? { reason: 'session-expired', clearCookie: true } : { reason: 'login-required' }
-  return requireStepUp(route, session, now) ?? requireClaims(route, session)
+  return requireStepUp(route.require, session, now) ?? requireRule(route.require, 'require', session, address)
+}
+
+/**
+ * Returns why a client with a verified token of its own may not use a route, or `null` if it may. What the token must
+ * have is `bearer.require`, and otherwise `require`. `address`: the client's address, or an empty string if it has none.
+ */
+export function admitToken(route: CompiledRoute, claims: Claims, now: number, address: string): GateDenial | null {
+  const own = route.bearer?.require ?? null
+  const requirement = own ?? route.require
+  // Without a session, only the token's `auth_time` can show when the user logged in.
+  const stepUp = requireStepUp(requirement, { claims, createdAt: 0, requestedStepUp: null }, now)
+  if (stepUp !== null) return { reason: 'insufficient-authentication', stepUp: stepUp.stepUp }
+  return requireRule(requirement, own === null ? 'require' : 'bearer.require', { claims }, address)
 }
 
 /** Returns whether a route accepts sessions of a provider. */
@@ -47,7 +69,9 @@ export function keepCookieOfSuccessor(
   return { ...denial, clearCookie: false }
 }
 
-function requireStepUp({ require }: CompiledRoute, user: User, now: number): GateDenial | null {
+type StepUpDenial = Extract<GateDenial, { readonly reason: 'step-up' }>
+
+function requireStepUp(require: Requirement, user: User, now: number): StepUpDenial | null {
   if (require.acr === null && require.maxAge === null) return null
   const { claims, createdAt } = user
   const maxAge = require.maxAge === null ? null : Math.floor(require.maxAge / 1000)
@@ -61,26 +85,16 @@ function requireStepUp({ require }: CompiledRoute, user: User, now: number): Gat
   return { reason: 'step-up', stepUp: { acrValues: lacksAcr ? require.acr : null, maxAge: tooOld ? maxAge : null } }
 }
 
-function requireClaims({ require }: CompiledRoute, { claims, tokens }: User): GateDenial | null {
-  for (const [name, allowed] of Object.entries(require.claims)) {
-    const value = claimAt(claims, name)
-    const values: unknown[] = Array.isArray(value) ? value : [value]
-    if (values.some((one) => allowed.some((wanted) => one === wanted))) continue
-    if (value !== undefined) {
-      const why = `the claim ${name} has none of the values that this route requires`
-      return { reason: 'forbidden', why, ...hintOf(name) }
-    }
-    if (!isOmitted(claims, name)) {
-      // By default Keycloak puts roles into the access token only.
-      const isInAccessToken = claimAt(unverifiedClaims(tokens?.accessToken ?? ''), name) !== undefined
-      const advice = isInAccessToken ? '; the access token has it: let the provider add it to the ID token' : ''
-      return { reason: 'forbidden', why: `the claim ${name} is missing${advice}`, ...hintOf(name) }
-    }
-    const advice = name === 'groups' ? '; provider.groupsFrom reads them from an API' : ''
-    const why = `the provider left the claim ${name} out of the ID token (too many values)${advice}`
-    return { reason: 'forbidden', overage: true, why }
-  }
-  return null
+function requireRule(
+  require: Requirement,
+  at: string,
+  { claims, tokens }: Pick<User, 'claims' | 'tokens'>,
+  address: string,
+): GateDenial | null {
+  if (ruleHolds(require, claims, address)) return null
+  const { reasons, isOmission } = explainRule(require, { claims, address, accessToken: tokens?.accessToken }, at)
+  const why = reasons.join('; ')
+  return { reason: 'forbidden', why, ...(isOmission ? { overage: true } : hintOf(why)) }
 }
 
 /** If a step-up is required again this soon after its login, the provider does not deliver it. */

@@ -1,5 +1,7 @@
 import type { AccessTokens } from '../oidc/access-token.ts'
-import { admit } from './admit.ts'
+import type { Claims } from '../oidc/token-set.ts'
+import { admitToken } from './admit.ts'
+import { resourceAudiences } from './protected-resource.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
 
 type BearerRoute = NonNullable<CompiledRoute['bearer']>
@@ -18,18 +20,20 @@ export type BearerGate = (
 export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>): BearerGate {
   async function decide(
     route: CompiledRoute,
-    { audience }: BearerRoute,
+    { audience, metadata, scopes }: BearerRoute,
     token: string,
+    { client: { address }, origin }: Facts,
     now: number,
   ): Promise<Verdict | GateDenial> {
     let why = ''
-    const verified = await bearers.verify(token, audience ?? [], now, route.provider, (reason) => {
+    const audiences = [...(audience ?? []), ...(metadata ? resourceAudiences(route, origin) : [])]
+    const verified = await bearers.verify(token, audiences, now, route.provider, (reason) => {
       why = reason
     })
     if (verified === null) return { reason: 'invalid-token', why }
-    const { claims } = verified
-    // `createdAt: 0`: without a session, only the token's `auth_time` can show when the user logged in.
-    const denial = admit(route, { claims, createdAt: 0, requestedStepUp: null }, false, now)
+    const missing = missingScopes(verified.claims, scopes)
+    if (missing.length > 0) return { reason: 'insufficient-scope', why: `its scopes lack ${missing.join(' ')}` }
+    const denial = admitToken(route, verified.claims, now, address)
     if (denial === null)
       return {
         type: 'forward',
@@ -39,22 +43,32 @@ export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>): BearerGa
         accessToken: null,
         proofKey: null,
       }
-    return denial.reason === 'step-up' ? { reason: 'insufficient-authentication', stepUp: denial.stepUp } : denial
+    return denial
   }
 
   return (route, settings, facts, now) => {
     const token = bearerToken(facts)
-    if (token !== null) return decide(route, settings, token, now)
+    if (token !== null) return decide(route, settings, token, facts, now)
     if (!beginsAsBearer(facts)) return null
     return Promise.resolve({ reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' })
   }
 }
 
 /**
+ * Returns the required scopes that a token lacks. Its `scope` or `scp` is a list, or a text with spaces.
+ * @see https://www.rfc-editor.org/rfc/rfc9068#section-2.2.3
+ */
+function missingScopes(claims: Claims, required: readonly string[]): readonly string[] {
+  if (required.length === 0) return required
+  const granted = new Set([claims['scope'], claims['scp']].flat().flatMap((value) => String(value ?? '').split(' ')))
+  return required.filter((scope) => !granted.has(scope))
+}
+
+/**
  * Returns the token in the client's own `Authorization: Bearer`, or `null`.
  * @see https://www.rfc-editor.org/rfc/rfc6750#section-2.1
  */
-function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
+export function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
   const [, token = null] = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(headers.authorization ?? '') ?? []
   return token
 }

@@ -2,6 +2,8 @@ import { percentEncodeBytes } from '../bytes.ts'
 import type { Config } from '../config/schema.ts'
 import { faults, type Code, type FaultCode } from '../errors.ts'
 import type { StepUp } from '../token/denial.ts'
+import { metadataUrl } from './protected-resource.ts'
+import { hostOf } from './match.ts'
 import { returnTarget, targetAtLogin } from './return-target.ts'
 import type { CompiledRoute, Denial, Facts, FinalDenial, LoginDenial, RequestKind } from './verdict.ts'
 
@@ -40,6 +42,18 @@ export function challenge(
   route: CompiledRoute | null,
   settings: Settings,
 ): Answer {
+  const answer = answerTo(denial, kind, facts, route, settings)
+  if (answer.status !== 401 && denial.reason !== 'insufficient-scope') return answer
+  return { authenticate: authenticateOf(denial, route, facts), ...answer }
+}
+
+function answerTo(
+  denial: Denial,
+  kind: RequestKind,
+  facts: Facts,
+  route: CompiledRoute | null,
+  settings: Settings,
+): Answer {
   const { basePath, loginHost = null } = settings
   if (denial.reason === 'upstream-login')
     return upstreamLogin(loginUrlFor(facts, 'script', basePath, undefined, loginHost))
@@ -68,7 +82,52 @@ export function challenge(
     detail: kind === 'script' ? (settings.scripts.message ?? detail) : detail,
     loginUrl,
     clearSession,
-    authenticate: 'Bearer',
+  }
+}
+
+type Parameters = readonly (readonly [name: string, value: string])[]
+
+/**
+ * Returns the challenges of a response that denies a request: `Bearer`, and on a route with `bearer` also where to find
+ * the metadata, and which scopes are required. The error belongs to the scheme of the client's token, and is missing if
+ * the client sent no token.
+ * @see https://www.rfc-editor.org/rfc/rfc6750#section-3
+ * @see https://www.rfc-editor.org/rfc/rfc9728#section-5.1
+ */
+export function authenticateOf(denial: Denial, route: CompiledRoute | null, { origin }: Pick<Facts, 'origin'>): string {
+  const error = errorOf(denial)
+  if (route === null || route.bearer === null) return challengeOf('Bearer', error)
+  const { scopes, metadata } = route.bearer
+  return challengeOf('Bearer', [
+    ['realm', hostOf(origin)],
+    ...(scopes.length === 0 ? [] : [['scope', scopes.join(' ')] as const]),
+    ...error,
+    ...(metadata ? [['resource_metadata', metadataUrl(route, origin)] as const] : []),
+  ])
+}
+
+function challengeOf(scheme: string, parameters: Parameters): string {
+  const written = parameters.map(([name, value]) => `${name}="${value.replace(/["\\]/g, '\\$&')}"`)
+  return [scheme, written.join(', ')].join(' ').trimEnd()
+}
+
+function errorOf(denial: Denial): Parameters {
+  switch (denial.reason) {
+    case 'invalid-token':
+      return [['error', 'invalid_token']]
+    case 'insufficient-scope':
+      return [['error', 'insufficient_scope']]
+    case 'insufficient-authentication': {
+      const { acrValues, maxAge } = denial.stepUp
+      // https://www.rfc-editor.org/rfc/rfc9470#section-3
+      return [
+        ['error', 'insufficient_user_authentication'],
+        ...(acrValues === null ? [] : [['acr_values', acrValues.join(' ')] as const]),
+        ...(maxAge === null ? [] : [['max_age', String(maxAge)] as const]),
+      ]
+    }
+    default:
+      return []
   }
 }
 
@@ -78,7 +137,6 @@ function upstreamLogin(loginUrl: string): Answer {
     code: 'upstream_login_required',
     title: 'Login required',
     detail: 'The application requires its own sign-in.',
-    authenticate: 'Bearer',
     loginUrl,
   }
 }
@@ -95,6 +153,7 @@ const TOKEN_UNAVAILABLE = 'Your access could not be renewed right now. You are s
 const TOKEN_REFUSED = 'The sign-in service did not grant access to the application at this address.'
 const INVALID_TOKEN = 'The access token in this request can’t be used here.'
 const INSUFFICIENT_AUTHENTICATION = 'The access token of this request comes from a sign-in that is too weak or too old.'
+const INSUFFICIENT_SCOPE = 'The access token of this request has too few scopes.'
 const STEP_UP_REFUSED = 'The application asks for a sign-in that the sign-in service did not provide.'
 const CROSS_ORIGIN = 'Another site sent this request, so it was not carried out.'
 const CROSS_ORIGIN_LOGOUT = 'Another site asked to sign you out, so the request was refused.'
@@ -149,15 +208,16 @@ export function finalAnswer(denial: FinalDenial): Answer {
     case 'token-refused':
       return { status: 502, code: 'token_unavailable', title: 'Access can’t be renewed', detail: TOKEN_REFUSED }
     case 'invalid-token':
+      return { status: 401, code: 'invalid_token', title: 'Token not accepted', detail: INVALID_TOKEN }
+    case 'insufficient-authentication':
       return {
         status: 401,
-        code: 'invalid_token',
+        code: 'step_up_required',
         title: 'Token not accepted',
-        detail: INVALID_TOKEN,
-        authenticate: 'Bearer error="invalid_token"',
+        detail: INSUFFICIENT_AUTHENTICATION,
       }
-    case 'insufficient-authentication':
-      return insufficientAuthentication(denial.stepUp)
+    case 'insufficient-scope':
+      return { status: 403, code: 'forbidden', title: 'Not allowed', detail: INSUFFICIENT_SCOPE }
     case 'misdirected':
       return { ...faultAnswer('bad_request'), status: 421, detail: MISDIRECTED }
     case 'not-admin':
@@ -170,21 +230,6 @@ export function finalAnswer(denial: FinalDenial): Answer {
 function faultAnswer(code: FaultCode): Answer {
   const { status, title, detail } = faults[code]
   return { status, code, title, detail }
-}
-
-/** @see https://www.rfc-editor.org/rfc/rfc9470#section-3 */
-function insufficientAuthentication({ acrValues, maxAge }: StepUp): Answer {
-  const required = [
-    acrValues === null ? '' : `, acr_values="${acrValues.join(' ')}"`,
-    maxAge === null ? '' : `, max_age="${maxAge}"`,
-  ].join('')
-  return {
-    status: 401,
-    code: 'step_up_required',
-    title: 'Token not accepted',
-    detail: INSUFFICIENT_AUTHENTICATION,
-    authenticate: `Bearer error="insufficient_user_authentication"${required}`,
-  }
 }
 
 type NotAdmin = Extract<Denial, { readonly reason: 'not-admin' }>

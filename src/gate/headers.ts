@@ -10,9 +10,10 @@ import {
 } from '../header-names.ts'
 import type { Route } from '../config/schema.ts'
 import type { Claims } from '../oidc/token-set.ts'
+import type { Assertions } from './assertion.ts'
 import { hostOf, type RouteTable } from './match.ts'
-import { isBasicAlone } from './bearer.ts'
-import { fillTemplate, parseTemplate, type Template } from './header-template.ts'
+import { bearerToken, isBasicAlone } from './bearer.ts'
+import { fillTemplate, parseTemplate, type Template, type Values } from './header-template.ts'
 import { prefixOf, upstreamHostOf } from './upstream-urls.ts'
 import type { CompiledRoute, Facts, Who } from './verdict.ts'
 
@@ -76,8 +77,17 @@ export interface UpstreamHeaders {
   forged(facts: Facts): string | null
 }
 
+interface SetHeader {
+  readonly name: string
+  readonly template: Template
+}
+
 interface RouteRules {
-  readonly set: readonly { readonly name: string; readonly template: Template }[]
+  /** The headers that are filled in once for each claims object, which changes only with a login or a refresh. */
+  readonly lasting: readonly SetHeader[]
+  /** The headers that are filled in for each request. */
+  readonly changing: readonly SetHeader[]
+  readonly hasAssertion: boolean
   readonly remove: ReadonlySet<string>
   readonly setsAuthorization: boolean
   /** Whether the gateway sends the id of the request as `X-Request-Id`. */
@@ -92,6 +102,7 @@ export function compileHeaders(
   table: Pick<RouteTable, 'routes' | 'dependsOnMethod'>,
   isOwnCookie: (name: string) => boolean,
   viaName: string | null = null,
+  assertions: Pick<Assertions, 'make'> | null = null,
 ): UpstreamHeaders {
   const identity = new Set(
     table.routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(foldHeaderName),
@@ -102,16 +113,21 @@ export function compileHeaders(
       .flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header])
       .map((name) => name.toLowerCase()),
   )
-  const rules = table.routes.map((route): RouteRules => ({
-    set: Object.entries(route.headers.set).map(([name, value]) => ({ name, template: parseTemplate(value) })),
-    remove: new Set(route.headers.remove.map(foldHeaderName)),
-    sendsId: ![...Object.keys(route.headers.set), route.token.header, ...route.headers.remove].some(
-      (name) => foldHeaderName(name) === REQUEST_ID,
-    ),
-    setsAuthorization: Object.keys(route.headers.set).some((name) => foldHeaderName(name) === 'authorization'),
-    prefix: route.prefixHeaders ? prefixOf(route) : null,
-    filled: new WeakMap(),
-  }))
+  const rules = table.routes.map((route): RouteRules => {
+    const set = Object.entries(route.headers.set).map(([name, value]) => ({ name, template: parseTemplate(value) }))
+    return {
+      lasting: set.filter(({ template }) => template.isLasting),
+      changing: set.filter(({ template }) => !template.isLasting),
+      hasAssertion: set.some(({ template }) => template.parts.includes('assertion')),
+      remove: new Set(route.headers.remove.map(foldHeaderName)),
+      sendsId: ![...Object.keys(route.headers.set), route.token.header, ...route.headers.remove].some(
+        (name) => foldHeaderName(name) === REQUEST_ID,
+      ),
+      setsAuthorization: Object.keys(route.headers.set).some((name) => foldHeaderName(name) === 'authorization'),
+      prefix: route.prefixHeaders ? prefixOf(route) : null,
+      filled: new WeakMap(),
+    }
+  })
 
   const treatmentOf = cachedByName((name): Treatment => {
     const lower = name.toLowerCase()
@@ -145,13 +161,21 @@ export function compileHeaders(
 
   function pushOwn(
     out: string[],
+    facts: Facts,
     route: CompiledRoute,
     who: Who | null,
     accessToken: string | null,
     scheme: 'Bearer' | 'DPoP',
   ): void {
     const mine = rules[route.index]
-    if (mine !== undefined && mine.set.length > 0) out.push(...identityHeaders(mine, route, who))
+    if (mine !== undefined && mine.lasting.length > 0) out.push(...lastingHeaders(mine, route, who))
+    if (mine !== undefined && mine.changing.length > 0) {
+      const assertion =
+        !mine.hasAssertion || assertions === null || who === null
+          ? null
+          : assertions.make(facts.origin, route, who, Date.now())
+      pushFilled(out, mine.changing, route, who, valuesOf(facts, route, who, accessToken, assertion))
+    }
     if (accessToken === null) return
     out.push(
       route.token.header,
@@ -236,7 +260,7 @@ export function compileHeaders(
       if (mine?.sendsId === true) out.push('X-Request-Id', facts.requestId)
       if (prefix !== null) out.push('X-Forwarded-Prefix', append(prefixes, prefix))
       if (viaName !== null) out.push('Via', append(gateways, `${facts.httpVersion} ${viaName}`))
-      pushOwn(out, route, who, accessToken, scheme)
+      pushOwn(out, facts, route, who, accessToken, scheme)
       return out
     },
     trailers(raw, facts, route) {
@@ -251,7 +275,7 @@ export function compileHeaders(
     forProxy(facts, route, who, accessToken, scheme = 'Bearer') {
       const out: string[] = []
       if (rules[route.index]?.sendsId === true) out.push('X-Request-Id', facts.requestId)
-      pushOwn(out, route, who, accessToken, scheme)
+      pushOwn(out, facts, route, who, accessToken, scheme)
       const { authorization } = facts.headers
       const setsAuthorization = rules[route.index]?.setsAuthorization === true
       if (authorization !== undefined && !setsAuthorization && passesAuthorization(facts, route, who))
@@ -338,14 +362,44 @@ function forwardedIn(headers: Facts['headers']): typeof NOT_FORWARDED {
   }
 }
 
-/** Caches the headers by the claims object, which changes only with a login or a refresh. */
-function identityHeaders(rules: RouteRules, route: CompiledRoute, who: Who | null): readonly string[] {
+function pushFilled(
+  out: string[],
+  headers: readonly SetHeader[],
+  route: CompiledRoute,
+  who: Who | null,
+  values: Values,
+): void {
+  for (const { name, template } of headers) {
+    const value = fillTemplate(template, who?.claims ?? {}, route.headers.encoding, values)
+    if (value !== null) out.push(name, value)
+  }
+}
+
+function lastingHeaders(rules: RouteRules, route: CompiledRoute, who: Who | null): readonly string[] {
   const known = who === null ? undefined : rules.filled.get(who.claims)
   if (known !== undefined) return known
-  const filled = rules.set.flatMap(({ name, template }) => {
-    const value = fillTemplate(template, who?.claims ?? {}, route.headers.encoding, who?.provider)
-    return value === null ? [] : [name, value]
-  })
+  const filled: string[] = []
+  pushFilled(filled, rules.lasting, route, who, { provider: who?.provider ?? null })
   if (who !== null) rules.filled.set(who.claims, filled)
   return filled
+}
+
+/** Returns the values of placeholders for a request. `accessToken` is the token that `token.header` carries. */
+export function valuesOf(
+  facts: Facts,
+  route: CompiledRoute,
+  who: Who | null,
+  accessToken: string | null,
+  assertion: string | null,
+): Values {
+  const own = who?.tokens?.accessToken ?? (who?.bearer === true ? bearerToken(facts) : null)
+  return {
+    'provider': who?.provider ?? null,
+    'session.id': who?.id ?? null,
+    'request.id': facts.requestId,
+    'idToken': who?.idToken ?? null,
+    // With `id-token`, `token.header` carries no access token.
+    'accessToken': route.token.grant === 'id-token' ? own : (accessToken ?? own),
+    'assertion': assertion,
+  }
 }

@@ -1,7 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Route } from '../config/schema.ts'
 import { isWildcard, wildcardOf } from '../config/value-types/address.ts'
+import { placeholdersIn } from '../config/value-types/http.ts'
+import type { WantedTokens } from '../token/acquire.ts'
 import { fold, isPlain, pathVariants } from './path-variants.ts'
+import { wellKnownOf } from './protected-resource.ts'
 import type { CompiledRoute } from './verdict.ts'
 
 export type Match = CompiledRoute | 'endpoint' | null
@@ -39,7 +42,8 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   const routes = configured.map((route, index): CompiledRoute => {
     const series = labelOf({ ...route, host: null })
     const isUnique = configured.every((other, i) => i === index || labelOf({ ...other, host: null }) !== series)
-    return { ...route, index, label: labelOf(route), series: isUnique ? series : `${series} [${index}]` }
+    const token = withTokensOfHeaders(route)
+    return { ...route, token, index, label: labelOf(route), series: isUnique ? series : `${series} [${index}]` }
   })
   const methods = new Set(configured.flatMap((route) => route.methods ?? []))
   const exact = newNode()
@@ -67,6 +71,14 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   insert(exact, `${basePath}/**`, own)
   insert(normalized, `${basePath}/**`, own)
   insert(folded, `${fold(basePath)}/**`, own)
+  for (const { path, host } of wellKnownOf(routes)) {
+    const leaf: Leaf = { target: 'endpoint', host, methods: null }
+    insert(exact, path, leaf)
+    for (const pattern of new Set([path, decoded(path)])) {
+      insert(normalized, pattern, leaf)
+      insert(folded, fold(pattern), leaf)
+    }
+  }
 
   // Most applications treat `/admin/` like `/admin`. If the two paths have different routes, the more lenient route
   // must not admit a request that the stricter route would deny, unless the lenient route's pattern matches both paths.
@@ -146,6 +158,15 @@ function decoded(pattern: string): string {
     .join('/')
 }
 
+function withTokensOfHeaders({ token, headers }: Route): WantedTokens {
+  const placeholders = Object.values(headers.set).flatMap(placeholdersIn)
+  return {
+    ...token,
+    ...(placeholders.includes('accessToken') ? { alsoAccessToken: true } : {}),
+    ...(placeholders.includes('idToken') ? { alsoIdToken: true } : {}),
+  }
+}
+
 function labelOf({ path, host, methods }: Route): string {
   return `${methods === null ? '' : `${methods.join(',')} `}${host ?? ''}${path}`
 }
@@ -210,8 +231,8 @@ function pick(leaves: readonly Leaf[], host: string, method: string): Match {
   return null
 }
 
-/** A route's host may have a port. A host without a port matches any port. */
-function names(wanted: string, host: string): boolean {
+/** Returns whether a configured host names the host of a request. A configured host without a port names any port. */
+export function names(wanted: string, host: string): boolean {
   return host === wanted || host.startsWith(`${wanted}:`)
 }
 

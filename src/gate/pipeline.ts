@@ -88,7 +88,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
     hadTicket: boolean,
     now: number,
   ): GateDenial | null {
-    const denial = admit(route, session, hadTicket, now)
+    const denial = admit(route, session, hadTicket, now, facts.client.address)
     if (denial !== null) return keepCookieOfSuccessor(denial, facts, sessions)
     return passesCsrfCheck(facts, route, session) ? null : { reason: 'cross-origin' }
   }
@@ -101,7 +101,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
       return deny(denial, route, facts, session)
     }
     // A refresh may have changed the claims.
-    const denial = token.session === session ? null : admit(route, token.session, true, now)
+    const denial = token.session === session ? null : admit(route, token.session, true, now, facts.client.address)
     if (denial !== null) return deny(denial, route, facts, token.session)
     const { accessToken, proofKey } = token
     return { type: 'forward', route, session: token.session, who: token.session, accessToken, proofKey }

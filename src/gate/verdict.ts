@@ -1,9 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Route } from '../config/schema.ts'
 import type { DpopKey } from '../oidc/dpop.ts'
-import type { Claims } from '../oidc/token-set.ts'
+import type { Claims, TokenSet } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import type { Ticket } from '../session/ticket.ts'
+import type { WantedTokens } from '../token/acquire.ts'
 import type { StepUp, TokenDenial } from '../token/denial.ts'
 
 export type RequestKind = 'navigation' | 'frame' | 'form' | 'script' | 'websocket'
@@ -43,6 +44,10 @@ export interface Who {
   /** The name of the user's provider in `providers`. */
   readonly provider?: string
   readonly bearer?: true
+  /** The id and the tokens of a session. Missing for a client with a token of its own. */
+  readonly id?: string
+  readonly idToken?: string | null
+  readonly tokens?: Pick<TokenSet, 'accessToken'>
 }
 
 /** What the user may learn about the rule that denied a request: which kind of property it concerns. */
@@ -68,6 +73,8 @@ export type GateDenial =
   /** The client's own token is not valid for the route. @see https://www.rfc-editor.org/rfc/rfc6750#section-3.1 */
   | { readonly reason: 'invalid-token'; readonly why: string }
   | { readonly reason: 'insufficient-authentication'; readonly stepUp: StepUp }
+  /** The client's own token lacks a scope that the route requires. */
+  | { readonly reason: 'insufficient-scope'; readonly why: string }
 
 export type Denial =
   | GateDenial
@@ -101,6 +108,7 @@ export type Verdict =
       readonly route: CompiledRoute
       readonly session: Session | null
       readonly who: Who | null
+      /** The token that `token.header` carries. With `token.grant: id-token`, this is the ID token. */
       readonly accessToken: string | null
       /** The key that signs a DPoP proof for the request, or `null` without a token or with a bearer token. */
       readonly proofKey: DpopKey | null
@@ -117,6 +125,7 @@ export type Verdict =
     }
 
 export interface CompiledRoute extends Route {
+  readonly token: WantedTokens
   readonly index: number
   /** The pattern with its host and methods, for the log. */
   readonly label: string

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { BlockList, isIP, isIPv6 } from 'node:net'
+import { isIP } from 'node:net'
+import { compileRanges } from '../config/address-ranges.ts'
 import type { PublicOrigins } from '../gate/public-origins.ts'
 import type { Client, Facts, FinalDenial } from '../gate/verdict.ts'
 import type { Ticket } from '../session/ticket.ts'
@@ -41,7 +42,8 @@ export function createFactReader({
   readTicket,
   onUntrusted,
 }: FactOptions): FactReader {
-  const isTrusted = trustList(trustedProxies)
+  const trusted = compileRanges(trustedProxies)
+  const isTrusted = (address: string): boolean => trusted.contains(address)
   const { fallback, isSingle } = origins
 
   function trusts({ socket }: IncomingMessage): boolean {
@@ -144,13 +146,4 @@ export function plainAddress(address: string): string {
   const [, host = address] =
     /^(?:\[([^\]]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+)$/.exec(address)?.filter((part) => part !== undefined) ?? []
   return host.startsWith('::ffff:') ? host.slice('::ffff:'.length) : host
-}
-
-function trustList(ranges: readonly string[]): (address: string) => boolean {
-  const list = new BlockList()
-  for (const range of ranges) {
-    const [network = '', prefix = ''] = range.split('/')
-    list.addSubnet(network, Number(prefix), isIPv6(network) ? 'ipv6' : 'ipv4')
-  }
-  return (address) => isIP(address) !== 0 && list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
 }

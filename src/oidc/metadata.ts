@@ -14,6 +14,8 @@ export interface Metadata {
   readonly server: ServerMetadata
   /** All addresses of the authorization endpoint: those that browsers use and those that the document names. */
   readonly authorizationEndpoints: readonly string[]
+  /** The provider's own document, or what is known without a document. */
+  readonly document: Readonly<Record<string, unknown>>
 }
 
 /** The keys of `provider.endpoints`, with the members of the metadata that they replace. */
@@ -51,14 +53,19 @@ export async function readMetadata(
 ): Promise<Metadata> {
   const named = namedEndpoints(settings)
   const needsDocument = !requiredOf(settings).every((member) => member in named)
-  const document = needsDocument ? await readDocument(settings, fetch, signal) : undiscovered(settings)
+  const read = needsDocument ? await readDocument(settings, fetch, signal) : null
+  const document = read?.server ?? undiscovered(settings)
   const aliases = settings.clientCertificate === null ? {} : aliasesOf(document)
   const inner = { ...document, ...aliases, ...named }
   // Endpoints that the operator names are those that browsers reach.
   const server = { ...inner, ...endpointsForBrowsers(document, settings.browserIssuerUrl), ...named }
   checkEndpoints(server, settings)
   const addresses = [document, inner, server].map(({ authorization_endpoint: url }) => url)
-  return { server, authorizationEndpoints: [...new Set(addresses.filter((url) => url !== undefined))] }
+  return {
+    server,
+    authorizationEndpoints: [...new Set(addresses.filter((url) => url !== undefined))],
+    document: read?.whole ?? server,
+  }
 }
 
 /**
@@ -107,7 +114,7 @@ async function readDocument(
   settings: ProviderSettings,
   fetch: CustomFetch,
   signal: AbortSignal,
-): Promise<ServerMetadata> {
+): Promise<{ readonly whole: Readonly<Record<string, unknown>>; readonly server: ServerMetadata }> {
   const { issuer, metadataUrl } = settings
   // Every tenant of a template serves the same document.
   const base = issuerOfTenant(issuer, 'common').replace(/\/$/, '')
@@ -115,8 +122,10 @@ async function readDocument(
   const type = response.headers.get('content-type') ?? 'no media type'
   if (response.status !== 200)
     throw new Error(`${url} answers ${response.status} (${type}) instead of a discovery document`)
-  const server = parse(await response.text())
-  if (server === null) throw new Error(`${url} answers 200 (${type}), which is not the JSON of a discovery document`)
+  const whole = parse(await response.text())
+  if (whole === null) throw new Error(`${url} answers 200 (${type}), which is not the JSON of a discovery document`)
+  // Some providers write `null` for a member that they do not have.
+  const server = Object.fromEntries(Object.entries(whole).filter(([, member]) => member !== null))
   requireKinds(server, url)
   if (!isOf(settings, server.issuer)) {
     throw new Error(
@@ -124,7 +133,7 @@ async function readDocument(
         `right provider, write issuer: ${server.issuer}`,
     )
   }
-  return server
+  return { whole, server }
 }
 
 async function follow(
@@ -154,12 +163,10 @@ async function follow(
   }
 }
 
-/** Returns the members of a JSON object, without those that are `null`: some providers write `null` for "none". */
 function parse(text: string): Record<string, unknown> | null {
   try {
     const value: unknown = JSON.parse(text)
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return null
-    return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== null))
+    return typeof value !== 'object' || value === null || Array.isArray(value) ? null : { ...value }
   } catch {
     return null
   }

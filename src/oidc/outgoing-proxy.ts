@@ -1,4 +1,5 @@
-import { BlockList, isIP } from 'node:net'
+import { isIP } from 'node:net'
+import { compileRanges } from '../config/address-ranges.ts'
 import { isLoopback, isProxyUrl, withoutBrackets } from '../config/value-types/address.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -56,10 +57,7 @@ function isWithin(host: string, range: string): boolean {
   const [, network = '', prefix = ''] = /^(.+)\/(\d{1,3})$/.exec(range) ?? []
   const family = isIP(network)
   if (family === 0 || isIP(host) !== family || Number(prefix) > (family === 4 ? 32 : 128)) return false
-  const version = family === 4 ? 'ipv4' : 'ipv6'
-  const list = new BlockList()
-  list.addSubnet(network, Number(prefix), version)
-  return list.check(host, version)
+  return compileRanges([range]).contains(host)
 }
 
 /**

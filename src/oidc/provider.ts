@@ -29,7 +29,7 @@ import { oauthResponses } from './oauth-responses.ts'
 import { createObservedCalls, createTransport } from './transport.ts'
 import { createWarnings, type Warnings } from './warnings.ts'
 
-export interface Discovered extends Pick<Metadata, 'authorizationEndpoints'> {
+export interface Discovered extends Pick<Metadata, 'authorizationEndpoints' | 'document'> {
   readonly configuration: Configuration
   /** What is known about the provider beyond its metadata. */
   readonly preset: Preset | null
@@ -193,7 +193,7 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
   async function discover(): Promise<Known> {
     const metadata = await readMetadata(settings, transport.fetch, closing.signal)
     if (known !== null && isDeepStrictEqual(metadata, known.metadata)) return known
-    const { server, authorizationEndpoints } = metadata
+    const { server, authorizationEndpoints, document } = metadata
     const preset = presetOf(settings, server.token_endpoint)
     calls.learn(server, apiOrigins(settings))
     const oauthFetch = oauthResponses(
@@ -215,6 +215,7 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
       configuration,
       preset,
       authorizationEndpoints,
+      document,
       keys,
       warnings,
       proofs,

@@ -1,4 +1,6 @@
 import type { RefreshBefore } from '../config/value-types/amount.ts'
+import { numberFrom, timeFrom } from '../config/numbers.ts'
+import { unverifiedClaims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 
 /** The accepted difference between the clocks of replicas. */
@@ -26,6 +28,46 @@ export function dueAt(session: Session, before: RefreshBefore, now: number): num
   if (issuedAt > now + CLOCK_SKEW_MS) return now
   const remaining = 'share' in before ? (expiresAt - issuedAt) * before.share : before.duration
   return Math.min(retryAt, Math.max(issuedAt, expiresAt - remaining))
+}
+
+interface Times {
+  readonly issuedAt: number | null
+  readonly expiresAt: number | null
+}
+
+/** The times of the sessions' ID tokens, in ms since the epoch, so that each ID token is read once. */
+const idTokenTimes = new WeakMap<Session, Times>()
+
+function timesOfIdToken(session: Session): Times {
+  const known = idTokenTimes.get(session)
+  if (known !== undefined) return known
+  const { iat, exp } = unverifiedClaims(session.idToken ?? '')
+  const times = { issuedAt: inMs(iat), expiresAt: inMs(exp) }
+  idTokenTimes.set(session, times)
+  return times
+}
+
+function inMs(seconds: unknown): number | null {
+  const value = numberFrom(seconds)
+  return value === null ? null : timeFrom(value * 1000)
+}
+
+/** Returns whether the session has an ID token that has expired at `now` (ms since the epoch). */
+export function isIdTokenExpired(session: Session, now: number): boolean {
+  const { expiresAt } = timesOfIdToken(session)
+  return expiresAt !== null && now >= expiresAt
+}
+
+/**
+ * Returns when the ID token is due for a refresh, in ms since the epoch. Returns `null` if the last refresh brought no
+ * ID token, because the next one would probably bring none either.
+ */
+export function idTokenDueAt(session: Session, before: RefreshBefore): number | null {
+  const { issuedAt, expiresAt } = timesOfIdToken(session)
+  if (issuedAt === null || expiresAt === null) return null
+  if (session.refreshedAt !== session.createdAt && issuedAt < session.refreshedAt - CLOCK_SKEW_MS) return null
+  const remaining = 'share' in before ? (expiresAt - issuedAt) * before.share : before.duration
+  return Math.max(issuedAt, expiresAt - remaining)
 }
 
 /** Returns the cooldown after a refresh, in ms: one minute, or half the token's lifetime if that is shorter. */

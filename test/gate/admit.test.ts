@@ -1,7 +1,13 @@
 import t from 'tap'
-import { admit } from '../../src/gate/admit.ts'
+import { admit as admitFrom } from '../../src/gate/admit.ts'
 import { claimAt } from '../../src/gate/claims.ts'
 import { compiled, now, requirement, sessionOf } from './request.ts'
+
+type Arguments = Parameters<typeof admitFrom>
+
+/** Decides on a request from the address 192.0.2.7. */
+const admit = (...[route, session, hadTicket, at]: [Arguments[0], Arguments[1], Arguments[2], number]) =>
+  admitFrom(route, session, hadTicket, at, '192.0.2.7')
 
 const minutes = (n: number): number => n * 60_000
 

@@ -88,7 +88,7 @@ void t.test(
 )
 
 void t.test('every kind of invalid token is a 401 invalid_token', async (t) => {
-  const { token, call, idp, upstream } = await start(t)
+  const { token, call, idp, upstream, url } = await start(t)
   const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
   const now = Math.floor(Date.now() / 1000)
   const claims = { iss: idp.issuer, aud: audience, sub: 'alice', iat: now, exp: now + 300 }
@@ -159,7 +159,7 @@ void t.test('every kind of invalid token is a 401 invalid_token', async (t) => {
   for (const [name, wrong] of rows) {
     const answer = await call(wrong)
     t.equal(answer.status, 401, name)
-    t.equal(answer.headers['www-authenticate'], 'Bearer error="invalid_token"', name)
+    t.equal(answer.headers['www-authenticate'], `Bearer realm="${new URL(url).host}", error="invalid_token"`, name)
     t.match(answer.json(), { code: 'invalid_token' })
     t.notOk(answer.json()['login_url'], 'no login would help')
     t.notOk(answer.headers['set-cookie'])
@@ -283,7 +283,7 @@ void t.test('on an optional route no unverified token reaches the application, i
         const answer = await ask(url, 'GET', path, [...headers, ...session])
         const what = `${path} ${headers.join(' | ')}${session.length === 0 ? '' : ' with a session'}`
         t.equal(answer.status, 401, what)
-        t.same(answer.headers.get('www-authenticate'), ['Bearer error="invalid_token"'], what)
+        t.same(answer.headers.get('www-authenticate'), [`Bearer realm="${new URL(url).host}", error="invalid_token"`], what)
         t.same(answer.headers.get('gatehouse'), ['invalid_token'], what)
       }
     t.equal((await openWebSocket(`${url}/ws`, { headers: [...headers, `Origin: ${url}`] })).status, 401)
@@ -371,21 +371,22 @@ void t.test('claims rules apply to a token’s claims', async (t) => {
 })
 
 void t.test('a token from a sign-in that is too weak or too old gets the challenge of RFC 9470', async (t) => {
-  const { token, call } = await start(t)
+  const { token, call, url } = await start(t)
   const path = '/api/echo/strong'
+  const realm = new URL(url).host
   const now = Math.floor(Date.now() / 1000)
   const weak = await call(await token({ acr: 'urn:demo:password', auth_time: now }), path)
   t.equal(weak.status, 401)
   t.equal(
     weak.headers['www-authenticate'],
-    'Bearer error="insufficient_user_authentication", acr_values="urn:demo:mfa"',
+    `Bearer realm="${realm}", error="insufficient_user_authentication", acr_values="urn:demo:mfa"`,
   )
   t.match(weak.json(), { code: 'step_up_required' })
   for (const auth_time of [now - 600, undefined]) {
     const old = await call(await token({ acr: 'urn:demo:mfa', auth_time }), path)
     t.equal(
       old.headers['www-authenticate'],
-      'Bearer error="insufficient_user_authentication", max_age="300"',
+      `Bearer realm="${realm}", error="insufficient_user_authentication", max_age="300"`,
       `auth_time ${String(auth_time)}`,
     )
   }
@@ -428,7 +429,7 @@ void t.test('a WebSocket opens with a token', async (t) => {
   socket.socket.destroy()
   t.equal(
     (await openWebSocket(`${url}/ws`, { headers: ['Authorization: Bearer wrong'] })).headers.get('www-authenticate'),
-    'Bearer error="invalid_token"',
+    `Bearer realm="${new URL(url).host}", error="invalid_token"`,
   )
 })
 

@@ -5,6 +5,7 @@ import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
 import { suggest } from '../suggest.ts'
 import { mayBeSameSite, wildcardOf } from '../value-types/address.ts'
 import { hasPlaceholder } from '../value-types/http.ts'
+import { literalPart } from '../value-types/path.ts'
 import { perRoute, type PlacedRoute, type Rule } from './rule.ts'
 import { isBelow } from './session.ts'
 
@@ -55,13 +56,6 @@ function findUnreachableHost(route: ResolvedRoute, at: KeyPath, { publicUrl }: R
       instead: `use one of ${hosts.map(({ hostname }) => hostname).join(', ')}, or add it to publicUrl`,
     },
   ]
-}
-
-/** Returns the part of a path pattern before its first wildcard, without a trailing slash. */
-function literalPart(pattern: string): string {
-  const segments = pattern.split('/')
-  const wild = segments.findIndex((segment) => segment === '*' || segment === '**')
-  return (wild === -1 ? segments : segments.slice(0, wild)).join('/')
 }
 
 function findPrefix({ path, stripPrefix, rewritePrefix }: ResolvedRoute, at: KeyPath): Finding[] {

@@ -105,30 +105,55 @@ export function withHead(methods: ValueType<string[]>): ValueType<string[]> {
   }
 }
 
-const PLACEHOLDERS = /\{(?:claims\.[^{}]+|provider)\}/g
+/** The placeholders of a header's value besides those of claims. */
+export const PLACEHOLDERS = ['provider', 'session.id', 'request.id', 'idToken', 'accessToken', 'assertion'] as const
 
-/** Returns whether a header's value depends on the user. */
-export function hasPlaceholder(template: string): boolean {
-  return template.search(PLACEHOLDERS) !== -1
+export type Placeholder = (typeof PLACEHOLDERS)[number]
+
+/** A placeholder. The group is its name. */
+export const PLACEHOLDER =
+  /\{(claims\.[^{}]+|sub|provider|session\.id|request\.id|idToken|accessToken|assertion)\}/
+
+/** Returns the names of the placeholders in a header's value. */
+export function placeholdersIn(template: string): string[] {
+  return template.split(PLACEHOLDER).filter((_part, index) => index % 2 === 1)
 }
 
-/** A header's value: text that may contain `{claims.NAME}`, `{claims.a.b}` and `{provider}`. */
+/** Returns whether a header's value is not fixed. */
+export function hasPlaceholder(template: string): boolean {
+  return PLACEHOLDER.test(template)
+}
+
+/** Returns whether a header's value depends on the user. */
+export function isAboutUser(template: string): boolean {
+  return placeholdersIn(template).some((name) => name !== 'request.id')
+}
+
+/** A value that is a token, alone or with its scheme, and is therefore sent without any encoding. */
+export const TOKEN_ALONE = /^(?:Bearer )?\{(?:idToken|accessToken|assertion)\}$/
+
+/** A header's value: text that may contain placeholders. */
 export const headerTemplate: ValueType<string> = {
-  name: 'text with {claims.NAME} or {provider}',
+  name: 'text with placeholders',
   json: { type: 'string' },
   parse(written, { refuse }) {
     if (typeof written !== 'string') return refuse(`must be text, not ${quote(written)}`, 'put the value in quotes')
     // oxlint-disable-next-line no-control-regex -- a line break would start another header
     const control = /[\u0000-\u0008\u000a-\u001f\u007f]/
     if (control.test(written)) return refuse('must not contain line breaks or control characters')
-    const rest = written.replace(PLACEHOLDERS, '')
-    const wrong = /\{[^}]*\}?/.exec(rest)?.[0]
+    const rest = written.split(PLACEHOLDER).filter((_part, index) => index % 2 === 0)
+    const wrong = /\{[^}]*\}?/.exec(rest.join(''))?.[0]
     if (wrong !== undefined) {
       // Quotes only what looks like a placeholder. Any other text in braces may be JSON with a credential.
       const shown = /^\{[\w.-]{0,40}\}?$/.test(wrong) ? wrong : '{…}'
-      return refuse(`must not contain ${quote(shown)}`, 'only {claims.NAME}, {claims.a.b} and {provider} are filled in')
+      const near = suggest(wrong.replace(/[{}]/g, ''), PLACEHOLDERS)
+      const known = ['claims.NAME', 'sub', ...PLACEHOLDERS].map((name) => `{${name}}`).join(', ')
+      const instead = near === null ? `only ${known} are filled in` : `did you mean {${near}}?`
+      return refuse(`must not contain ${quote(shown)}`, instead)
     }
-    return written
+    const token = placeholdersIn(written).find((name) => name === 'idToken' || name === 'accessToken')
+    if (token === undefined || TOKEN_ALONE.test(written)) return written
+    return refuse(`must not have other text than "Bearer " around {${token}}`, `write "{${token}}" or "Bearer {${token}}"`)
   },
   format: (value) => value,
 }

@@ -47,6 +47,13 @@ export const pathPattern: ValueType<string> = {
   format: (value) => value,
 }
 
+/** Returns the part of a path pattern before its first wildcard, without the slash before the wildcard. */
+export function literalPart(pattern: string): string {
+  const segments = pattern.split('/')
+  const wild = segments.findIndex((segment) => segment === '*' || segment === '**')
+  return (wild === -1 ? segments : segments.slice(0, wild)).join('/')
+}
+
 function plainPath(written: unknown): string | null {
   if (typeof written !== 'string' || written.includes('*')) return null
   return pathPatternProblem(written) === null ? written : null

@@ -1,5 +1,6 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { createPrivateKey, createPublicKey, sign, verify, X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
+import { isMapping } from '../key-path.ts'
 import { type KeyUse, type PrivateKey, readPrivateKey } from '../private-key.ts'
 import { type ConfigFile, quote, type ValueType } from '../value-type.ts'
 import { list } from './collection.ts'
@@ -26,6 +27,7 @@ export const sessionKey: ValueType<Buffer> = {
 const KEYS: Readonly<Record<KeyUse, string>> = {
   sign: 'RSA of at least 2048 bits, EC (P-256, P-384, P-521) or Ed25519',
   decrypt: 'RSA of at least 2048 bits, EC (P-256, P-384, P-521) or X25519',
+  assert: 'EC P-256 (ES256) or Ed25519 (EdDSA)',
 }
 
 /** A private key as text: PEM without a passphrase, or a JWK. Its `alg` must fit the use. */
@@ -60,9 +62,35 @@ function privateKeyIn(written: unknown, use: KeyUse): PrivateKey | null {
 
 /** A list of private keys. An environment variable holds one key, because PEM has line breaks and a JWK has commas. */
 export function privateKeys(use: KeyUse): ValueType<string[]> {
-  const { shape: _shape, ...type } = list(privateKey(use), { single: true })
-  return type
+  return oneInVariable(list(privateKey(use), { single: true }))
 }
+
+function oneInVariable({ shape: _shape, ...keys }: ValueType<string[]>): ValueType<string[]> {
+  return keys
+}
+
+const assertionKeyText = privateKey('assert')
+
+/** A private key for assertions: PEM, or a JWK as a map or as JSON. */
+const assertionKey: ValueType<string> = {
+  ...assertionKeyText,
+  json: { anyOf: [assertionKeyText.json, { type: 'object' }] },
+  parse(written, context) {
+    const text = assertionKeyText.parse(isMapping(written) ? JSON.stringify(written) : written, context)
+    if (text === undefined || isConsistent(readPrivateKey(text, 'assert'))) return text
+    return context.refuse('is a JWK whose x and y do not belong to d', 'export the key again')
+  },
+}
+
+/** Returns whether a key verifies its own signatures. Node.js does not compare the members of a JWK. */
+function isConsistent({ key }: PrivateKey): boolean {
+  const hash = key.asymmetricKeyType === 'ec' ? 'sha256' : null
+  const data = Buffer.from('gatehouse')
+  return verify(hash, data, createPublicKey(key), sign(hash, data, key))
+}
+
+/** The private keys for assertions. An environment variable holds one key. */
+export const assertionKeys = oneInVariable(list(assertionKey, { single: true }))
 
 /** A certificate as PEM text. */
 export const certificate: ValueType<string> = {

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { TLSSocket } from 'node:tls'
 import type { AdapterFactory, Configuration, interactionPolicy, KoaContextWithOIDC } from 'oidc-provider'
 import { escapeHtml } from '../html.ts'
@@ -28,6 +28,8 @@ export interface ProviderOptions {
   readonly pushedAuthorization: boolean | 'required'
   readonly dpop: DpopSupport
   readonly fapi: boolean
+  readonly selfRegistration: boolean
+  readonly fetch: typeof fetch
 }
 
 function claimsOf({ sub, name, email, groups, claims }: User): { sub: string; [claim: string]: unknown } {
@@ -95,6 +97,7 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
       userinfo: ENDPOINT_PATHS.userinfo,
       revocation: ENDPOINT_PATHS.revocation,
       pushed_authorization_request: ENDPOINT_PATHS.par,
+      registration: ENDPOINT_PATHS.registration,
       end_session: ENDPOINT_PATHS.end_session,
     },
     scopes: ['openid', 'offline_access', ...API_SCOPES],
@@ -132,7 +135,10 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
       },
     },
     // The dispatcher of oidc-provider rejects loopback addresses, but the demo sends back-channel logouts to them.
-    fetch: async (url, init) => fetch(url, withoutDispatcher(init)),
+    fetch: async (url, init) => options.fetch(url, withoutDispatcher(init)),
+    // `offline_access` is a scope of OpenID Connect, so clients that use only OAuth do not request it.
+    issueRefreshToken: (_ctx, client, { scopes }) =>
+      client.grantTypeAllowed('refresh_token') && (scopes.has('offline_access') || !scopes.has('openid')),
     features: {
       devInteractions: { enabled: false },
       mTLS: {
@@ -165,6 +171,16 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
         enabled: options.pushedAuthorization !== false,
         requirePushedAuthorizationRequests: options.pushedAuthorization === 'required',
       },
+      registration: {
+        enabled: options.selfRegistration,
+        initialAccessToken: false,
+        idFactory: ({ oidc }) => {
+          // Clients register the scopes of their first request, and oidc-provider would refuse all others later.
+          delete oidc.body?.['scope']
+          return randomUUID()
+        },
+      },
+      clientIdMetadataDocument: { enabled: options.selfRegistration, ack: 'draft-02' },
       resourceIndicators: {
         enabled: true,
         useGrantedResource: () => settings.resources.length === 0,

@@ -6,6 +6,7 @@ export const ENDPOINT_PATHS = {
   userinfo: '/userinfo',
   revocation: '/revoke',
   par: '/par',
+  registration: '/register',
   end_session: '/logout',
 } as const
 

@@ -31,6 +31,7 @@ export function createObserved(): Observed {
       userinfo: 0,
       revocation: 0,
       par: 0,
+      registration: 0,
       end_session: 0,
     },
     get tokenRequests() {

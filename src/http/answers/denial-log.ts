@@ -37,6 +37,7 @@ const LINES: { readonly [reason in Denial['reason']]?: LogLine } = {
     text: 'another site sent a request that would change something',
   },
   'invalid-token': { event: 'invalid_token', level: 'info', text: 'a client’s own token was not accepted' },
+  'insufficient-scope': { event: 'forbidden', level: 'info', text: 'a client’s own token lacks a scope' },
   'token-refused': { event: 'token_refused', level: 'warn', text: 'the provider refuses a token for this route' },
   'token-unavailable': { event: 'token_unavailable', level: 'warn', text: 'there is currently no valid token' },
 }

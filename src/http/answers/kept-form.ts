@@ -66,7 +66,7 @@ export async function keepForm(
     if (answer.clearSession === true) reply.header('set-cookie', cookies.clearTicket())
     return reply
       .code(status)
-      .headers({ ...headers, gatehouse: code, ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {}) })
+      .headers({ ...headers, gatehouse: code, ...(status === 401 ? { 'www-authenticate': answer.authenticate } : {}) })
       .send(html)
   }
   if (form === null) {

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { percentEncodeBytes } from '../../bytes.ts'
 import type { Config } from '../../config/schema.ts'
+import type { Assertions } from '../../gate/assertion.ts'
 import type { RouteTable } from '../../gate/match.ts'
 import type { Gate } from '../../gate/pipeline.ts'
 import type { PublicOrigins } from '../../gate/public-origins.ts'
@@ -27,6 +28,7 @@ export interface Services {
   readonly refresher: Refresher
   readonly cookies: Cookies
   readonly answers: Answers
+  readonly assertions: Pick<Assertions, 'publicKeys'>
   readonly streams: Streams
   readonly loginStates: SealedState<LoginState>
   readonly logoutStates: SealedState<LogoutState>

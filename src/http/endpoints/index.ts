@@ -10,6 +10,7 @@ import { POST_KEPT_FORM_PATH, postKeptForm } from '../answers/post-kept-form.ts'
 import { autoScript, clientScript, clientTypes } from './browser-scripts.ts'
 import { callback } from './callback.ts'
 import { callbackPath, type Endpoint, type Services } from './endpoint.ts'
+import { jwks } from './jwks.ts'
 import { login } from './login.ts'
 import { logout, logoutCallback, logoutLocal } from './logout.ts'
 import { LOGOUT_FORM_PATH, logoutForm } from './logout-form.ts'
@@ -41,6 +42,7 @@ const table: readonly Entry[] = [
   { path: 'client.js', methods: ['GET'], endpoint: clientScript, limit: 'session', effect: false },
   { path: 'client.d.ts', methods: ['GET'], endpoint: clientTypes, limit: 'session', effect: false },
   { path: 'auto.js', methods: ['GET'], endpoint: autoScript, limit: 'session', effect: false },
+  { path: 'jwks', methods: ['GET'], endpoint: jwks, limit: 'session', effect: false },
   { path: 'session', methods: ['GET'], endpoint: session, limit: 'session', effect: false },
   { path: 'session/refresh', methods: ['POST'], endpoint: refreshSession, limit: 'session', effect: true },
   {

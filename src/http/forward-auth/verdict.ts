@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
-import { challenge, type Answer } from '../../gate/challenge.ts'
+import { authenticateOf, challenge, type Answer } from '../../gate/challenge.ts'
 import { classify } from '../../gate/classify.ts'
 import { corsHeaders } from '../../gate/cors.ts'
 import type { UpstreamHeaders } from '../../gate/headers.ts'
@@ -119,7 +119,7 @@ function deny(
     ...answer,
     status,
     ...(location === undefined ? {} : { loginUrl: location }),
-    ...(status === 401 && answer.authenticate === undefined ? { authenticate: 'Bearer' } : {}),
+    ...(status === 401 && answer.authenticate === undefined ? { authenticate: authenticateOf(denial, route, facts) } : {}),
   })
 }
 

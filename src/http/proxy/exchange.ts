@@ -366,7 +366,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
    */
   #renew(session: Session): Promise<Acquired> | null {
     const { route, accessToken } = this.#verdict
-    if (accessToken === null || this.#repeated.withToken) return null
+    if (this.#repeated.withToken) return null
     const renewal = this.#services.tokens.renew(session, route.token, accessToken, Date.now())
     if (this.#mayRepeat()) return renewal
     // The next request uses the new token. If this refresh fails, the next request can refresh the token again.
@@ -392,7 +392,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     const { route } = this.#verdict
     const { facts, now } = this.#context
     const denial = got.ok
-      ? admit(route, got.session, true, now)
+      ? admit(route, got.session, true, now, facts.client.address)
       : denyWithoutToken(got.denial, route, session, facts, this.#services.sessions, now)
     if (denial !== null && denial.reason !== 'token-refused' && denial.reason !== 'token-unavailable') {
       this.#deny(denial)

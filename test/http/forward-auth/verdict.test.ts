@@ -212,7 +212,7 @@ for (const [name, proxy] of proxies) {
   )
 
   void t.test(`${name}: a client’s own token is verified, and forwarded where it is used`, async (t) => {
-    const { through, idp } = await start(t)
+    const { through, idp, url } = await start(t)
     const now = Math.floor(Date.now() / 1000)
     const mine = await idp.sign(
       { iss: idp.issuer, aud: 'api://orders', sub: 'robot', exp: now + 60 },
@@ -223,7 +223,7 @@ for (const [name, proxy] of proxies) {
     const wrong = await through(proxy, { target: '/robot/', headers: ['Authorization: Bearer wrong'] })
     t.same(
       [wrong.status, header(wrong, 'www-authenticate'), header(wrong, 'authorization')],
-      [401, 'Bearer error="invalid_token"', null],
+      [401, `Bearer realm="${new URL(url).host}", error="invalid_token"`, null],
     )
   })
 

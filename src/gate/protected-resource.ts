@@ -1,0 +1,63 @@
+import type { Route } from '../config/schema.ts'
+import { literalPart } from '../config/value-types/path.ts'
+import type { CompiledRoute } from './verdict.ts'
+
+const METADATA_PATH = '/.well-known/oauth-protected-resource'
+
+/**
+ * Where clients look for the metadata of the authorization server if they do not know protected resource metadata.
+ * @see https://modelcontextprotocol.io/specification/2025-03-26/basic/authorization#2-3-server-metadata-discovery
+ */
+const PROVIDER_PATHS = ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']
+
+/** A document that the gateway serves below `/.well-known/`, outside its base path. */
+export interface WellKnown<R> {
+  readonly path: string
+  /** The only host that has the document, or `null`. */
+  readonly host: string | null
+  /** The metadata of the resource, or that of the provider. */
+  readonly about: 'resource' | 'provider'
+  readonly route: R
+}
+
+/** Returns the path of a route as a protected resource: up to its wildcard, and without a slash at the end. */
+function resourcePath({ path }: Pick<Route, 'path'>): string {
+  return literalPart(path).replace(/\/$/, '')
+}
+
+/**
+ * Returns the identifier of a route as a protected resource at a public origin.
+ * @see https://www.rfc-editor.org/rfc/rfc9728#section-1.2
+ */
+export function resourceUrl(route: Pick<Route, 'path'>, origin: string): string {
+  return origin + resourcePath(route)
+}
+
+/**
+ * Returns the audiences by which tokens can name a resource. URL parsers append a slash to an origin, so clients may
+ * request a token for either form.
+ */
+export function resourceAudiences(route: Pick<Route, 'path'>, origin: string): string[] {
+  const url = resourceUrl(route, origin)
+  return [url, `${url}/`]
+}
+
+/** @see https://www.rfc-editor.org/rfc/rfc9728#section-3.1 */
+export function metadataUrl(route: Pick<Route, 'path'>, origin: string): string {
+  return origin + METADATA_PATH + resourcePath(route)
+}
+
+/** Returns the documents of all routes with metadata. An earlier document of the same path and host wins. */
+export function wellKnownOf<R extends Pick<CompiledRoute, 'path' | 'host' | 'bearer'>>(
+  routes: readonly R[],
+): WellKnown<R>[] {
+  const published = routes.filter(({ bearer }) => bearer?.metadata === true)
+  return published.flatMap((route): WellKnown<R>[] => {
+    const { host } = route
+    const path = METADATA_PATH + resourcePath(route)
+    return [
+      ...[path, `${path}/`].map((one) => ({ path: one, host, about: 'resource' as const, route })),
+      ...PROVIDER_PATHS.map((one) => ({ path: one, host, about: 'provider' as const, route })),
+    ]
+  })
+}

@@ -1,0 +1,114 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { allowsProvider } from '../../gate/admit.ts'
+import { hostOf, names } from '../../gate/match.ts'
+import { resourceUrl, wellKnownOf, type WellKnown } from '../../gate/protected-resource.ts'
+import type { CompiledRoute } from '../../gate/verdict.ts'
+import { isTemplate, withOrigin } from '../../oidc/issuer.ts'
+import { announcedIssuer, type Provider } from '../../oidc/provider.ts'
+import { contextOf } from '../context.ts'
+import type { Services } from './endpoint.ts'
+
+const ALLOWED = ['GET', 'HEAD', 'OPTIONS']
+
+/** How long clients may cache a document. */
+const MAX_AGE_S = 300
+/** How long clients may cache metadata that was made before the provider's own name for itself is known. */
+const MAX_PRELIMINARY_AGE_S = 5
+
+type WellKnownServices = Pick<Services, 'answers' | 'config' | 'providers' | 'routes'>
+
+/**
+ * Registers the hook that serves the documents below `/.well-known/` of routes with metadata. The hook comes before the
+ * rate limits. All other requests continue.
+ */
+export function registerWellKnown(app: FastifyInstance, services: WellKnownServices): void {
+  const { answers, routes } = services
+  const documents = wellKnownOf(routes.routes)
+  if (documents.length === 0) return
+  app.addHook('onRequest', (request, reply, done) => {
+    const { origin, method, path } = contextOf(request).facts
+    const host = hostOf(origin)
+    const found = path.startsWith('/.well-known/')
+      ? documents.find((one) => one.path === path && (one.host === null || names(one.host, host)))
+      : undefined
+    // An application may have a route for the same path that is more specific.
+    if (found === undefined || routes.match(host, method, path) !== 'endpoint') {
+      done()
+      return
+    }
+    // The documents are public, so pages of every origin may read them.
+    reply.header('access-control-allow-origin', '*').header('x-content-type-options', 'nosniff')
+    if (!ALLOWED.includes(method)) answers.deny(request, reply, { reason: 'method-not-allowed', allow: ALLOWED })
+    else if (method === 'OPTIONS') answerPreflight(request, reply)
+    else
+      send(services, found, request, reply).catch((error: unknown) => {
+        void reply.send(error)
+      })
+  })
+}
+
+/** Allows `MCP-Protocol-Version`, which MCP clients send, and every other header that is not a credential. */
+function answerPreflight(request: FastifyRequest, reply: FastifyReply): void {
+  contextOf(request).verdict = 'preflight'
+  void reply
+    .code(204)
+    .headers({
+      'access-control-allow-methods': 'GET, HEAD',
+      'access-control-allow-headers': 'MCP-Protocol-Version, *',
+      'access-control-max-age': String(MAX_AGE_S),
+      'allow': ALLOWED.join(', '),
+    })
+    .send()
+}
+
+async function send(
+  { config, providers }: WellKnownServices,
+  { about, route }: WellKnown<CompiledRoute>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<void> {
+  const context = contextOf(request)
+  const allowed = providers.all.filter(({ name }) => allowsProvider(route, name))
+  const isDiscovered = about === 'provider' || allowed.every((provider) => provider.peek() !== null)
+  const document =
+    about === 'provider'
+      ? // At least one provider is allowed. Its document has the origin's well-known URLs, which name no resource.
+        ((await allowed[0]?.discovered())?.document ?? {})
+      : resourceMetadata(route, context.facts.origin, allowed.map(issuerForClients), config.pages.title)
+  context.verdict = 'metadata'
+  void reply
+    .code(200)
+    .headers({
+      'content-type': 'application/json',
+      'cache-control': `public, max-age=${isDiscovered ? MAX_AGE_S : MAX_PRELIMINARY_AGE_S}`,
+    })
+    .send(JSON.stringify(document))
+}
+
+/**
+ * Returns the issuer from which clients derive the URL of the provider's metadata. An issuer with a placeholder for the
+ * tenant is no URL, so clients get the configured one.
+ */
+function issuerForClients(provider: Provider): string {
+  const announced = announcedIssuer(provider)
+  const { issuer, browserIssuerUrl } = provider.settings
+  const url = isTemplate(announced) ? issuer : announced
+  return browserIssuerUrl === null ? url : withOrigin(url, browserIssuerUrl)
+}
+
+/** @see https://www.rfc-editor.org/rfc/rfc9728#section-2 */
+function resourceMetadata(
+  { path, bearer }: CompiledRoute,
+  origin: string,
+  issuers: readonly string[],
+  title: string | null,
+): object {
+  const scopes = bearer?.scopes ?? []
+  return {
+    resource: resourceUrl({ path }, origin),
+    authorization_servers: [...new Set(issuers)],
+    ...(scopes.length === 0 ? {} : { scopes_supported: scopes }),
+    bearer_methods_supported: ['header'],
+    resource_name: title ?? new URL(origin).hostname,
+  }
+}
