@@ -23,6 +23,7 @@ import { createFactReader } from './http/facts.ts'
 import { createFastify } from './http/fastify.ts'
 import { registerForwardAuth, type ForwardAuthServices } from './http/forward-auth/verdict.ts'
 import { registerGate } from './http/gate.ts'
+import { compileUserName } from './http/identity.ts'
 import { denyLoops, viaNameOf } from './http/loop-detection.ts'
 import { compileLoginRedirects } from './http/proxy/intercept.ts'
 import { STREAM_KINDS, createStreams, type Streams } from './http/proxy/open-streams.ts'
@@ -36,7 +37,7 @@ import { keysOf } from './session/envelope.ts'
 import { openSessions, type Sessions } from './session/sessions.ts'
 import { openStore } from './store/open.ts'
 import type { Store } from './store/store.ts'
-import type { Log } from './telemetry/log.ts'
+import { nameUsers, type Log } from './telemetry/log.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import type { Tracing } from './telemetry/tracing.ts'
 import { createTokens } from './token/acquire.ts'
@@ -91,6 +92,7 @@ const UNSAVED_WAIT_MS = 5_000
 
 export async function buildApp(written: Config, log: Log, tracing: Tracing | null = null): Promise<Gatehouse> {
   const config = withOwnKeys(written)
+  nameUsers(log, compileUserName(config.log.user))
   // The lasting services use this object. A reload replaces its values.
   const session = { ...config.session }
   const metrics = createMetrics()
@@ -158,6 +160,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     lasting.pools.keepOnly(fresh.upstreams)
     const reconnects = !isDeepStrictEqual([session.store, session.redis], [next.session.store, next.session.redis])
     Object.assign(session, next.session)
+    nameUsers(log, compileUserName(next.log.user))
     if (settings !== null) Object.assign(settings, next.admin)
     if (reconnects) store.reconnect()
     providers.configure(providersOf(next))

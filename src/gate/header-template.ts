@@ -44,7 +44,12 @@ export function parseTemplate(template: string): Template {
  * List items are joined with `,`, and a comma in an item becomes `%2C`. Returns `null` if a value is missing, if the
  * encoding cannot express the text, or if the result would be longer than 8 kB. The limit does not apply to tokens.
  */
-export function fillTemplate(template: Template, claims: Claims, encoding: Encoding, others: Values = {}): string | null {
+export function fillTemplate(
+  template: Template,
+  claims: Claims,
+  encoding: Encoding,
+  others: Values = {},
+): string | null {
   const values = valuesOf(template, claims, others)
   if (values === null) return null
   if (template.isToken) return values.join('')

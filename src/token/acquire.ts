@@ -104,9 +104,7 @@ export function createTokens({ refresher, routeTokens, sessions, before }: Token
       if (sendsUnproven(wanted) && proofKeyOf(session.tokens) !== null) return needsLogin(session, wanted)
       const refreshed = refreshExpired(session, wanted, now)
       if (refreshed === null) return tokenFor(session, wanted, now)
-      return refreshed instanceof Promise
-        ? refreshed.then((result) => afterRefresh(result, wanted, now))
-        : refreshed
+      return refreshed instanceof Promise ? refreshed.then((result) => afterRefresh(result, wanted, now)) : refreshed
     },
     renew(session, wanted, stale, now) {
       if (!needsAccessToken(wanted) && !needsIdToken(wanted) && wanted.grant === 'none') return null
@@ -155,9 +153,7 @@ function sendsUnproven({ grant, alsoAccessToken }: WantedTokens): boolean {
 
 function needsAccessToken(wanted: WantedTokens): boolean {
   const { grant } = wanted
-  return (
-    grant === 'token-exchange' || grant === 'on-behalf-of' || takesSessionToken(wanted) || sendsUnproven(wanted)
-  )
+  return grant === 'token-exchange' || grant === 'on-behalf-of' || takesSessionToken(wanted) || sendsUnproven(wanted)
 }
 
 function needsIdToken({ grant, alsoIdToken }: WantedTokens): boolean {

@@ -50,6 +50,7 @@ async function answer(
   if (authUrl === null) return answers.deny(request, reply, { reason: 'no-route' })
   const facts = describedBy(authUrl, context.facts, origins, routes)
   if ('reason' in facts) return answers.deny(request, reply, facts)
+  context.original = facts
   const forged = headers.forged(facts)
   if (forged !== null) {
     const cause = `the application could take ${forged} for another header`
@@ -57,8 +58,10 @@ async function answer(
   }
   const verdict = verdictForProxy(await gate(facts, context.now), facts, config)
   context.route = verdict.route
+  context.session = verdict.session
   if (verdict.type === 'deny') return deny(services, verdict, facts, authUrl, request, reply)
   if (verdict.session !== null) sessions.touch(verdict.session, context.now)
+  context.who = verdict.who
   context.verdict = 'allow'
   const own = headers.forProxy(facts, verdict.route, verdict.who, verdict.accessToken)
   for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
@@ -119,7 +122,9 @@ function deny(
     ...answer,
     status,
     ...(location === undefined ? {} : { loginUrl: location }),
-    ...(status === 401 && answer.authenticate === undefined ? { authenticate: authenticateOf(denial, route, facts) } : {}),
+    ...(status === 401 && answer.authenticate === undefined
+      ? { authenticate: authenticateOf(denial, route, facts) }
+      : {}),
   })
 }
 

@@ -226,7 +226,9 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (!this.#isOver) deliver(this, chunk)
+    if (this.#isOver) return
+    this.#context.bytes += chunk.length
+    deliver(this, chunk)
   }
 
   onResponseEnd({ rawTrailers }: Dispatcher.DispatchController): void {

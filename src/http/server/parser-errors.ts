@@ -129,7 +129,7 @@ export function createRefusals({ log, metrics, config, findCors }: RefusalServic
       return
     }
     metrics.countRequest('-', kind, code, status)
-    if (logged) writeLine({ id, method, path, route: '-', ms: 0, client, traceId: null, ...outcome })
+    if (logged) writeLine({ id, method, host: '-', path, route: '-', ms: 0, client, traceId: null, ...outcome })
   }
 
   function contentFor(
