@@ -5,7 +5,7 @@ import { providersOf, type Config, type Listen } from './config/schema.ts'
 import { createAssertions } from './gate/assertion.ts'
 import { compileCors, type FindCors } from './gate/cors.ts'
 import { compileHeaders } from './gate/headers.ts'
-import { compileRoutes } from './gate/match.ts'
+import { compileRoutes, type RouteTable } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
 import { publicOriginsOf } from './gate/public-origins.ts'
 import { observe } from './http/access-log.ts'
@@ -84,6 +84,7 @@ interface Shell {
   readonly route: RequestListener
   readonly verdict: RequestListener | null
   readonly upstreams: Upstreams
+  readonly routes: RouteTable
   readonly findCors: FindCors
 }
 
@@ -119,7 +120,13 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
 
   let shell = await buildShell(config, lasting)
   let currentConfig = config
-  const refusals = createRefusals({ log, metrics, config: () => currentConfig, findCors: () => shell.findCors })
+  const refusals = createRefusals({
+    log,
+    metrics,
+    config: () => currentConfig,
+    routes: () => shell.routes,
+    findCors: () => shell.findCors,
+  })
   const listener = createListener(
     config.tls,
     (request, response) => {
@@ -218,7 +225,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const routes = compileRoutes(config.routes, config.basePath)
   expectRequests(metrics, routes.routes)
   const findCors = compileCors(routes, origins)
-  const answers = createAnswers(config, cookies, findCors)
+  const answers = createAnswers(config, cookies, routes, findCors)
   const facts = createFactReader({
     headerFields: config.limits.headerFields,
     origins,
@@ -293,7 +300,16 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     config.forwardAuth === null
       ? null
       : await buildVerdicts(
-          { config, origins, gate, headers, routes, sessions, cookies, answers: createAnswers(config, cookies, null) },
+          {
+            config,
+            origins,
+            gate,
+            headers,
+            routes,
+            sessions,
+            cookies,
+            answers: createAnswers(config, cookies, routes, null),
+          },
           config.forwardAuth.listen,
           lasting,
         )
@@ -308,6 +324,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
             verdicts.routing(request, response)
           },
     upstreams,
+    routes,
     findCors,
   }
 }

@@ -1,10 +1,10 @@
 import { isForAllTenants, presetOf } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
-import { claimAt } from '../gate/claims.ts'
 import { parseTemplate, whyNoHeader, type Values } from '../gate/header-template.ts'
+import { explainRule } from '../gate/rules.ts'
 import type { CompiledRoute, GateDenial, Verdict, Who } from '../gate/verdict.ts'
 import { accessTokenIssuers, issuerOfTenant, mayHaveIssued, templateOf } from '../oidc/issuer.ts'
-import type { Claims } from '../oidc/token-set.ts'
+import { authTimeOf, type Claims } from '../oidc/token-set.ts'
 
 /**
  * Returns whether the provider may issue tokens with the `iss` of these claims. Fills in the `tid` of the claims in the
@@ -46,24 +46,26 @@ export function whyTokenRefused(
   return isAhead ? 'the token is not valid yet' : null
 }
 
-export function requirementsMet({ require }: CompiledRoute, claims: Claims, now: number): string[] {
-  const named = Object.entries(require.claims).map(([name, allowed]) => {
-    const value = claimAt(claims, name)
-    const matching = [value].flat().find((one) => allowed.some((wanted) => wanted === one))
-    return `the claim ${name} has ${JSON.stringify(matching)}`
-  })
-  const acr = require.acr === null ? [] : [`acr is ${String(claims['acr'])}`]
-  const authTime = claims['auth_time']
+/** Returns why a user meets what the route requires of sessions, or of clients with tokens of their own. */
+export function requirementsMet(
+  { require, bearer }: CompiledRoute,
+  { claims, bearer: isBearer }: Who,
+  address: string,
+  now: number,
+): string[] {
+  const own = isBearer === true ? (bearer?.require ?? null) : null
+  const requirement = own ?? require
+  const { acr, maxAge } = requirement
+  const authTime = authTimeOf(claims)
   const age =
-    require.maxAge === null
-      ? []
-      : [
-          typeof authTime === 'number'
-            ? `the login is ${Math.max(0, Math.round(now / 1000 - authTime))} s old, ` +
-              `${Math.floor(require.maxAge / 1000)} s are allowed`
-            : 'auth_time is not given, so the login is assumed to be new',
-        ]
-  return [...named, ...acr, ...age]
+    authTime === null
+      ? 'auth_time is not given, so the login counts as a new one with prompt=login'
+      : `the login is ${Math.max(0, Math.round((now - authTime) / 1000))} s old, ${Math.floor((maxAge ?? 0) / 1000)} s are allowed`
+  return [
+    ...explainRule(requirement, { claims, address }, own === null ? 'require' : 'bearer.require').reasons,
+    ...(acr === null ? [] : [`acr is ${String(claims['acr'])}`]),
+    ...(maxAge === null ? [] : [age]),
+  ]
 }
 
 /** `passes`: whether the client's own Authorization passes. */

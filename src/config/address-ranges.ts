@@ -14,6 +14,7 @@ interface Range {
   /** The words of the network, one for IPv4 and four for IPv6. */
   readonly words: readonly number[]
   readonly masks: readonly number[]
+  readonly bits: number
 }
 
 /** The words of the address that `readAddress` has read: one for IPv4, four for IPv6. */
@@ -43,8 +44,12 @@ export function compileRanges(ranges: readonly string[]): AddressRanges {
 
 /** Returns whether a range contains the address in `WORDS`, which is of its family. */
 function matches({ words, masks }: Range): boolean {
+  return hasPrefix(WORDS, words, masks)
+}
+
+function hasPrefix(address: ArrayLike<number>, words: readonly number[], masks: readonly number[]): boolean {
   for (let i = 0; i < words.length; i += 1)
-    if ((((WORDS[i] ?? 0) ^ (words[i] ?? 0)) & (masks[i] ?? 0)) !== 0) return false
+    if ((((address[i] ?? 0) ^ (words[i] ?? 0)) & (masks[i] ?? 0)) !== 0) return false
   return true
 }
 
@@ -54,8 +59,11 @@ function compileRange(text: string): Range {
   if (family === 0) throw new Error(`${text} is not a range of IP addresses`)
   // The prefix of IPv4-mapped addresses counts the 96 bits before the IPv4 address too.
   const bits = family === 4 && isIPv6(network) ? Math.max(0, Number(prefix) - 96) : Number(prefix)
-  const words = [...WORDS.subarray(0, family === 4 ? 1 : 4)]
-  return { text, family, words, masks: words.map((_word, i) => maskOf(bits - 32 * i)) }
+  return rangeFrom(text, family, [...WORDS.subarray(0, family === 4 ? 1 : 4)], bits)
+}
+
+function rangeFrom(text: string, family: 4 | 6, words: readonly number[], bits: number): Range {
+  return { text, family, words, masks: words.map((_word, i) => maskOf(bits - 32 * i)), bits }
 }
 
 /** Returns a word in which the first `bits` bits are set. */
@@ -148,4 +156,41 @@ function digitOf(code: number): number {
 function setGroup(group: number, bits: number): void {
   const word = group >> 1
   WORDS[word] = (WORDS[word] ?? 0) | (group % 2 === 0 ? bits << 16 : bits)
+}
+
+/** Every address. */
+export const EVERY_ADDRESS = ['0.0.0.0/0', '::/0']
+
+/** Returns ranges of the addresses that are in a range of both lists. */
+export function intersection(some: readonly string[], others: readonly string[]): string[] {
+  const ranges = others.map(compileRange)
+  return some
+    .map(compileRange)
+    .flatMap((one) =>
+      ranges.flatMap((other) => (isWithin(one, other) ? [one.text] : isWithin(other, one) ? [other.text] : [])),
+    )
+}
+
+/** Returns whether every address in one of the ranges `narrow` is in one of the ranges `wide`. */
+export function coversRanges(wide: readonly string[], narrow: readonly string[]): boolean {
+  const ranges = wide.map(compileRange)
+  return narrow.every((range) => isCovered(compileRange(range), ranges))
+}
+
+function isCovered(range: Range, by: readonly Range[]): boolean {
+  if (by.some((one) => isWithin(range, one))) return true
+  const inside = by.filter((one) => isWithin(one, range))
+  return inside.length > 1 && halvesOf(range).every((half) => isCovered(half, inside))
+}
+
+function isWithin(inner: Range, { family, words, masks, bits }: Range): boolean {
+  return inner.family === family && inner.bits >= bits && hasPrefix(inner.words, words, masks)
+}
+
+function halvesOf({ text, family, words, bits }: Range): Range[] {
+  const bit = 0x80_00_00_00 >>> (bits % 32)
+  const halves = [words, words].map((word, half) =>
+    word.map((one, i) => (i !== bits >> 5 ? one : half === 0 ? one & ~bit : one | bit)),
+  )
+  return halves.map((half) => rangeFrom(text, family, half, bits + 1))
 }

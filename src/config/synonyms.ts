@@ -13,6 +13,10 @@ interface Synonyms {
 const CLIENT_CERTIFICATE = ['clientCertificate', 'clientCert', 'clientTls', 'mtls', 'sslCertificate']
 const GROUPS = ['groups', 'group', 'allowedGroups', 'roles', 'role', 'allowedRoles', 'requiredGroups']
 
+/** The section of a rule, which may be `bearer.require` or a rule of `any` or `not` too. */
+const RULE = 'routes[].require'
+const INNER_RULE = /^routes\[\](?:\.bearer)?\.require(?:\.any\[\]|\.not)*$/
+
 const KEYS: readonly Synonyms[] = [
   {
     section: 'routes[]',
@@ -65,7 +69,17 @@ const KEYS: readonly Synonyms[] = [
   { section: 'routes[]', words: ['stripPath', 'stripPathPrefix', 'pathPrefix', 'prefix'], instead: 'stripPrefix: /…' },
   { section: 'routes[]', words: ['rewrite', 'replacePathPrefix'], instead: 'rewritePrefix: { from: /…, to: /… }' },
   { section: 'routes[]', words: ['method'], instead: 'methods: [ … ]' },
-  { section: 'routes[].require', words: GROUPS, instead: 'claims: { groups: [ … ] }' },
+  { section: RULE, words: GROUPS, instead: 'claims: { groups: [ … ] }' },
+  { section: RULE, words: ['email', 'emails', 'emailDomain', 'emailDomains'], instead: 'claims: { email: [ … ] }' },
+  {
+    section: RULE,
+    words: ['network', 'ip', 'ips', 'address', 'addresses', 'cidr', 'cidrs', 'ipRanges', 'allowedIps', 'trustedIps'],
+    instead: 'networks: [ … ]',
+  },
+  { section: RULE, words: ['anyOf', 'oneOf', 'or', 'some'], instead: 'any: [ … ]' },
+  { section: RULE, words: ['none', 'noneOf', 'deny', 'except', 'exclude'], instead: 'not: { … }' },
+  // A rule has these keys unless it is already the second level.
+  { section: RULE, words: ['any', 'not'], instead: 'a rule with fewer levels: any and not nest two deep' },
   {
     section: 'routes[].upstreamTls',
     words: [...CLIENT_CERTIFICATE, 'cert', 'key', 'clientKey'],
@@ -80,7 +94,7 @@ const KEYS: readonly Synonyms[] = [
 
 /** Returns what to write in place of a key that no section has, or `null`. */
 export function synonymOf(key: string, section: KeyPath): string | null {
-  const found = find(key, patternOf(section))
+  const found = find(key, patternOf(section).replace(INNER_RULE, RULE))
   return found === null ? null : `use ${found}`
 }
 

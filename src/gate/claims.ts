@@ -1,6 +1,5 @@
 import { isMapping } from '../config/key-path.ts'
 import type { Claims } from '../oidc/token-set.ts'
-import type { ForbiddenHint } from './verdict.ts'
 
 /** A compiled name or path of a claim. */
 export interface ClaimPath {
@@ -112,10 +111,4 @@ export function isOmitted(claims: Claims, { name, sources }: ClaimPath): boolean
   const named = claims['_claim_names']
   if (isMapping(named) && sources.some((source) => Object.hasOwn(named, source))) return true
   return name === 'groups' && claims['hasgroups'] === true
-}
-
-/** Returns what the user may learn about a rule for this claim, as a member of the denial. */
-export function hintOf(name: string): { readonly hint?: ForbiddenHint } {
-  if (/e-?mail/i.test(name)) return { hint: 'email' }
-  return /group|role/i.test(name) ? { hint: 'group' } : {}
 }

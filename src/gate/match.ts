@@ -143,12 +143,12 @@ function namesBoth(pattern: string, path: string): boolean {
 function isStricter(one: Route, other: Route): boolean {
   if (one.access !== 'required') return false
   if (other.access !== 'required') return true
-  const { claims, acr, maxAge } = one.require
-  const asks = Object.keys(claims).length > 0 || acr !== null || maxAge !== null
+  const asks = Object.values(one.require).some((required) => required !== null && !isDeepStrictEqual(required, {}))
   const isLimited = one.provider !== null && !isDeepStrictEqual(one.provider, other.provider)
   return (
     isLimited ||
     (asks && !isDeepStrictEqual(one.require, other.require)) ||
+    (other.bearer !== null && !isDeepStrictEqual(one.bearer, other.bearer)) ||
     (one.csrf !== 'off' && other.csrf === 'off') ||
     other.cors?.origins.some((origin) => one.cors?.origins.includes(origin) !== true) === true
   )

@@ -35,6 +35,12 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
     return { type: 'deny', denial, kind: classify(method, headers, config.scripts), route, session }
   }
 
+  /** A client with a token of its own is a program, whatever media types it accepts. */
+  function denyClient(denial: GateDenial, route: CompiledRoute, facts: Facts): Verdict {
+    const kind = classify(facts.method, facts.headers, config.scripts)
+    return { type: 'deny', denial, kind: kind === 'websocket' ? kind : 'script', route, session: null }
+  }
+
   const decideByBearer = buildBearerGate(bearers)
 
   /** Takes all steps synchronously. A request that must wait for its session or token continues in another function. */
@@ -51,7 +57,8 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
 
     if (route.bearer !== null) {
       const decided = decideByBearer(route, route.bearer, facts, now)
-      if (decided !== null) return decided.then((result) => ('type' in result ? result : deny(result, route, facts)))
+      if (decided !== null)
+        return decided.then((result) => ('type' in result ? result : denyClient(result, route, facts)))
     }
 
     const session = facts.ticket === null ? null : sessions.load(facts.ticket, now)

@@ -4,6 +4,7 @@ import type { Preset } from '../presets/table.ts'
 import type { KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ProviderSection, ResolvedConfig, ResolvedRoute } from '../schema.ts'
+import { requiresClaim } from './requirements.ts'
 import { perProvider, routesFor, type PlacedProvider, type PlacedRoute, type Rule } from './rule.ts'
 
 interface Unavailable {
@@ -106,7 +107,7 @@ function findUnreadGroups(
 ): Finding[] {
   const api = userApiOf(provider)
   if (api === null || readsGroups(api, provider.scopes)) return []
-  if (!routesFor(at, routes).some(({ route }) => Object.hasOwn(route.require.claims, 'groups'))) return []
+  if (!routesFor(at, routes).some(({ route }) => requiresClaim(route.require, 'groups'))) return []
   return [
     {
       path: [...at, 'scopes'],

@@ -6,6 +6,7 @@ import { readPrivateKey } from '../private-key.ts'
 import type { Finding } from '../problems.ts'
 import type { ProviderSection, ResolvedConfig } from '../schema.ts'
 import { isLoopback } from '../value-types/address.ts'
+import { requiresClaim } from './requirements.ts'
 import { findKeyMismatch, perProvider, routesFor, type PlacedRoute, type Rule } from './rule.ts'
 
 function findBoth({ provider, providers }: ResolvedConfig): Finding[] {
@@ -93,7 +94,7 @@ function findTenants(
   routes: readonly PlacedRoute[],
 ): Finding[] {
   if (!isForAllTenants(provider) && provider.issuer?.includes('{tenantid}') !== true) return []
-  if (routesFor(at, routes).some(({ route }) => Object.hasOwn(route.require.claims, 'tid'))) return []
+  if (routesFor(at, routes).some(({ route }) => requiresClaim(route.require, 'tid'))) return []
   return [
     {
       path: [...at, 'issuer'],

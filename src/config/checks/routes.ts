@@ -6,6 +6,7 @@ import { suggest } from '../suggest.ts'
 import { mayBeSameSite, wildcardOf } from '../value-types/address.ts'
 import { hasPlaceholder } from '../value-types/http.ts'
 import { literalPart } from '../value-types/path.ts'
+import { isEmptyRequirement } from './requirements.ts'
 import { perRoute, type PlacedRoute, type Rule } from './rule.ts'
 import { isBelow } from './session.ts'
 
@@ -83,14 +84,6 @@ function findPrefix({ path, stripPrefix, rewritePrefix }: ResolvedRoute, at: Key
   return findings
 }
 
-function requirementKeys({ require: { claims, acr, maxAge } }: ResolvedRoute): string[] {
-  const keys = []
-  if (Object.keys(claims).length > 0) keys.push('claims')
-  if (acr !== null) keys.push('acr')
-  if (maxAge !== null) keys.push('maxAge')
-  return keys
-}
-
 function findOutsideCookiePath(route: ResolvedRoute, at: KeyPath, { session }: ResolvedConfig): Finding[] {
   const { path } = session.cookie
   if (path === null || route.access === 'public' || isBelow(route.path, path)) return []
@@ -106,7 +99,9 @@ function findOutsideCookiePath(route: ResolvedRoute, at: KeyPath, { session }: R
 }
 
 function findRequirements(route: ResolvedRoute, at: KeyPath): Finding[] {
-  if (route.access === 'required' || requirementKeys(route).length === 0) return []
+  const { acr, maxAge } = route.require
+  const requires = !isEmptyRequirement(route.require) || acr !== null || maxAge !== null
+  if (route.access === 'required' || !requires) return []
   return [
     {
       path: [...at, 'require'],

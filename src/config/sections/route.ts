@@ -1,6 +1,6 @@
 import { addressRange, callingOrigin, issuer, providerUrl, upstream } from '../value-types/address.ts'
 import { duration, orOff, size } from '../value-types/amount.ts'
-import { claimValue, list, map, textual } from '../value-types/collection.ts'
+import { claimName, claimValue, list, map, textual } from '../value-types/collection.ts'
 import {
   headerName,
   headerTemplate,
@@ -19,7 +19,7 @@ import { group, leaf, listOf, optional, optionalListOf } from '../schema-nodes.t
 
 /** The keys of a rule that compare the user and the client with values. */
 const comparisons = {
-  claims: leaf(map(text(), list(claimValue, { min: 1, single: true })), {
+  claims: leaf(map(claimName, list(claimValue, { min: 1, single: true })), {
     default: {},
     description:
       'Claims that the user must have, each with one of the values listed. A claim is named directly or ' +

@@ -73,11 +73,29 @@ export function textual(type: ValueType<string>): ValueType<string> {
   }
 }
 
+/** A claim's name, or its path, in which quotes enclose a segment with dots. */
+export const claimName: ValueType<string> = {
+  name: 'text',
+  json: { type: 'string', minLength: 1 },
+  parse(written, { refuse }) {
+    const name = String(written)
+    if (name === '') return refuse('must not be empty')
+    if (!name.includes('"') || /^(?:"[^"]+"|[^".]+)(?:\.(?:"[^"]+"|[^".]+))*$/.test(name)) return name
+    return refuse(
+      'must have its quotes around whole segments of a path',
+      'write the path such as resource_access."my.app".roles',
+    )
+  },
+  format: (value) => value,
+}
+
 export const claimValue: ValueType<string | number | boolean> = {
   name: 'text, number, true or false',
   json: { type: ['string', 'number', 'boolean'] },
   parse(written, { refuse }) {
     if (typeof written === 'string' || typeof written === 'boolean') return written
+    if (typeof written === 'number' && Number.isInteger(written) && !Number.isSafeInteger(written))
+      return refuse(`must be at most ${Number.MAX_SAFE_INTEGER} as a number`, 'put the value in quotes')
     if (typeof written === 'number' && Number.isFinite(written)) return written
     return refuse(`must be text, a number, true or false, not ${quote(written)}`)
   },

@@ -11,6 +11,7 @@ import { redeemCode, requireIssuer, type LoginResult } from '../../oidc/callback
 import { revokeRefreshToken } from '../../oidc/logout.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import { ownershipOf } from '../../oidc/providers.ts'
+import { authTimeOf } from '../../oidc/token-set.ts'
 import { wasLoggedOut } from '../../session/provider-logout.ts'
 import { type Session } from '../../session/session.ts'
 import { absoluteEnd } from '../../session/lifetime.ts'
@@ -24,10 +25,10 @@ import { fingerprint, isFresh, loginSecrets, type LoginState, userMark } from '.
 import { findSession } from './current-session.ts'
 import { callbackPath, parametersOf, type Endpoint, type Services } from './endpoint.ts'
 import { answerRefusal } from './login-error.ts'
-import { restartLogin, loginUrlOf } from './restart-login.ts'
+import { canRedirect, repeatLogin, restartLogin, loginUrlOf } from './restart-login.ts'
 import { outcomeOf, sendOutcome, type Outcome } from './silent-login.ts'
 
-const NO_STATE = 'This address finishes a sign-in that was started elsewhere or too long ago. Sign in again.'
+const NO_AUTH_TIME = 'the provider does not say when the user authenticated'
 
 const OUTCOMES = [
   'ok',
@@ -62,7 +63,9 @@ export function callback(provider: Provider): Endpoint {
       } catch (error) {
         logins.inc({ outcome: error instanceof Fault ? error.code : 'internal_error', ...label })
         if (error instanceof Fault) error.provider = provider.name
-        if (error instanceof Fault && error.code === 'login_failed' && error.status === 400)
+        // A page cannot repeat a posted response.
+        const isLost = request.method === 'POST' || (error instanceof Fault && error.status === 400)
+        if (error instanceof Fault && error.code !== 'rate_limited' && isLost)
           error.loginUrl = loginUrlOf(services, contextOf(request).facts, stateOf(services, request)).href
         throw error
       }
@@ -89,6 +92,8 @@ type LoginEnd =
   /** The current session continues. `renewed`: with new tokens. */
   | { readonly type: 'kept'; readonly renewed: boolean }
   | { readonly type: 'failed'; readonly problem: string; readonly outcome: Outcome }
+  /** The provider does not say when the user authenticated, although the login requested a maximum age. */
+  | { readonly type: 'unproven' }
   /** The provider refused a login that is not silent. */
   | { readonly type: 'refused'; readonly answer: AuthorizationError }
 
@@ -101,12 +106,12 @@ async function finishLogin(
   const state = stateOf(services, request)
   if (state === null) {
     const cause = new Error('the callback has no state, or a state that this gateway has not sealed')
-    throw new Fault('login_failed', { cause, detail: NO_STATE })
+    throw new Fault('login_failed', { cause, text: 'login_failed.elsewhere' })
   }
   // A provider that an attacker controls must not receive the code of another provider.
   if (state.provider !== provider.name) {
     const cause = new Error(`the login began with the provider ${state.provider}, but the callback is that of another`)
-    throw new Fault('login_failed', { cause, detail: NO_STATE })
+    throw new Fault('login_failed', { cause, text: 'login_failed.elsewhere' })
   }
   const end = await completeLogin(services, provider, request, state)
   if (state.longTarget === true) forgetLongTarget(services, request, reply, state)
@@ -121,6 +126,10 @@ async function finishLogin(
       })
     case 'refused':
       return answerRefusal(services, request, reply, state, end.answer)
+    case 'unproven':
+      if (!canRedirect(services, request))
+        throw new Fault('login_failed', { cause: new Error(NO_AUTH_TIME), text: 'login_failed.step_up' })
+      return repeatLogin(services, request, reply, state, NO_AUTH_TIME, { prompt: 'login' })
     case 'failed':
       if (!state.silent) return restartLogin(services, request, reply, state, end.problem)
       services.metrics.logins.inc({ outcome: 'silent_failed', ...providerLabel(provider.name) })
@@ -186,6 +195,9 @@ async function completeLogin(
   if (result.type !== 'redeemed') return result
   // A silent login must not change the user, because the surrounding page shows the data of the previous one.
   const { login } = result
+  // A login with `prompt=login` proves the age by itself.
+  if (state.maxAge !== null && state.reauthenticates !== true && authTimeOf(login.claims) === null)
+    return { type: 'unproven' }
   if (state.silent && state.user !== null && state.user !== userMark(login))
     return failed(state.keep ? 'login_required' : 'interaction_required')
   if (state.keep) {
@@ -224,7 +236,11 @@ async function redeem(
     if (answer.type === 'code')
       return {
         type: 'redeemed',
-        login: { ...(await redeemCode(provider, answer, checks, contextOf(request).now)), ...ownershipOf(provider) },
+        login: {
+          ...(await redeemCode(provider, answer, checks, contextOf(request).now)),
+          ...ownershipOf(provider),
+          ...(state.reauthenticates === true ? { reauthenticated: true } : {}),
+        },
       }
     requireIssuer(provider, answer)
     if (!state.silent) return { type: 'refused', answer }
@@ -291,10 +307,8 @@ function sendTargetPage(
     request,
     reply,
     {
-      name: 'signed_in',
-      title: 'Signed in',
-      detail: 'You are being taken to the page that you requested.',
-      actions: [{ label: 'Continue', href: target, id: 'continue' }],
+      text: 'signed_in',
+      actions: [{ label: 'continue', href: target, id: 'continue' }],
       script: `location.replace(${scriptLiteral(target)})`,
     },
     config.pages,

@@ -9,8 +9,12 @@ import {
   TRIES,
 } from '../../config/login-query.ts'
 import { Fault } from '../../errors.ts'
+import { parseStepUpKey } from '../../gate/admit.ts'
 import { challenge, loginUrlFor } from '../../gate/challenge.ts'
 import { MAX_TARGET_LENGTH, returnTarget, startPageOf, targetAtLogin } from '../../gate/return-target.ts'
+import type { Provider } from '../../oidc/provider.ts'
+import { authTimeOf } from '../../oidc/token-set.ts'
+import type { Session } from '../../session/session.ts'
 import { countFromZero } from '../../telemetry/metrics.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
@@ -34,8 +38,6 @@ const MAX_LOGINS = 5
 /** The parameters of a step-up, which the provider of the current session can deliver. */
 const STEP_UP = ['acr_values', 'max_age', 'scope', 'claims'] as const
 
-const OTHER_PROVIDER = 'This site does not use the sign-in service that was requested.'
-
 /**
  * `GET login`: begins a login. At another public origin than the login host, redirects to the login host.
  */
@@ -56,7 +58,7 @@ async function answerLogin(services: Services, request: FastifyRequest, reply: F
   if (issuer !== null && services.providers.issuing(issuer).length === 0)
     throw new Fault('login_failed', {
       cause: new Error('a login with another provider was requested'),
-      detail: OTHER_PROVIDER,
+      text: 'login_failed.other_provider',
     })
   const { origin } = context.facts
   const target = loginTarget(services, parameters, origin)
@@ -98,7 +100,9 @@ async function answerLogin(services: Services, request: FastifyRequest, reply: F
       : choices.find(({ name }) => isRenewal && before !== null && name === before.provider)
   if (provider === undefined) return sendChoice(services, request, reply, choices, parameters)
   const { cookie } = request.headers
-  const prompt = parameters.get('prompt') ?? undefined
+  const maxAge = wholeNumber(parameters.get('max_age'))
+  const prompt =
+    parameters.get('prompt') ?? (maxAge !== undefined && givesNoAuthTime(provider, before) ? 'login' : undefined)
   const isAsked = services.cookies.wasSignedOut(cookie, provider.name)
   const chooseAccount = (isAsked || parameters.has(CHOOSE_ACCOUNT)) && prompt === undefined
   // A login with `prompt=none` asks the user nothing, so the next one still has to.
@@ -115,7 +119,7 @@ async function answerLogin(services: Services, request: FastifyRequest, reply: F
     chooseAccount,
     loginHint: parameters.get('login_hint') ?? undefined,
     acrValues: parameters.get('acr_values') ?? undefined,
-    maxAge: wholeNumber(parameters.get('max_age')),
+    maxAge,
     scope: parameters.get('scope') ?? undefined,
     claims: parameters.get('claims') ?? undefined,
     parameters: passedOn(parameters, provider.settings.loginParameters),
@@ -135,6 +139,12 @@ async function answerLogin(services: Services, request: FastifyRequest, reply: F
     return sendFragmentPage(services, request, reply, url, actualTarget, repeated)
   }
   return reply.redirect(url.href, 302)
+}
+
+/** Returns whether the provider did not say when the user authenticated although the session's login requested it. */
+function givesNoAuthTime({ name }: Provider, session: Session | null): boolean {
+  if (session === null || session.provider !== name || session.requestedStepUp === null) return false
+  return authTimeOf(session.claims) === null && (parseStepUpKey(session.requestedStepUp)?.maxAge ?? null) !== null
 }
 
 function passedOn(parameters: URLSearchParams, names: readonly string[]): Record<string, string> {
@@ -197,9 +207,9 @@ function breakLoop({ cookies, metrics }: Services, request: FastifyRequest, repl
         'the store and the keys, the tokens expire immediately, or the application sends the browser here ' +
         'although it has a session',
     ),
-    detail:
-      `You were signed in ${MAX_LOGINS} times in a row, and were sent back here each time. Check that this ` +
-      'browser accepts cookies; otherwise the application may be misconfigured.',
+    text: 'login_failed.loop',
+    values: { count: String(MAX_LOGINS) },
+    mayRetry: true,
   })
 }
 
@@ -231,10 +241,8 @@ function sendFragmentPage(
     request,
     reply,
     {
-      name: 'login',
-      title: 'Signing in',
-      detail: 'You are being taken to the sign-in service.',
-      actions: [{ label: 'Continue', href: url.href, id: 'continue' }],
+      text: 'login',
+      actions: [{ label: 'continue', href: url.href, id: 'continue' }],
       script,
     },
     config.pages,

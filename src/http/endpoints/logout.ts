@@ -8,6 +8,7 @@ import { endSession, revokeRefreshToken, type EndSession } from '../../oidc/logo
 import type { Session } from '../../session/session.ts'
 import type { Ticket } from '../../session/ticket.ts'
 import { subjectIn, whose } from '../../telemetry/log.ts'
+import { startPage } from '../answers/actions.ts'
 import { anySite, sendPage } from '../answers/pages.ts'
 import { kindOf } from '../answers/send.ts'
 import { contextOf } from '../context.ts'
@@ -208,23 +209,22 @@ function pageOriginOf({ headers }: Facts): string {
 }
 
 function sendConfirmation(
-  { config }: Services,
+  { config, routes }: Services,
   request: FastifyRequest,
   reply: FastifyReply,
   target: string | null,
 ): FastifyReply {
   contextOf(request).verdict = 'confirm_logout'
   const { origin } = contextOf(request).facts
+  const start = startPage({ config, routes }, origin)
   return sendPage(
     request,
     reply,
     {
-      name: 'confirm_logout',
-      title: 'Sign out?',
-      detail: 'A link from another site asks to sign you out.',
+      text: 'confirm_logout',
       actions: [
-        { label: 'Sign out', post: `${config.basePath}/logout`, fields: target === null ? {} : { redirect: target } },
-        { label: 'Stay signed in', href: origin + startPageOf(config) },
+        { label: 'sign_out', post: `${config.basePath}/logout`, fields: target === null ? {} : { redirect: target } },
+        ...(start === null ? [] : [{ label: 'stay_signed_in', href: start } as const]),
       ],
       // `form-action` applies to the redirect to the provider and to the redirects of the provider.
       formTargets: anySite(origin),
@@ -239,10 +239,8 @@ function sendSignedOut({ config }: Services, request: FastifyRequest, reply: Fas
     request,
     reply,
     {
-      name: 'signed_out',
-      title: 'Signed out',
-      detail: 'You are signed out.',
-      actions: [{ label: 'Sign in again', href: `${origin}${config.basePath}/login` }],
+      text: 'signed_out',
+      actions: [{ label: 'sign_in_again', href: `${origin}${config.basePath}/login` }],
       // Notifies the other tabs, because the page that began the logout may have no script.
       script: 'try{new BroadcastChannel("gatehouse").postMessage("ended")}catch(e){}',
       isFramable: config.session.cookie.partitioned,

@@ -8,6 +8,7 @@ import { createLimiter } from '../../resilience/limiter.ts'
 import { endLogin } from '../../session/provider-logout.ts'
 import type { Sessions } from '../../session/sessions.ts'
 import { subjectIn, userIn } from '../../telemetry/log.ts'
+import { iconUrl } from '../answers/style.ts'
 import { contextOf } from '../context.ts'
 import { eventOf } from '../identity.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
@@ -72,7 +73,7 @@ function clientsNamedBy(token: string, all: readonly Provider[]): readonly Provi
 }
 
 async function answerFrame(
-  { providers, store, sessions }: Services,
+  { config, providers, store, sessions }: Services,
   mayNote: () => boolean,
   request: FastifyRequest,
   reply: FastifyReply,
@@ -99,9 +100,9 @@ async function answerFrame(
     .headers({
       'cache-control': 'no-store',
       'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': "default-src 'none'",
+      'content-security-policy': "default-src 'none'; img-src data:",
     })
-    .send('<!doctype html><title>Signed out</title>')
+    .send(`<!doctype html><title>Signed out</title><link rel="icon" href="${iconUrl(config.pages)}">`)
 }
 
 function logEnded(

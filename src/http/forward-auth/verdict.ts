@@ -58,9 +58,9 @@ async function answer(
   }
   const verdict = verdictForProxy(await gate(facts, context.now), facts, config)
   context.route = verdict.route
-  context.session = verdict.session
   if (verdict.type === 'deny') return deny(services, verdict, facts, authUrl, request, reply)
   if (verdict.session !== null) sessions.touch(verdict.session, context.now)
+  context.session = verdict.session
   context.who = verdict.who
   context.verdict = 'allow'
   const own = headers.forProxy(facts, verdict.route, verdict.who, verdict.accessToken)
@@ -102,7 +102,7 @@ function verdictForProxy(
 
 function deny(
   { config, answers, cookies }: ForwardAuthServices,
-  { denial, kind, route }: Extract<Verdict, { type: 'deny' }>,
+  { denial, kind, route, session }: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
   authUrl: AuthUrl,
   request: FastifyRequest,
@@ -110,22 +110,24 @@ function deny(
 ): FastifyReply {
   const context = contextOf(request)
   context.kind = kind
+  context.session = session
   logDenial(request, denial, route?.label)
   const direct = challenge(denial, kind, facts, route, config)
   if (redirectsProxy(authUrl, kind, direct)) {
     const two = clearTwoSessions(cookies, facts, reply)
-    return two === null ? answers.send(request, reply, direct) : answers.deny(request, reply, two)
+    return two === null ? answers.send(request, reply, direct, facts) : answers.deny(request, reply, two)
   }
   const { location, ...answer } = direct
   const status = statusForProxy(answer.status)
-  return answers.send(request, reply, {
+  const forProxy = {
     ...answer,
     status,
     ...(location === undefined ? {} : { loginUrl: location }),
     ...(status === 401 && answer.authenticate === undefined
       ? { authenticate: authenticateOf(denial, route, facts) }
       : {}),
-  })
+  }
+  return answers.send(request, reply, forProxy, facts)
 }
 
 export function redirectsProxy({ redirect }: AuthUrl, kind: RequestKind, { location }: Answer): boolean {
