@@ -20,11 +20,13 @@ import { type LoginState, createSealedState } from './http/cookies/login-state.t
 import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
 import { registerEndpoints } from './http/endpoints/index.ts'
 import { registerWellKnown } from './http/endpoints/well-known.ts'
+import { expectRequests } from './http/expected-requests.ts'
 import { createFactReader } from './http/facts.ts'
 import { createFastify } from './http/fastify.ts'
 import { describedBy, readAuthUrl } from './http/forward-auth/described-request.ts'
 import { registerForwardAuth, type ForwardAuthServices } from './http/forward-auth/verdict.ts'
 import { registerGate } from './http/gate.ts'
+import { compileUserName } from './http/identity.ts'
 import { denyLoops, viaNameOf } from './http/loop-detection.ts'
 import { compileLoginRedirects } from './http/proxy/intercept.ts'
 import { STREAM_KINDS, createStreams, type Streams } from './http/proxy/open-streams.ts'
@@ -38,7 +40,7 @@ import { keysOf } from './session/envelope.ts'
 import { openSessions, type Sessions } from './session/sessions.ts'
 import { openStore } from './store/open.ts'
 import type { Store } from './store/store.ts'
-import type { Log } from './telemetry/log.ts'
+import { nameUsers, type Log } from './telemetry/log.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import type { Tracing } from './telemetry/tracing.ts'
 import { createTokens } from './token/acquire.ts'
@@ -95,6 +97,7 @@ const UNSAVED_WAIT_MS = 5_000
 
 export async function buildApp(written: Config, log: Log, tracing: Tracing | null = null): Promise<Gatehouse> {
   const config = withOwnKeys(written)
+  nameUsers(log, compileUserName(config.log.user))
   // The lasting services use this object. A reload replaces its values.
   const session = { ...config.session }
   const metrics = createMetrics()
@@ -169,6 +172,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     lasting.pools.keepOnly(fresh.upstreams)
     const reconnects = !isDeepStrictEqual([session.store, session.redis], [next.session.store, next.session.redis])
     Object.assign(session, next.session)
+    nameUsers(log, compileUserName(next.log.user))
     if (settings !== null) Object.assign(settings, next.admin)
     if (reconnects) store.reconnect()
     providers.configure(providersOf(next))
@@ -225,6 +229,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
 
   const cookies = await createCookies(app, config)
   const routes = compileRoutes(config.routes, config.basePath)
+  expectRequests(metrics, routes.routes)
   const findCors = compileCors(routes, origins)
   const answers = createAnswers(config, cookies, routes, findCors)
   const facts = createFactReader({

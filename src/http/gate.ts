@@ -90,11 +90,12 @@ function forward(
   request: FastifyRequest,
   reply: FastifyReply,
 ): void {
-  const { session, route } = verdict
+  const { session, route, who } = verdict
   const context = contextOf(request)
   context.route = route
   if (session !== null) services.sessions.touch(session, context.now)
   context.session = session
+  context.who = who
   context.verdict = 'forward'
   reply.hijack()
   new Exchange(services, verdict, request, reply).send()

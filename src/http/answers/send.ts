@@ -8,6 +8,7 @@ import { corsHeaders, type FindCors } from '../../gate/cors.ts'
 import { hostOf, type RouteTable } from '../../gate/match.ts'
 import type { Facts, FinalDenial, RequestKind } from '../../gate/verdict.ts'
 import type { Cookies } from '../cookies/cookies.ts'
+import { eventOf } from '../identity.ts'
 import { PROBLEM_TYPE, problem } from '../problem.ts'
 import { breakOff } from '../server/response-queue.ts'
 import { targetOf } from '../target.ts'
@@ -84,16 +85,18 @@ export function createAnswers(
     if (request.context !== null) request.context.verdict = answer.code
     const { headers, body } = render(request, answer, facts ?? null)
     // Fastify does not send a response to a request that is being proxied, because its reply is hijacked.
-    if (reply.sent)
+    if (reply.sent) {
+      const length = Buffer.byteLength(body)
+      if (request.context !== null) request.context.bytes = length
       reply.raw
         // Passes the status text, because the response may already have the application's status text.
         .writeHead(answer.status, STATUS_CODES[answer.status], {
           ...headers,
           'x-request-id': request.id,
-          'content-length': Buffer.byteLength(body),
+          'content-length': length,
         })
         .end(body)
-    else void reply.code(answer.status).headers(headers).serializer(String).send(body)
+    } else void reply.code(answer.status).headers(headers).serializer(String).send(body)
     return reply
   }
 
@@ -149,7 +152,11 @@ export function answerFor(fault: Fault): Answer {
 export function handleFailures(app: FastifyInstance, answers: Answers): void {
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const fault = asFault(error)
-    const facts = { event: fault.code, id: request.id, provider: fault.provider, cause: causes(error) }
+    const facts = {
+      ...eventOf(fault.code, request),
+      provider: fault.provider,
+      cause: causes(error),
+    }
     request.log[faults[fault.code].level](facts, fault.message)
     if (reply.raw.headersSent) {
       breakOff(reply.raw)

@@ -15,9 +15,11 @@ import { authTimeOf } from '../../oidc/token-set.ts'
 import { wasLoggedOut } from '../../session/provider-logout.ts'
 import { type Session } from '../../session/session.ts'
 import { absoluteEnd } from '../../session/lifetime.ts'
+import { subjectIn } from '../../telemetry/log.ts'
 import { countFromZero, providerLabel } from '../../telemetry/metrics.ts'
 import { sendPage, scriptLiteral } from '../answers/pages.ts'
 import { contextOf, type Context } from '../context.ts'
+import { eventOf } from '../identity.ts'
 import { LOGIN_SECONDS } from '../cookies/cookies.ts'
 import { fingerprint, isFresh, loginSecrets, type LoginState, userMark } from '../cookies/login-state.ts'
 import { findSession } from './current-session.ts'
@@ -33,7 +35,6 @@ const OUTCOMES = [
   'kept',
   'begun_anew',
   'refused_with_session',
-  'gave_up',
   'silent_failed',
   'login_failed',
   'provider_unavailable',
@@ -145,7 +146,7 @@ function forgetLongTarget(
 ): void {
   if (isTargetLost)
     request.log.info(
-      { event: 'return_url_lost', id: request.id },
+      eventOf('return_url_lost', request),
       'the browser no longer has the return URL of a login, so the login leads to the start page',
     )
   reply.header('set-cookie', cookies.targets.clear(request.headers.cookie, id))
@@ -257,7 +258,7 @@ function failSilentLogin(
   outcome: Outcome,
 ): Extract<LoginEnd, { type: 'failed' }> {
   request.log.info(
-    { event: 'silent_login_failed', id: request.id, provider: name, cause: causes(error) },
+    { ...eventOf('silent_login_failed', request), provider: name, cause: causes(error) },
     'a silent login failed',
   )
   return failed(outcome)
@@ -272,8 +273,9 @@ function sendToTarget(
 ): FastifyReply {
   const { cookies, config, metrics } = services
   metrics.logins.inc({ outcome: 'ok', ...providerLabel(session.provider) })
+  contextOf(request).session = session
   request.log.info(
-    { event: 'login', id: request.id, session: session.id, provider: session.provider, sub: session.subject },
+    { ...eventOf('login', request), provider: session.provider, ...subjectIn(request.log, session.subject) },
     'a user has logged in',
   )
   contextOf(request).verdict = 'login'
@@ -322,7 +324,7 @@ async function whyStale(
   if (!isFresh(state, now)) return 'the login took longer than ten minutes'
   if (state.origin !== facts.origin) return 'the login began at another public URL'
   if (await store.claimOnce(`login ${state.id}`, LOGIN_SECONDS * 1000)) return null
-  request.log.info({ event: 'replay', id: request.id, what: 'state' }, 'a callback was received a second time')
+  request.log.info({ ...eventOf('replay', request), what: 'state' }, 'a callback was received a second time')
   return 'the state was used before'
 }
 

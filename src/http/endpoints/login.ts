@@ -15,6 +15,7 @@ import { MAX_TARGET_LENGTH, returnTarget, startPageOf, targetAtLogin } from '../
 import type { Provider } from '../../oidc/provider.ts'
 import { authTimeOf } from '../../oidc/token-set.ts'
 import type { Session } from '../../session/session.ts'
+import { countFromZero } from '../../telemetry/metrics.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
 import { fingerprint } from '../cookies/login-state.ts'
@@ -40,7 +41,12 @@ const STEP_UP = ['acr_values', 'max_age', 'scope', 'claims'] as const
 /**
  * `GET login`: begins a login. At another public origin than the login host, redirects to the login host.
  */
-export const login: Endpoint = (services) => async (request, reply) => {
+export const login: Endpoint = (services) => {
+  countFromZero(services.metrics.logins, 'outcome', ['gave_up'])
+  return async (request, reply) => answerLogin(services, request, reply)
+}
+
+async function answerLogin(services: Services, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const { config } = services
   const { basePath, loginHost } = config
   const context = contextOf(request)

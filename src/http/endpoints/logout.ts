@@ -7,10 +7,12 @@ import type { Facts } from '../../gate/verdict.ts'
 import { endSession, revokeRefreshToken, type EndSession } from '../../oidc/logout.ts'
 import type { Session } from '../../session/session.ts'
 import type { Ticket } from '../../session/ticket.ts'
+import { subjectIn, whose } from '../../telemetry/log.ts'
 import { startPage } from '../answers/actions.ts'
 import { anySite, sendPage } from '../answers/pages.ts'
 import { kindOf } from '../answers/send.ts'
 import { contextOf } from '../context.ts'
+import { eventOf } from '../identity.ts'
 import { findSession } from './current-session.ts'
 import { parametersOf, queryOf, type Endpoint, type Services } from './endpoint.ts'
 import { keepLogoutForm, sendLogoutForm } from './logout-form.ts'
@@ -65,7 +67,7 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   if (atProvider?.method === 'POST') {
     if (!scripted) return sendLogoutForm(services, request, reply, atProvider)
     const logoutUrl = await keepLogoutForm(services, request, reply, atProvider).catch((error: unknown) => {
-      request.log.warn({ event: 'logout_form_not_kept', id: request.id, cause: causes(error) }, 'no ID token is sent')
+      request.log.warn({ ...eventOf('logout_form_not_kept', request), cause: causes(error) }, 'no ID token is sent')
       return withHint(null)?.url ?? null
     })
     return reply.send({ logout_url: logoutUrl })
@@ -158,27 +160,22 @@ async function endTicket(
   ticket: Ticket,
   reason: 'logout' | 'local_logout',
 ): Promise<Session | null> {
-  const { now } = contextOf(request)
+  const context = contextOf(request)
+  const { now } = context
   try {
     const session = await sessions.load(ticket, now)
     if (session === null) return null
+    context.session = session
     await sessions.end(session, reason)
     const channel = reason === 'logout' ? 'browser' : 'local'
     log.info(
-      {
-        event: 'logout',
-        id: request.id,
-        channel,
-        session: session.id,
-        provider: session.provider,
-        sub: session.subject,
-      },
+      { ...eventOf('logout', request), ...whose(log, session), channel, ...subjectIn(log, session.subject) },
       'a user has logged out',
     )
     return session
   } catch (error) {
     log.error(
-      { event: 'logout_incomplete', id: request.id, cause: causes(error) },
+      { ...eventOf('logout_incomplete', request), session: ticket.id, cause: causes(error) },
       'the store is unavailable; the session ends when it is back, and the cookie is cleared',
     )
     await sessions.end({ id: ticket.id, endsAt: now + config.session.lifetime }, reason)

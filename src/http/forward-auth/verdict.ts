@@ -50,6 +50,7 @@ async function answer(
   if (authUrl === null) return answers.deny(request, reply, { reason: 'no-route' })
   const facts = describedBy(authUrl, context.facts, origins, routes)
   if ('reason' in facts) return answers.deny(request, reply, facts)
+  context.original = facts
   const forged = headers.forged(facts)
   if (forged !== null) {
     const cause = `the application could take ${forged} for another header`
@@ -59,6 +60,8 @@ async function answer(
   context.route = verdict.route
   if (verdict.type === 'deny') return deny(services, verdict, facts, authUrl, request, reply)
   if (verdict.session !== null) sessions.touch(verdict.session, context.now)
+  context.session = verdict.session
+  context.who = verdict.who
   context.verdict = 'allow'
   if (verdict.dpopNonce !== undefined) reply.header('dpop-nonce', verdict.dpopNonce)
   const own = headers.forProxy(facts, verdict.route, verdict.who, verdict.accessToken)

@@ -125,8 +125,8 @@ export function createRefusals({ log, metrics, config, routes, findCors }: Refus
       refused.set(request, outcome)
       return
     }
-    metrics.countRequest('-', kind, code)
-    if (logged) writeLine({ id, method, path, route: '-', ms: 0, client, traceId: null, ...outcome })
+    metrics.countRequest('-', kind, code, status)
+    if (logged) writeLine({ id, method, host: '-', path, route: '-', ms: 0, client, traceId: null, ...outcome })
   }
 
   function contentFor(
