@@ -111,8 +111,7 @@ export const PLACEHOLDERS = ['provider', 'session.id', 'request.id', 'idToken', 
 export type Placeholder = (typeof PLACEHOLDERS)[number]
 
 /** A placeholder. The group is its name. */
-export const PLACEHOLDER =
-  /\{(claims\.[^{}]+|sub|provider|session\.id|request\.id|idToken|accessToken|assertion)\}/
+export const PLACEHOLDER = /\{(claims\.[^{}]+|sub|provider|session\.id|request\.id|idToken|accessToken|assertion)\}/
 
 /** Returns the names of the placeholders in a header's value. */
 export function placeholdersIn(template: string): string[] {
@@ -153,7 +152,10 @@ export const headerTemplate: ValueType<string> = {
     }
     const token = placeholdersIn(written).find((name) => name === 'idToken' || name === 'accessToken')
     if (token === undefined || TOKEN_ALONE.test(written)) return written
-    return refuse(`must not have other text than "Bearer " around {${token}}`, `write "{${token}}" or "Bearer {${token}}"`)
+    return refuse(
+      `must not have other text than "Bearer " around {${token}}`,
+      `write "{${token}}" or "Bearer {${token}}"`,
+    )
   },
   format: (value) => value,
 }
