@@ -1,4 +1,5 @@
 import { METHODS, type IncomingHttpHeaders } from 'node:http'
+import { userApiOf } from '../config/presets/apply.ts'
 import { compileRanges } from '../config/address-ranges.ts'
 import { providersOf, type Config, type ProviderSettings } from '../config/schema.ts'
 import { hasPlaceholder } from '../config/value-types/http.ts'
@@ -70,7 +71,9 @@ export async function explainRequest(
   const routes = compileRoutes(config.routes, config.basePath)
   const found = routes.match(hostOf(origin), method, target.path)
   const provider = named ?? providerOf(config, claims, found === 'endpoint' ? null : found)
-  const session = claims === null ? null : sessionOf(claims, provider, origin, now)
+  const own = providersOf(config).find(({ name }) => (name ?? null) === provider)
+  const idToken = own === undefined || userApiOf(own) === null ? 'ID-TOKEN' : null
+  const session = claims === null ? null : sessionOf(claims, provider, idToken, origin, now)
   const sent = headers.map(([name, value]) => [name, asBytes(value)] as const)
   const facts: Facts = {
     requestId: 'REQUEST-ID',
@@ -170,7 +173,7 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
       read: ({ headers: { dpop } }) =>
         dpop === undefined
           ? { error: 'invalid_dpop_proof', why: 'there is no DPoP header with a proof' }
-          : { jwt: '', jti: '', nonce: '' },
+          : { jwt: '', jwk: {}, jti: '', nonce: '' },
       prove: async (_proof, own) =>
         boundKey(own) === null
           ? { error: 'invalid_token', why: 'the token has no cnf.jkt, so no proof fits it' }
@@ -426,7 +429,13 @@ function named(provider: string | null): { provider?: string } {
   return provider === null ? {} : { provider }
 }
 
-function sessionOf(claims: Claims, provider: string | null, origin: string, now: number): Session {
+function sessionOf(
+  claims: Claims,
+  provider: string | null,
+  idToken: string | null,
+  origin: string,
+  now: number,
+): Session {
   const ticket = { id: 'SESSION-ID', key: '' }
   return {
     id: ticket.id,
@@ -440,7 +449,7 @@ function sessionOf(claims: Claims, provider: string | null, origin: string, now:
     claims,
     requestedStepUp: null,
     reauthenticated: true,
-    idToken: 'ID-TOKEN',
+    idToken,
     tokens: { accessToken: ACCESS_TOKEN, expiresAt: null, issuedAt: now, refreshToken: null, scope: null },
     createdAt: now,
     endsAt: Number.POSITIVE_INFINITY,

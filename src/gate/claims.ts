@@ -91,11 +91,11 @@ export function isSet(mapping: Claims, key: string): boolean {
 }
 
 /**
- * Returns the value of a claim by its name or path, as templates send it: with the keys in place of a mapping of mappings.
+ * Returns the value of a claim by its name or path, compiled or not, as templates send it: with the keys in place of a mapping of mappings.
  * Templates send other mappings as JSON.
  */
-export function claimAt(claims: Claims, name: string): unknown {
-  const value = rawValueAt(claims, compileClaimPath(name))
+export function claimAt(claims: Claims, name: ClaimPath | string): unknown {
+  const value = rawValueAt(claims, typeof name === 'string' ? compileClaimPath(name) : name)
   return Array.isArray(value) ? value.flatMap(keysOrItself) : keysOrItself(value)
 }
 

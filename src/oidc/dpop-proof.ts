@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { EmbeddedJWK, calculateJwkThumbprint, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
+import { EmbeddedJWK, calculateJwkThumbprint, decodeJwt, decodeProtectedHeader, jwtVerify, type JWK } from 'jose'
 import { quote } from '../errors.ts'
 
 /** The algorithms with which clients may sign proofs. None of them is symmetric. */
@@ -34,6 +34,8 @@ interface ProvenRequest {
 /** A proof whose claims fit the request. Its signature has not been verified. */
 export interface ClientProof {
   readonly jwt: string
+  /** The public key that the proof names. */
+  readonly jwk: JWK
   readonly jti: string
   readonly nonce: unknown
 }
@@ -64,17 +66,17 @@ export function readClientProof(header: unknown, request: ProvenRequest, now: nu
   if (ath !== createHash('sha256').update(request.accessToken).digest('base64url'))
     return 'the ath of the proof is not the hash of the token'
   if (typeof jti !== 'string' || jti === '') return 'the proof has no jti'
-  return { jwt: header, jti, nonce }
+  return { jwt: header, jwk, jti, nonce }
 }
 
 /**
- * Verifies the signature of a proof and returns the thumbprint of its key. Rejects if the signature or the key is
- * invalid.
+ * Returns whether the key of a proof has this thumbprint. Rejects if its signature or its key is invalid. Verifies no
+ * signature of another key, because a client may choose one that takes long.
  */
-export async function verifyClientProof({ jwt }: ClientProof, now: number): Promise<string> {
-  const options = { typ: TYPE, algorithms: PROOF_ALGORITHMS, currentDate: new Date(now) }
-  const { protectedHeader } = await jwtVerify(jwt, EmbeddedJWK, options)
-  return calculateJwkThumbprint(protectedHeader.jwk ?? {})
+export async function hasKey({ jwt, jwk }: ClientProof, thumbprint: string, now: number): Promise<boolean> {
+  if ((await calculateJwkThumbprint(jwk)) !== thumbprint) return false
+  await jwtVerify(jwt, EmbeddedJWK, { typ: TYPE, algorithms: PROOF_ALGORITHMS, currentDate: new Date(now) })
+  return true
 }
 
 function decode(jwt: string) {

@@ -174,7 +174,8 @@ void t.test(
     const bearer = 'tells: WWW-Authenticate: Bearer realm="orders.example.com", scope="orders.read"'
     const algs = 'DPoP algs="ES256 ES384 ES512 EdDSA Ed25519 PS256 PS384 PS512 RS256 RS384 RS512"'
     const sent = (scheme: string, ...more: string[]): string[] => [
-      ...['-H', `Authorization: ${scheme} eyJ.eyJ.x`],
+      '-H',
+      `Authorization: ${scheme} eyJ.eyJ.x`,
       ...more.flatMap((header) => ['-H', header]),
     ]
     const token = (more: object): string[] => claims({ aud: `${origin}/mcp`, ...more })
@@ -632,4 +633,59 @@ void t.test('the explanation has the keys of the route, and the client’s heade
       ['because: Sec-Fetch-Site is cross-site, and there is no Origin'],
     ],
   ])
+})
+
+void t.test('tokens and assertions are shown as words that stand for them', async (t) => {
+  const set = {
+    'Authorization': 'Bearer {accessToken}',
+    'X-Id-Token': '{idToken}',
+    'X-Assertion': '{assertion}',
+    'X-Session': '{session.id}',
+    'X-Request': '{request.id}',
+    'X-City': '{claims.city}',
+    'X-Sub': '{sub}',
+    'X-Provider': '{provider}',
+  }
+  const { config: about } = loadText(
+    folder,
+    `${least}routes:
+  - { path: /**, access: optional, token: { grant: none }, headers: { encoding: utf-8, set: ${JSON.stringify(set)} } }
+  - { path: /k8s/**, token: { grant: id-token } }
+  - { path: /api/**, bearer: { audience: api }, headers: { set: { X-Token: "{accessToken}", X-Id: "{idToken}", X-Session: "{session.id}", X-Assertion: "{assertion}" } } }
+`,
+  )
+  const user = claims({ city: 'Köln' })
+  const said = await explain(['GET', '/', ...user], about)
+  for (const line of [
+    'header: Authorization: Bearer ACCESS-TOKEN',
+    'header: X-Id-Token: ID-TOKEN',
+    'header: X-Assertion: ASSERTION',
+    'header: X-Session: SESSION-ID',
+    'header: X-Request: REQUEST-ID',
+    'header: X-City: Köln',
+    'header: X-Sub: alice',
+    'not_sent: X-Provider: there is one provider, without a name',
+    'token: none',
+  ])
+    t.ok(said.includes(`${line}\n`), line, { said })
+  t.match(await explain(['GET', '/', ...claims({ city: 'a\nb' })], about), /not_sent: X-City: .* utf-8 cannot express/)
+  const anonymous = await explain(['GET', '/'], about)
+  for (const name of [
+    'X-Id-Token: there is no ID token',
+    'X-Assertion: there is no user',
+    'X-Sub: the claim sub is missing',
+  ])
+    t.ok(anonymous.includes(`not_sent: ${name}\n`), name, { anonymous })
+  t.match(
+    await explain(['GET', '/k8s/api', ...user], about),
+    /token: the session’s ID token\nheader: .*header: Authorization: Bearer ID-TOKEN\n/s,
+  )
+  const client = await explain(['GET', '/api/x', ...user, '-H', 'Authorization: Bearer secret'], about)
+  for (const line of [
+    'header: X-Token: ACCESS-TOKEN',
+    'header: X-Assertion: ASSERTION',
+    'not_sent: X-Id: there is no ID token',
+    'not_sent: X-Session: there is no session',
+  ])
+    t.ok(client.includes(`${line}\n`), line, { client })
 })

@@ -51,6 +51,11 @@ function wordsOf(command: string): string[] {
   return (words ?? []).map((word) => word.replaceAll("'", ''))
 }
 
+/** Returns the name of a line of the answer. An example shows some of the headers, and all other lines of a name. */
+function nameOf(line: string): string {
+  return /^(?:header +)?\S+/.exec(line)?.[0] ?? ''
+}
+
 const examples = examplesOf(page)
 
 t.ok(examples.filter(({ runs }) => runs.length > 1).length > 10, 'most examples have answers')
@@ -62,13 +67,13 @@ for (const { heading, yaml, runs } of examples) {
       const [program, name, ...args] = wordsOf(command)
       t.same([program, name], ['gatehouse', 'explain'])
       const documented = answer.trimEnd().split('\n')
-      const names = new Set(documented.map((line) => line.split(' ')[0]))
+      const names = new Set(documented.map(nameOf))
       const printed = await explanationFor([...args, '--config', file])
       t.same(
         printed
           .replace(/the login is \d s old/, 'the login is 0 s old')
           .split('\n')
-          .filter((line) => names.has(line.split(' ')[0])),
+          .filter((line) => names.has(nameOf(line))),
         documented,
       )
     })

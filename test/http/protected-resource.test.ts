@@ -138,6 +138,22 @@ void t.test('a token without all scopes gets a 403 that names them', async (t) =
   t.equal((await call({ scope: 'orders.read orders.write', aud: url })).status, 401, 'the origin is another resource')
 })
 
+void t.test('a scope of Entra ID is requested with the URI of the application, and issued without it', async (t) => {
+  const scopes = ['api://orders/orders.read']
+  const { url, idp } = await start(t, [{ path: '/mcp/**', bearer: { metadata: true, scopes } }])
+  const now = Math.floor(Date.now() / 1000)
+  const call = async (claims: Record<string, unknown>): Promise<Answer> => {
+    const token = await idp.sign(
+      { iss: idp.issuer, aud: `${url}/mcp`, sub: 'alice', exp: now + 60, ...claims },
+      { typ: 'at+jwt' },
+    )
+    return get(`${url}/mcp`, { authorization: `Bearer ${token}` })
+  }
+  t.equal((await call({ scp: 'orders.write orders.read' })).status, 404, 'reaches the application')
+  for (const claims of [{ scp: 'read' }, { scp: ['orders.read'] }, { scope: 'orders.read' }])
+    t.equal((await call(claims)).status, 403, JSON.stringify(claims))
+})
+
 void t.test('a session needs no scopes', async (t) => {
   const { url, browser } = await loggedIn(t, { config: { routes: [{ ...mcp, path: '/**' }] } })
   t.equal((await browser.get(`${url}/api/echo`, { kind: 'script' })).status, 200)

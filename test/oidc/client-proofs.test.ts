@@ -189,7 +189,7 @@ void t.test('every kind of invalid proof is refused with the error of its kind',
     ['HS256', symmetric, 'invalid_dpop_proof'],
     ['no jwk', await proof(mine, path, { header: { jwk: undefined } }), 'invalid_dpop_proof'],
     ['a private jwk', await proof(mine, path, { header: { jwk: privateJwk } }), 'invalid_dpop_proof'],
-    ['another jwk', await proof(mine, path, { header: { jwk: other.jwk } }), 'invalid_dpop_proof'],
+    ['another jwk', await proof(mine, path, { header: { jwk: other.jwk } }), 'invalid_token'],
     ['a changed signature', `${good.slice(0, -8)}AAAAAAAA`, 'invalid_dpop_proof'],
     ['htm', await proof(mine, path, { claims: { htm: 'POST' } }), 'invalid_dpop_proof'],
     ['no htm', await proof(mine, path, { claims: { htm: undefined } }), 'invalid_dpop_proof'],
@@ -211,6 +211,8 @@ void t.test('every kind of invalid proof is refused with the error of its kind',
     ['no nonce', await proof(mine, path, { claims: { nonce: undefined } }), 'use_dpop_nonce'],
     ['another nonce', await proof(mine, path, { claims: { nonce: 'x'.repeat(22) } }), 'use_dpop_nonce'],
     ['another key', await proof(mine, path, { key: other }), 'invalid_token'],
+    ['signed with another key', await proof(mine, path, { key: { ...other, jwk: key.jwk } }), 'invalid_dpop_proof'],
+    ['a malformed jwk', await proof(mine, path, { header: { jwk: { kty: 'EC' } } }), 'invalid_dpop_proof'],
   ]
   for (const [what, dpop, error] of rows) {
     const answer = await send(mine, path, dpop)

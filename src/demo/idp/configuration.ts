@@ -29,6 +29,7 @@ export interface ProviderOptions {
   readonly dpop: DpopSupport
   readonly fapi: boolean
   readonly selfRegistration: boolean
+  readonly defaultResource: string | undefined
   readonly fetch: typeof fetch
 }
 
@@ -191,6 +192,7 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
       clientIdMetadataDocument: { enabled: options.selfRegistration, ack: 'draft-02' },
       resourceIndicators: {
         enabled: true,
+        defaultResource: (_ctx, _client, oneOf) => oneOf ?? options.defaultResource,
         useGrantedResource: () => settings.resources.length === 0,
         getResourceServerInfo: (_ctx, audience) => ({
           audience,
