@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { providersOf, type Config, type Listen } from './config/schema.ts'
 import { createAssertions } from './gate/assertion.ts'
+import { buildFindTokenOwner, type FindTokenOwner } from './gate/bearer.ts'
 import { compileCors, type FindCors } from './gate/cors.ts'
 import { createClientProofs, createUsedProofs, type UsedProofs } from './gate/dpop.ts'
 import { compileHeaders } from './gate/headers.ts'
@@ -21,6 +22,7 @@ import { registerEndpoints } from './http/endpoints/index.ts'
 import { registerWellKnown } from './http/endpoints/well-known.ts'
 import { createFactReader } from './http/facts.ts'
 import { createFastify } from './http/fastify.ts'
+import { describedBy, readAuthUrl } from './http/forward-auth/described-request.ts'
 import { registerForwardAuth, type ForwardAuthServices } from './http/forward-auth/verdict.ts'
 import { registerGate } from './http/gate.ts'
 import { denyLoops, viaNameOf } from './http/loop-detection.ts'
@@ -232,7 +234,10 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const viaName = viaNameOf(config)
   denyLoops(app, viaName, answers)
   registerWellKnown(app, { config, providers, routes, answers })
-  const limits = await createLimits(app, config.rateLimit, lasting.counts)
+  const findTokenOwner = buildFindTokenOwner(routes, lasting.bearers)
+  const limits = await createLimits(app, config.rateLimit, lasting.counts, ({ facts, now }) =>
+    findTokenOwner(facts, now),
+  )
 
   const tokens = createTokens({
     refresher,
@@ -296,6 +301,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
           { config, origins, gate, headers, routes, sessions, cookies, answers: createAnswers(config, cookies, null) },
           config.forwardAuth.listen,
           lasting,
+          findTokenOwner,
         )
   return {
     route: (request, response) => {
@@ -316,6 +322,7 @@ async function buildVerdicts(
   services: ForwardAuthServices,
   listen: Listen,
   { log, metrics, tracing, counts, warnOfProxy }: Lasting,
+  findTokenOwner: FindTokenOwner,
 ): Promise<FastifyInstance> {
   const { config, origins, answers, cookies } = services
   // This listener accepts no absolute targets.
@@ -331,7 +338,12 @@ async function buildVerdicts(
     onUntrusted: hasLimits(config.rateLimit) ? warnOfProxy : null,
   })
   giveContext(app, facts, answers, tracing)
-  registerForwardAuth(app, services, await createLimits(app, config.rateLimit, counts))
+  const limits = await createLimits(app, config.rateLimit, counts, ({ facts: subrequest, now }) => {
+    const authUrl = subrequest.headers.authorization === undefined ? null : readAuthUrl(subrequest, config.basePath)
+    const original = authUrl === null ? null : describedBy(authUrl, subrequest, origins, services.routes)
+    return original === null || 'reason' in original ? null : findTokenOwner(original, now)
+  })
+  registerForwardAuth(app, services, limits)
   await app.ready()
   return app
 }

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { providersOf, type Config } from '../config/schema.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import { UsageError, readArguments, type Command, loadConfigFile } from './command.ts'
@@ -5,6 +6,7 @@ import { explainRequest } from './explanation.ts'
 
 export const explain: Command = {
   help: `gatehouse explain [--config FILE] METHOD URL [-H 'Name: value']... [--claims JSON] [--provider NAME]
+                  [--client ADDRESS]
 
 Explains how the gateway would answer a request: the route, the kind of request, the decision and its reason, and what
 the upstream would receive. The URL is used exactly as written.
@@ -13,6 +15,8 @@ which may include acr and auth_time. If the request carries a bearer token and t
 claims are those of the token. For basePath/auth the command explains the answer of the forward-auth listener to the
 request that the headers describe. With several providers, the user is of the one that --provider names, otherwise of
 the one that has the claim iss as its issuer, otherwise of the first one that the route allows.
+The request comes from the IP address that --client names. Without --client, a request with X-Forwarded-For comes from a
+proxy of trustedProxies, if there is one, and any other request from 127.0.0.1.
 The command makes no network requests: provider, store and upstream need not run.
 `,
   async run(args) {
@@ -25,11 +29,14 @@ The command makes no network requests: provider, store and upstream need not run
         header: { type: 'string', short: 'H', multiple: true },
         claims: { type: 'string' },
         provider: { type: 'string' },
+        client: { type: 'string' },
       },
     })
     const [method, url, ...others] = positionals
     if (method === undefined || url === undefined || others.length > 0)
       throw new UsageError('explain needs METHOD and URL; see gatehouse explain --help')
+    if (values.client !== undefined && isIP(values.client) === 0)
+      throw new UsageError(`--client must be an IP address, not "${values.client}"`)
     const { config } = loadConfigFile(values.config)
     const claims = values.claims === undefined ? null : readClaims(values.claims)
     const lines = await explainRequest(config, {
@@ -37,6 +44,7 @@ The command makes no network requests: provider, store and upstream need not run
       url,
       headers: (values.header ?? []).map(readHeader),
       claims,
+      client: values.client ?? null,
       provider: providerNamed(values.provider, config),
       now: Date.now(),
     })

@@ -1,12 +1,12 @@
 import { isForAllTenants, presetOf } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
-import { claimAt } from '../gate/claims.ts'
 import { parseTemplate, whyNoHeader, type Values } from '../gate/header-template.ts'
+import { explainRule } from '../gate/rules.ts'
 import type { CompiledRoute, GateDenial, Verdict, Who } from '../gate/verdict.ts'
 import type { Demand } from '../oidc/access-token.ts'
 import { accessTokenIssuers, issuerOfTenant, mayHaveIssued, templateOf } from '../oidc/issuer.ts'
 import { refusalOf, type Acceptance, type Refusal } from '../oidc/token-rules.ts'
-import type { Claims } from '../oidc/token-set.ts'
+import { authTimeOf, type Claims } from '../oidc/token-set.ts'
 
 /**
  * Returns whether the provider may issue tokens with the `iss` of these claims. Fills in the `tid` of the claims in the
@@ -67,24 +67,26 @@ function refusalOfGiven(claims: Claims, accepted: Acceptance): Refusal | null {
   return refusalOf({ ...assumed, ...claims }, 'jwt', accepted)
 }
 
-export function requirementsMet({ require }: CompiledRoute, claims: Claims, now: number): string[] {
-  const named = Object.entries(require.claims).map(([name, allowed]) => {
-    const value = claimAt(claims, name)
-    const matching = [value].flat().find((one) => allowed.some((wanted) => wanted === one))
-    return `the claim ${name} has ${JSON.stringify(matching)}`
-  })
-  const acr = require.acr === null ? [] : [`acr is ${String(claims['acr'])}`]
-  const authTime = claims['auth_time']
+/** Returns why a user meets what the route requires of sessions, or of clients with tokens of their own. */
+export function requirementsMet(
+  { require, bearer }: CompiledRoute,
+  { claims, bearer: isBearer }: Who,
+  address: string,
+  now: number,
+): string[] {
+  const own = isBearer === true ? (bearer?.require ?? null) : null
+  const requirement = own ?? require
+  const { acr, maxAge } = requirement
+  const authTime = authTimeOf(claims)
   const age =
-    require.maxAge === null
-      ? []
-      : [
-          typeof authTime === 'number'
-            ? `the login is ${Math.max(0, Math.round(now / 1000 - authTime))} s old, ` +
-              `${Math.floor(require.maxAge / 1000)} s are allowed`
-            : 'auth_time is not given, so the login is assumed to be new',
-        ]
-  return [...named, ...acr, ...age]
+    authTime === null
+      ? 'auth_time is not given, so the login counts as a new one with prompt=login'
+      : `the login is ${Math.max(0, Math.round((now - authTime) / 1000))} s old, ${Math.floor((maxAge ?? 0) / 1000)} s are allowed`
+  return [
+    ...explainRule(requirement, { claims, address }, own === null ? 'require' : 'bearer.require').reasons,
+    ...(acr === null ? [] : [`acr is ${String(claims['acr'])}`]),
+    ...(maxAge === null ? [] : [age]),
+  ]
 }
 
 /** `passes`: whether the client's own Authorization passes. */
@@ -93,9 +95,14 @@ export function tokenOf(verdict: Extract<Verdict, { type: 'forward' }>, passes: 
   return `${gatewayTokenOf(verdict)}${passes && !isVerified ? '; the client’s own Authorization passes' : ''}`
 }
 
-function gatewayTokenOf({ route: { access, token }, who, session }: Extract<Verdict, { type: 'forward' }>): string {
+function gatewayTokenOf({
+  route: { access, token, bearer },
+  who,
+  session,
+}: Extract<Verdict, { type: 'forward' }>): string {
   if (access === 'public' || who === null) return 'none from the gateway'
-  if (who.bearer === true || session === null) return 'the client’s own, unchanged'
+  const isExchanged = who.bearer === true && bearer?.token === 'exchange'
+  if (!isExchanged && (who.bearer === true || session === null)) return 'the client’s own, unchanged'
   const { grant, audience, resource, scopes } = token
   const target = [
     audience === null ? '' : `audience ${audience}`,
@@ -115,7 +122,7 @@ function gatewayTokenOf({ route: { access, token }, who, session }: Extract<Verd
       return `the gateway’s own, from the client-credentials grant${target === '' ? '' : ` for ${target}`}`
     case 'token-exchange':
     case 'on-behalf-of':
-      return `the session’s access token is exchanged with ${grant}${target === '' ? '' : ` for ${target}`}`
+      return `${isExchanged ? 'the client’s own' : 'the session’s access'} token is exchanged with ${grant}${target === '' ? '' : ` for ${target}`}`
   }
 }
 

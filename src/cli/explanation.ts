@@ -1,4 +1,5 @@
 import { METHODS, type IncomingHttpHeaders } from 'node:http'
+import { compileRanges } from '../config/address-ranges.ts'
 import { providersOf, type Config, type ProviderSettings } from '../config/schema.ts'
 import { hasPlaceholder } from '../config/value-types/http.ts'
 import { challenge, finalAnswer } from '../gate/challenge.ts'
@@ -12,10 +13,11 @@ import { buildGate } from '../gate/pipeline.ts'
 import type { WellKnown } from '../gate/protected-resource.ts'
 import { type PublicOrigins, publicOriginsOf } from '../gate/public-origins.ts'
 import { upstreamPath } from '../gate/upstream-urls.ts'
-import type { CompiledRoute, Facts, Verdict } from '../gate/verdict.ts'
+import type { Client, CompiledRoute, Facts, Verdict } from '../gate/verdict.ts'
 import { cookieNames } from '../http/cookies/names.ts'
 import { describedBy, readAuthUrl, type AuthUrl } from '../http/forward-auth/described-request.ts'
 import { redirectsProxy, statusForProxy } from '../http/forward-auth/verdict.ts'
+import { clientOf } from '../http/facts.ts'
 import { viaNameOf } from '../http/loop-detection.ts'
 import { readTarget } from '../http/target.ts'
 import type { Demand } from '../oidc/access-token.ts'
@@ -39,6 +41,8 @@ export interface ExplainedRequest {
   readonly url: string
   readonly headers: readonly (readonly [string, string])[]
   readonly claims: Claims | null
+  /** The address that the request comes from, or `null` for a proxy of `trustedProxies` or this machine. */
+  readonly client?: string | null
   /** The name of the user's provider, or `null` for the one that the claims or the route name. */
   readonly provider?: string | null
   readonly now: number
@@ -52,7 +56,7 @@ type Line = readonly [name: string, text: string]
 /** Runs the gateway's pipeline with a made-up session and returns an explanation, line by line. Makes no network calls. */
 export async function explainRequest(
   config: Config,
-  { method, url, headers, claims, provider: named = null, now }: ExplainedRequest,
+  { method, url, headers, claims, client = null, provider: named = null, now }: ExplainedRequest,
 ): Promise<Line[]> {
   const origins = publicOriginsOf(config)
   const { origin, raw } = splitUrl(url, origins)
@@ -78,12 +82,7 @@ export async function explainRequest(
     origin,
     headers: headersFrom(sent),
     rawHeaders: sent.flat(),
-    client: {
-      address: '127.0.0.1',
-      peer: '127.0.0.1',
-      trusted: false,
-      scheme: origin.startsWith('https:') ? 'https' : 'http',
-    },
+    client: clientFrom(headersFrom(sent), client, config.trustedProxies, origin),
     ticket: session?.ticket ?? null,
   }
   const scenario = { config, routes, session, claims, provider, now }
@@ -186,6 +185,7 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
         accessToken: route.grant === 'none' ? null : route.grant === 'id-token' ? current.idToken : ACCESS_TOKEN,
         proofKey: null,
       }),
+      exchange: () => ({ ok: true, accessToken: ACCESS_TOKEN, proofKey: null }),
     },
   })
   const verdict = await gate(facts, now)
@@ -300,7 +300,7 @@ function forwarded(
         : session === null
           ? 'the route’s session is optional, and there is none'
           : 'the session may use this route'
-  const reasons = who === null ? [] : requirementsMet(route, who.claims, now)
+  const reasons = who === null ? [] : requirementsMet(route, who, facts.client.address, now)
   const websocket: Line[] =
     classify(facts.method, facts.headers, config.scripts) !== 'websocket' || byProxy
       ? []
@@ -382,6 +382,24 @@ function asText(bytes: string): string {
   return Buffer.from(bytes, 'latin1').toString()
 }
 
+/**
+ * Returns the client of a request from `address`. Without an address, a request with X-Forwarded-For comes from the first
+ * of the trusted proxies, and any other from this machine.
+ */
+function clientFrom(
+  headers: IncomingHttpHeaders,
+  address: string | null,
+  trustedProxies: readonly string[],
+  origin: string,
+): Client {
+  const [proxy = LOOPBACK] = trustedProxies.map((range) => range.replace(/\/.*/, ''))
+  const trusted = compileRanges(trustedProxies)
+  const peer = address ?? (headers['x-forwarded-for'] === undefined ? LOOPBACK : proxy)
+  return clientOf(headers, peer, trusted.contains(peer), origin, (one) => trusted.contains(one))
+}
+
+const LOOPBACK = '127.0.0.1'
+
 function headersFrom(pairs: readonly (readonly [string, string])[]): IncomingHttpHeaders {
   return Object.fromEntries(pairs.map(([name, value]) => [name.toLowerCase(), value]))
 }
@@ -401,7 +419,7 @@ function acceptedProviders(config: Config, names: readonly string[] | null): Pro
 /** Returns the token of these claims, as if it had been verified. Tokens of other issuers belong to no provider. */
 function explainedToken(claims: Claims, { settings }: Demand, provider: string | null): VerifiedToken {
   const isOfOther = settings.issuers.some(({ issuer }) => issuer === claims['iss'])
-  return { claims, ...named(isOfOther ? null : provider), bearer: true, id: '', owner: '' }
+  return { claims, ...named(isOfOther ? null : provider), bearer: true, digest: '', owner: '' }
 }
 
 function named(provider: string | null): { provider?: string } {
@@ -421,6 +439,7 @@ function sessionOf(claims: Claims, provider: string | null, origin: string, now:
     origin,
     claims,
     requestedStepUp: null,
+    reauthenticated: true,
     idToken: 'ID-TOKEN',
     tokens: { accessToken: ACCESS_TOKEN, expiresAt: null, issuedAt: now, refreshToken: null, scope: null },
     createdAt: now,

@@ -1,12 +1,12 @@
-import { numberFrom, timeFrom } from '../config/numbers.ts'
-import type { Claims } from '../oidc/token-set.ts'
+import { authTimeOf, type Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { StepUp, TokenDenial } from '../token/denial.ts'
 import { explainRule, ruleHolds } from './rules.ts'
 import type { CompiledRoute, Facts, GateDenial } from './verdict.ts'
 
-type User = Pick<Session, 'claims' | 'createdAt' | 'requestedStepUp'> & Partial<Pick<Session, 'tokens'>>
+type User = Pick<Session, 'claims' | 'createdAt' | 'requestedStepUp' | 'reauthenticated'> &
+  Partial<Pick<Session, 'tokens'>>
 
 type Requirement = CompiledRoute['require']
 
@@ -72,12 +72,12 @@ type StepUpDenial = Extract<GateDenial, { readonly reason: 'step-up' }>
 
 function requireStepUp(require: Requirement, user: User, now: number): StepUpDenial | null {
   if (require.acr === null && require.maxAge === null) return null
-  const { claims, createdAt } = user
+  const { claims, createdAt, reauthenticated } = user
   const maxAge = require.maxAge === null ? null : Math.floor(require.maxAge / 1000)
   const acr = claims['acr']
   const lacksAcr = require.acr !== null && !(typeof acr === 'string' && require.acr.includes(acr))
-  const seconds = numberFrom(claims['auth_time'])
-  const authTime = (seconds === null ? null : timeFrom(seconds * 1000)) ?? createdAt
+  // Without `auth_time`, an ordinary login proves nothing: the provider may have used a session of its own.
+  const authTime = authTimeOf(claims) ?? (reauthenticated === true ? createdAt : Number.NEGATIVE_INFINITY)
   const isOlder = require.maxAge !== null && now - authTime > require.maxAge
   const tooOld = isOlder && maxAge !== null && !comesFromLoginFor(maxAge, user, now)
   if (!lacksAcr && !tooOld) return null

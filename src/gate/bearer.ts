@@ -2,13 +2,17 @@ import type { AccessTokens, Demand, NotAccepted } from '../oidc/access-token.ts'
 import type { ClientProof } from '../oidc/dpop-proof.ts'
 import type { VerifiedToken } from '../oidc/token-rules.ts'
 import type { Claims } from '../oidc/token-set.ts'
+import type { Tokens } from '../token/acquire.ts'
+import type { ClientToken, RouteToken } from '../token/route-tokens.ts'
 import { admitToken } from './admit.ts'
 import type { ClientProofs } from './dpop.ts'
+import { hostOf, type RouteTable } from './match.ts'
 import { resourceAudiences } from './protected-resource.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
 
 type BearerRoute = NonNullable<CompiledRoute['bearer']>
 
+type Forward = Extract<Verdict, { type: 'forward' }>
 type Decision = Verdict | GateDenial
 type Pending = Decision | Promise<Decision>
 
@@ -23,14 +27,21 @@ export type BearerGate = (route: CompiledRoute, settings: BearerRoute, facts: Fa
 interface Asked {
   readonly route: CompiledRoute
   readonly settings: BearerRoute
-  readonly scheme: SentToken['scheme']
+  readonly sent: SentToken
   readonly address: string
   readonly now: number
 }
 
-export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>, proofs: ClientProofs): BearerGate {
-  function decide(asked: Asked, token: string, facts: Facts): Pending {
-    const { route, settings, scheme, now } = asked
+interface BearerServices {
+  readonly bearers: Pick<AccessTokens, 'verify'>
+  readonly proofs: ClientProofs
+  readonly tokens: Pick<Tokens, 'exchange'>
+}
+
+export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): BearerGate {
+  function decide(asked: Asked, facts: Facts): Pending {
+    const { route, settings, now } = asked
+    const { scheme, token } = asked.sent
     if (scheme === 'Bearer' && settings.dpop === 'required')
       return { reason: 'invalid-token', scheme, why: 'the route requires a DPoP proof' }
     const proof = scheme === 'DPoP' ? proofs.read(facts, token, now) : null
@@ -42,11 +53,11 @@ export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>, proofs: C
   }
 
   function decideByToken(asked: Asked, token: VerifiedToken | NotAccepted, proof: ClientProof | null): Pending {
-    const { scheme, now } = asked
+    const { scheme } = asked.sent
     if ('why' in token) return { reason: 'invalid-token', scheme, why: token.why }
     if (proof !== null)
       return proofs
-        .prove(proof, token.claims, now)
+        .prove(proof, token.claims, asked.now)
         .then((unproven) =>
           unproven === null ? decideByClaims(asked, token) : { reason: 'invalid-token', scheme, ...unproven },
         )
@@ -56,31 +67,70 @@ export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>, proofs: C
       : decideByClaims(asked, token)
   }
 
-  function decideByClaims({ route, settings, scheme, address, now }: Asked, token: VerifiedToken): Pending {
+  function decideByClaims(asked: Asked, token: VerifiedToken): Pending {
+    const { route, settings, sent, now } = asked
+    const { scheme } = sent
     const { claims } = token
     const missing = missingScopes(claims, settings.scopes)
     if (missing.length > 0) return { reason: 'insufficient-scope', scheme, why: `its scopes lack ${missing.join(' ')}` }
-    const denial = admitToken(route, claims, now, address)
-    if (denial !== null) return denial.reason === 'insufficient-authentication' ? { ...denial, scheme } : denial
-    return {
-      type: 'forward',
-      route,
-      session: null,
-      who: token,
-      accessToken: null,
-      proofKey: null,
-      ...(scheme === 'DPoP' ? { dpopNonce: proofs.nonce(now) } : {}),
-    }
+    const denial = admitToken(route, claims, now, asked.address)
+    if (denial !== null) return denialForClient(denial, asked)
+    if (settings.token === 'pass') return forward(asked, token, UNCHANGED)
+    const provider = token.provider ?? route.provider?.[0]
+    const client = { id: `token ${token.digest}`, provider, accessToken: sent.token }
+    const got = tokens.exchange(client, route.token, now)
+    return got instanceof Promise
+      ? got.then((late) => decideByExchange(asked, token, client, late))
+      : decideByExchange(asked, token, client, got)
+  }
+
+  function decideByExchange(asked: Asked, who: VerifiedToken, exchanged: ClientToken, got: RouteToken): Decision {
+    if (got.ok) return forward(asked, who, { accessToken: got.accessToken, proofKey: got.proofKey, exchanged })
+    return denialForClient(got.denial, asked)
+  }
+
+  function forward(
+    { route, sent, now }: Asked,
+    who: VerifiedToken,
+    token: Pick<Forward, 'accessToken' | 'proofKey' | 'exchanged'>,
+  ): Forward {
+    const nonce = sent.scheme === 'DPoP' ? { dpopNonce: proofs.nonce(now) } : {}
+    return { type: 'forward', route, session: null, who, ...token, ...nonce }
   }
 
   return (route, settings, facts, now) => {
     const sent = sentToken(facts, settings)
-    if (sent !== null)
-      return decide({ route, settings, scheme: sent.scheme, address: facts.client.address, now }, sent.token, facts)
+    if (sent !== null) return decide({ route, settings, sent, address: facts.client.address, now }, facts)
     if (!carriesToken(facts, settings)) return null
     return { reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' }
   }
 }
+
+/**
+ * Returns who sends a request with a token that was verified before and that the route accepts. Returns `null` for any
+ * other request: what an unverified token says must not decide how its requests are counted.
+ */
+export type FindTokenOwner = (facts: Facts, now: number) => string | null
+
+export function buildFindTokenOwner(routes: RouteTable, bearers: Pick<AccessTokens, 'known'>): FindTokenOwner {
+  return (facts, now) => {
+    if (facts.headers.authorization === undefined) return null
+    const route = routes.match(hostOf(facts.origin), facts.method, facts.path)
+    if (route === null || route === 'endpoint' || route.bearer === null) return null
+    const sent = sentToken(facts, route.bearer)
+    return sent === null ? null : (bearers.known(sent.token, demandOf(route, route.bearer, facts), now)?.owner ?? null)
+  }
+}
+
+/** A client that needs another login gets a 401, because the gateway cannot send it to a login. */
+function denialForClient(denial: GateDenial, { sent: { scheme } }: Asked): GateDenial {
+  return denial.reason === 'step-up' || denial.reason === 'insufficient-authentication'
+    ? { reason: 'insufficient-authentication', scheme, stepUp: denial.stepUp }
+    : denial
+}
+
+/** The client's own token goes upstream. */
+const UNCHANGED = { accessToken: null, proofKey: null }
 
 function demandOf(route: CompiledRoute, settings: BearerRoute, { client, origin }: Facts): Demand {
   const { audience, metadata } = settings

@@ -335,8 +335,8 @@ function append(list: string, item: string): string {
 }
 
 /**
- * Returns whether the client's own Authorization passes: with a verified token, on a route with `authorization: client`,
- * or without a session. On a route with `bearer`, only Basic credentials pass without a session, because applications
+ * Returns whether the client's own Authorization passes: with a verified token that is not exchanged, on a route with
+ * `authorization: client`, or without a session. On a route with `bearer`, only Basic credentials pass without a session, because applications
  * also accept tokens in other schemes.
  */
 export function passesAuthorization(
@@ -344,7 +344,7 @@ export function passesAuthorization(
   { authorization, bearer }: Pick<Route, 'authorization' | 'bearer'>,
   who: Who | null,
 ): boolean {
-  if (who !== null) return who.bearer === true || authorization === 'client'
+  if (who !== null) return (who.bearer === true && bearer?.token !== 'exchange') || authorization === 'client'
   return bearer === null || isBasicAlone(facts)
 }
 

@@ -16,7 +16,7 @@ interface GateServices {
   readonly config: Pick<Config, 'scripts'>
   readonly routes: RouteTable
   readonly sessions: Pick<Sessions, 'load' | 'hasSuccessor'>
-  readonly tokens: Pick<Tokens, 'acquire'>
+  readonly tokens: Pick<Tokens, 'acquire' | 'exchange'>
   readonly bearers: Pick<AccessTokens, 'verify'>
   readonly proofs: ClientProofs
 }
@@ -38,7 +38,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers, proofs }:
     return 'type' in decided ? decided : deny(decided, route, facts)
   }
 
-  const decideByBearer = buildBearerGate(bearers, proofs)
+  const decideByBearer = buildBearerGate({ bearers, proofs, tokens })
 
   /** Takes all steps synchronously. A request that must wait for its session or token continues in another function. */
   function decideNow(facts: Facts, now: number): Verdict | Promise<Verdict> {

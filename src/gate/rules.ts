@@ -289,7 +289,10 @@ function explainClaim(
 
 /** Returns how a claim matches: with one of the values, or with a pattern. */
 function acceptedIn(test: ClaimTest, claims: Claims): string {
-  const items = [rawValueAt(claims, test.path)].flat().flatMap((item) => (isMapping(item) ? Object.keys(item) : item))
+  const items = [rawValueAt(claims, test.path)].flat().flatMap((item) => {
+    if (!isMapping(item)) return [item]
+    return Object.keys(item).filter((key) => isSet(item, key))
+  })
   const value = items.find((item) => acceptsItem(test, item))
   const text = test.ignoresCase && typeof value === 'string' ? withoutCase(value) : value
   if (test.values.has(text)) return `has ${JSON.stringify(text)}`

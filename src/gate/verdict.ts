@@ -6,6 +6,7 @@ import type { Session } from '../session/session.ts'
 import type { Ticket } from '../session/ticket.ts'
 import type { WantedTokens } from '../token/acquire.ts'
 import type { StepUp, TokenDenial } from '../token/denial.ts'
+import type { ClientToken } from '../token/route-tokens.ts'
 import type { Unproven } from './dpop.ts'
 
 export type RequestKind = 'navigation' | 'frame' | 'form' | 'script' | 'websocket'
@@ -115,6 +116,8 @@ export type Verdict =
       readonly accessToken: string | null
       /** The key that signs a DPoP proof for the request, or `null` without a token or with a bearer token. */
       readonly proofKey: DpopKey | null
+      /** The client's own token for which `accessToken` was exchanged. */
+      readonly exchanged?: ClientToken
       /** The nonce for the next DPoP proof of a client that has sent one. */
       readonly dpopNonce?: string
     }

@@ -101,7 +101,8 @@ function unknownCoding(coding: string): FinalDenial {
 /** The number of addresses in X-Forwarded-For, from the right, that are read. */
 const MAX_HOPS = 100
 
-function clientOf(
+/** Returns the client of a request. `X-Forwarded-For` counts only if the peer is trusted. */
+export function clientOf(
   headers: IncomingMessage['headers'],
   peer: string,
   trusted: boolean,

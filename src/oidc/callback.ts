@@ -9,7 +9,7 @@ import { isTemplate, withOrigin } from './issuer.ts'
 import { announcedIssuer, isIssuer, type Discovered, type Provider } from './provider.ts'
 import { NOT_DELIVERED, toLoginFault, withPkceAdvice } from './oauth-errors.ts'
 import { UNVERIFIED_ID_TOKEN } from './oauth-responses.ts'
-import { isIdentifier, sidOf, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
+import { authTimeOf, isIdentifier, sidOf, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 import { readUser } from './user-api.ts'
 
 /**
@@ -35,6 +35,8 @@ export interface LoginResult {
   readonly idTokenExpiresAt: number | null
   readonly claims: Claims
   readonly tokens: TokenSet
+  /** Whether the login had `prompt=login`. */
+  readonly reauthenticated?: true
 }
 
 export interface LoginChecks {
@@ -107,7 +109,7 @@ export async function redeemCode(
     const identity =
       userApiOf(provider.settings) === null
         ? await identityFromIdToken(provider, found, answer, response[UNVERIFIED_ID_TOKEN], tokens, checks, now)
-        : await identityFromApi(provider, found, tokens, checks, now)
+        : await identityFromApi(provider, found, tokens, checks)
     const { groupsFrom } = provider.settings
     if (groupsFrom === null || checks.identityOnly) return { ...identity, tokens }
     const read = await groupsOf(provider, found, groupsFrom, identity.claims, tokens, async () => {})
@@ -139,7 +141,7 @@ async function identityFromIdToken(
   if (answer.iss !== null && !namesOf(iss, provider).includes(answer.iss))
     throw new Fault('login_failed', { cause: new Error(`the callback has iss ${answer.iss}, the ID token ${iss}`) })
   requireAcr(checks.acrValues, acr)
-  requireAge(checks.maxAge, authTime, now)
+  requireAge(checks.maxAge, authTimeOf({ auth_time: authTime }), now)
   const { issuer: named } = found.configuration.serverMetadata()
   return {
     issuer: iss,
@@ -157,10 +159,9 @@ async function identityFromApi(
   found: Discovered,
   { accessToken }: TokenSet,
   checks: LoginChecks,
-  now: number,
 ): Promise<UserIdentity> {
   requireAcr(checks.acrValues, null)
-  requireAge(checks.maxAge, null, now)
+  if (checks.maxAge !== null) throw notDelivered(`asked for max_age ${checks.maxAge}, there is no auth_time`)
   const claims = await readUser({ settings, fetch: found.fetchApi, accessToken })
   return { issuer: settings.issuer, subject: claims.sub, sid: null, idToken: null, idTokenExpiresAt: null, claims }
 }
@@ -177,10 +178,13 @@ function requireAcr(wanted: readonly string[] | null, got: unknown): void {
   )
 }
 
-/** @see https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation */
-function requireAge(maxAge: number | null, authTime: unknown, now: number): void {
-  if (maxAge === null || (typeof authTime === 'number' && authTime + maxAge + LOGIN_MARGIN_S >= now / 1000)) return
-  throw notDelivered(`asked for max_age ${maxAge}, the login is older or has no auth_time`)
+/**
+ * Throws `login_failed` for an older login. The caller of `redeemCode` decides about one without `auth_time`.
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation
+ */
+function requireAge(maxAge: number | null, authTime: number | null, now: number): void {
+  if (maxAge === null || authTime === null || authTime + (maxAge + LOGIN_MARGIN_S) * 1000 >= now) return
+  throw notDelivered(`asked for max_age ${maxAge}, the login is older`)
 }
 
 function notDelivered(what: string): Fault {

@@ -134,7 +134,7 @@ function readAnswer(
   const server = configuration.serverMetadata()
   const { iss, nbf, exp, token_type: type } = claims
   const seconds = Date.now() / 1000
-  if (active !== true) return 'the provider says that it is not active'
+  if (active !== true) return 'it is not a JWT, and the provider says that it is not active'
   if (iss !== undefined && !accessTokenIssuers(server, preset).some((one) => mayHaveIssued(one, String(iss))))
     return `its iss is ${quote(iss)}, not ${quote(server.issuer)}`
   if (exp !== undefined && !((numberFrom(exp) ?? 0) > seconds)) return `it has expired (exp ${quote(exp)})`

@@ -176,6 +176,12 @@ async function signed(
  */
 const REPEATED = ['response_type', 'scope'] as const
 
+/** Returns whether a login that requests this prompt makes the user authenticate, even with a session at the provider. */
+export function reauthenticates({ authorizationParameters }: ProviderSettings, requested: string | undefined): boolean {
+  const { prompt: configured } = authorizationParameters
+  return (promptOf(configured, requested) ?? configured)?.split(' ').includes('login') === true
+}
+
 /** Returns the requested prompts together with the configured ones, because `none` is the only one that stands alone. */
 function promptOf(configured: string | undefined, requested: string | undefined): string | undefined {
   if (configured === undefined || requested === undefined || requested === 'none' || configured === 'none')

@@ -33,8 +33,8 @@ export type Refusal = readonly Mismatch[] | 'other-kind'
 export function refusalOf(claims: Claims, form: TokenForm, accepted: Acceptance): Refusal | null {
   const { audiences, clientIds, substitutes } = accepted
   const isForAudience = names(claims[audienceClaimOf(claims, substitutes)], audiences)
-  if (!isForAudience && !names(claims[clientClaimOf(claims, substitutes)], clientIds))
-    return mismatches(claims, accepted)
+  const client = claims[clientClaimOf(claims, substitutes)]
+  if (!isForAudience && !clientIds.some((one) => one === client)) return mismatches(claims, accepted)
   if (isOfOtherKind(claims, form)) return 'other-kind'
   if (form !== 'jwt' || hasAccessClaim(claims)) return null
   // Nothing shows that this is an access token. An ID token is for a client, which its `azp` may name.
@@ -117,7 +117,7 @@ export interface VerifiedToken {
   readonly provider?: string
   readonly bearer: true
   /** Identifies the token without revealing it. */
-  readonly id: string
+  readonly digest: string
   /** Identifies the issuer, the client and the user of the token. */
   readonly owner: string
 }
@@ -136,7 +136,7 @@ export function toVerifiedToken(
     claims,
     ...(name === undefined ? {} : { provider: name }),
     bearer: true,
-    id: createHash('sha256').update(token).digest('base64url'),
+    digest: createHash('sha256').update(token).digest('base64url'),
     owner: JSON.stringify([issuer, client, sub]),
   }
 }

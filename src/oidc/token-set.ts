@@ -57,6 +57,12 @@ export function sidOf(claims: IDToken): string | null {
   return isIdentifier(claims['sid']) ? claims['sid'] : null
 }
 
+/** Returns when the user authenticated (`auth_time`), in ms since the epoch, or `null` if the claims do not say. */
+export function authTimeOf(claims: Claims): number | null {
+  const seconds = numberFrom(claims['auth_time'])
+  return seconds === null ? null : timeFrom(seconds * 1000)
+}
+
 /** Identifiers become keys in the store and in memory, so their length is limited. */
 const MAX_IDENTIFIER_LENGTH = 1_000
 

@@ -83,6 +83,7 @@ export function createChanges(
         origin,
         claims: login.claims,
         requestedStepUp,
+        ...(login.reauthenticated === true ? { reauthenticated: true } : {}),
         idToken: login.idToken,
         tokens: login.tokens,
         createdAt: now,

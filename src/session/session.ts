@@ -29,6 +29,11 @@ export interface Session {
   readonly claimsEndAt?: number | null
   /** The `stepUpKey` of the step-up that the login requested, or `null`. */
   readonly requestedStepUp: string | null
+  /**
+   * Whether the login had `prompt=login`, so that the user authenticated at `createdAt`. Missing otherwise, and in records
+   * of earlier releases.
+   */
+  readonly reauthenticated?: true
   /** `null` from a provider without OpenID Connect. */
   readonly idToken: string | null
   readonly tokens: TokenSet

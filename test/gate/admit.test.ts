@@ -1,6 +1,7 @@
 import t from 'tap'
 import { admit as admitFrom } from '../../src/gate/admit.ts'
 import { claimAt } from '../../src/gate/claims.ts'
+import type { Session } from '../../src/session/session.ts'
 import { compiled, now, requirement, sessionOf } from './request.ts'
 
 type Arguments = Parameters<typeof admitFrom>
@@ -111,20 +112,23 @@ void t.test('acr: any of the required values suffices, and a step-up asks for al
 
 const loggedIn = (ms: number) => sessionOf({ claims: { auth_time: (now - ms) / 1000 }, createdAt: now })
 
-void t.test('maxAge counts from auth_time, or from the login when auth_time is missing', (t) => {
+void t.test('maxAge counts from auth_time, or without one from a login with prompt=login', (t) => {
   const route = compiled({ require: requirement({ maxAge: minutes(5) }) })
   t.equal(admit(route, loggedIn(minutes(4)), true, now), null)
   t.equal(admit(route, loggedIn(minutes(5)), true, now), null)
   t.same(admit(route, loggedIn(minutes(6)), true, now), { reason: 'step-up', stepUp: { acrValues: null, maxAge: 300 } })
-  t.equal(admit(route, sessionOf({ claims: {}, createdAt: now - minutes(4) }), true, now), null)
-  t.match(admit(route, sessionOf({ claims: {}, createdAt: now - minutes(6) }), true, now), { reason: 'step-up' })
+  const without = (session: Partial<Session>) => admit(route, sessionOf({ claims: {}, ...session }), true, now)
+  t.equal(without({ createdAt: now - minutes(4), reauthenticated: true }), null)
+  t.match(without({ createdAt: now - minutes(6), reauthenticated: true }), { reason: 'step-up' })
+  t.match(without({ createdAt: now }), { reason: 'step-up' }, 'any other login proves nothing')
   t.end()
 })
 
 void t.test('an auth_time may be a string of digits; an invalid date counts as missing', (t) => {
   const route = compiled({ require: requirement({ maxAge: minutes(10) }) })
   const of = (authTime: unknown, createdAt: number) =>
-    admit(route, sessionOf({ claims: { auth_time: authTime }, createdAt }), true, now)?.reason ?? null
+    admit(route, sessionOf({ claims: { auth_time: authTime }, createdAt, reauthenticated: true }), true, now)?.reason ??
+    null
   t.equal(of(String((now - minutes(11)) / 1000), now), 'step-up')
   t.equal(of(String((now - minutes(9)) / 1000), now - minutes(60)), null)
   for (const value of [1e300, 9e12, -1, 'soon', null, {}]) {

@@ -3,6 +3,7 @@ import { createBrowser, type Browser } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import { startGateway, type Running } from '../support/gateway.ts'
 import { callbackFor } from '../support/sign-in.ts'
+import { startScriptedProvider } from '../oidc/scripted-provider.ts'
 
 const routes = [
   { path: '/**' },
@@ -61,6 +62,85 @@ void t.test('a route with maxAge requires a recent login', async (t) => {
   await browser.login(String(denied.json()['login_url']), 'alice')
   t.equal(idp.lastAuthorizationRequest?.['max_age'], '300')
   t.equal((await browser.get(`${url}/api/orders`, { kind: 'script' })).status, 200)
+})
+
+type WithoutAuthTime = Running & { readonly browser: Browser; readonly asked: URLSearchParams[] }
+
+/**
+ * A provider with a session of the user that says when she authenticated only with `prompt=login`, or never, and the
+ * authorization requests that it got.
+ */
+const startWithout = async (
+  t: Test,
+  authTimeOf: (asked: URLSearchParams) => number | undefined,
+  more: Record<string, unknown> = {},
+): Promise<WithoutAuthTime> => {
+  const provider = await startScriptedProvider(t)
+  const asked: URLSearchParams[] = []
+  provider.paths.set('/authorize', (request, response) => {
+    const authorization = new URL(request.url ?? '', provider.origin)
+    asked.push(authorization.searchParams)
+    void provider
+      .callback(authorization, { auth_time: authTimeOf(authorization.searchParams) }, {})
+      .then(({ href }) => response.writeHead(302, { location: href }).end())
+  })
+  const running = await startGateway(t, { config: { provider: { issuer: provider.issuer, ...more }, routes } })
+  return { ...running, asked, browser: createBrowser() }
+}
+
+const open = async ({ browser, url }: WithoutAuthTime, path: string): Promise<number> =>
+  (await browser.follow(await browser.get(`${url}${path}`))).answer.status
+
+const prompts = (asked: readonly URLSearchParams[]) =>
+  asked.map((parameters) => [parameters.get('max_age'), parameters.get('prompt')])
+
+void t.test('without auth_time, maxAge counts from a login with prompt=login', async (t) => {
+  const running = await startWithout(t, () => undefined)
+  const { asked, browser, url, events } = running
+  t.equal(await open(running, '/'), 200)
+  const denied = await browser.get(`${url}/api/orders`, { kind: 'script' })
+  t.match(denied.json(), { code: 'step_up_required' }, 'a login with the session of the provider proves nothing')
+  t.equal(await open(running, '/api/orders'), 200)
+  t.same(prompts(asked), [
+    [null, null],
+    ['300', null],
+    ['300', 'login'],
+  ])
+  t.equal(events('login_begun_anew').at(-1)?.['problem'], 'the provider does not say when the user authenticated')
+
+  moveClock(t, 299_000)
+  t.equal((await browser.get(`${url}/api/orders`, { kind: 'script' })).status, 200)
+  moveClock(t, 2_000)
+  t.match((await browser.get(`${url}/api/orders`, { kind: 'script' })).json(), { code: 'step_up_required' })
+  t.equal(await open(running, '/api/orders'), 200, 'also after the first expiry')
+  t.same(prompts(asked).slice(3), [['300', 'login']], 'the gateway has learned that there is no auth_time')
+})
+
+void t.test('a provider that says auth_time only if asked does not ask for the password', async (t) => {
+  const running = await startWithout(t, (asked) => (asked.has('max_age') ? Math.floor(Date.now() / 1000) : undefined))
+  t.equal(await open(running, '/'), 200)
+  t.equal(await open(running, '/api/orders'), 200)
+  t.same(prompts(running.asked), [
+    [null, null],
+    ['300', null],
+  ])
+})
+
+void t.test('an auth_time counts even after a login with prompt=login', async (t) => {
+  const running = await startWithout(t, () => Math.floor(Date.now() / 1000) - 600)
+  const { browser, url } = running
+  t.equal(await open(running, '/oauth2/login?prompt=login'), 200)
+  t.match((await browser.get(`${url}/api/orders`, { kind: 'script' })).json(), { code: 'step_up_required' })
+  t.equal(await open(running, '/api/orders'), 400, 'the provider does not repeat the login')
+})
+
+void t.test('a configured prompt=login proves the age of every login, and a silent one proves nothing', async (t) => {
+  const running = await startWithout(t, () => undefined, { authorizationParameters: { prompt: 'login' } })
+  const { browser, url, asked } = running
+  t.equal(await open(running, '/api/orders'), 200)
+  t.same(prompts(asked), [[null, 'login']])
+  t.equal(await open(running, '/oauth2/login?prompt=none&redirect=/'), 200)
+  t.match((await browser.get(`${url}/api/orders`, { kind: 'script' })).json(), { code: 'step_up_required' })
 })
 
 /** Alice logged in, at a provider that ignores requests to authenticate her again. */

@@ -1,6 +1,7 @@
 import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
+import { bearerRules } from './bearer.ts'
 import { providerRules } from './provider.ts'
 import { routeRules } from './routes.ts'
 import { groupRules } from './groups.ts'
@@ -17,6 +18,7 @@ export const rules: readonly Rule[] = [
   ...sessionRules,
   ...upstreamRules,
   ...routeRules,
+  ...bearerRules,
   ...metadataRules,
 ]
 

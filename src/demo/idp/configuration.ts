@@ -70,6 +70,7 @@ function aliasesAt(origin: string) {
     token_endpoint: origin + ENDPOINT_PATHS.token,
     userinfo_endpoint: origin + ENDPOINT_PATHS.userinfo,
     revocation_endpoint: origin + ENDPOINT_PATHS.revocation,
+    introspection_endpoint: origin + ENDPOINT_PATHS.introspection,
     pushed_authorization_request_endpoint: origin + ENDPOINT_PATHS.par,
   }
 }
@@ -96,6 +97,7 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
       token: ENDPOINT_PATHS.token,
       userinfo: ENDPOINT_PATHS.userinfo,
       revocation: ENDPOINT_PATHS.revocation,
+      introspection: ENDPOINT_PATHS.introspection,
       pushed_authorization_request: ENDPOINT_PATHS.par,
       registration: ENDPOINT_PATHS.registration,
       end_session: ENDPOINT_PATHS.end_session,
@@ -159,6 +161,12 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
       fapi: { enabled: options.fapi, profile: '2.0' },
       claimsParameter: { enabled: true },
       revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
+      // A public client cannot prove that it is an API, so it learns about its own tokens only.
+      introspection: {
+        enabled: true,
+        allowedPolicy: (_ctx, client, token) =>
+          client.clientAuthMethod !== 'none' || token.clientId === client.clientId,
+      },
       userinfo: { enabled: true },
       jwtUserinfo: { enabled: true },
       requestObjects: { enabled: true },

@@ -45,6 +45,8 @@ export interface LoginState {
   readonly afterRefusal?: true
   /** Whether an ordinary login, not a silent one, asks the provider for `prompt=none`. */
   readonly promptNone?: true
+  /** Whether the login has `prompt=login`. */
+  readonly reauthenticates?: true
   /** Whether the login asks the user to choose an account. */
   readonly chooseAccount?: true
   /** The `loginParameters` in the login's query. */

@@ -1,7 +1,7 @@
 import { stepUpKey } from '../../gate/admit.ts'
 import { startPageOf } from '../../gate/return-target.ts'
 import { Fault } from '../../errors.ts'
-import { authorizationUrl, type LoginRequest } from '../../oidc/login.ts'
+import { authorizationUrl, reauthenticates, type LoginRequest } from '../../oidc/login.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import type { Session } from '../../session/session.ts'
 import type { Context } from '../context.ts'
@@ -82,6 +82,7 @@ export async function beginLogin(
     tries,
     ...(afterRefusal ? { afterRefusal } : {}),
     ...(!silent && prompt?.split(' ').includes('none') === true ? { promptNone: true } : {}),
+    ...(reauthenticates(provider.settings, prompt) ? { reauthenticates: true } : {}),
     ...(chooseAccount ? { chooseAccount } : {}),
     ...(Object.keys(passedOn).length > 0 ? { parameters: passedOn } : {}),
     before: before === null ? null : { id: before.id, endsAt: before.endsAt, user: userMark(before) },

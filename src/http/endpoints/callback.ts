@@ -9,8 +9,10 @@ import {
 } from '../../oidc/authorization-response.ts'
 import { redeemCode, requireIssuer, type LoginResult } from '../../oidc/callback.ts'
 import { revokeRefreshToken } from '../../oidc/logout.ts'
+import { NOT_DELIVERED } from '../../oidc/oauth-errors.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import { ownershipOf } from '../../oidc/providers.ts'
+import { authTimeOf } from '../../oidc/token-set.ts'
 import { wasLoggedOut } from '../../session/provider-logout.ts'
 import { type Session } from '../../session/session.ts'
 import { absoluteEnd } from '../../session/lifetime.ts'
@@ -22,10 +24,12 @@ import { fingerprint, isFresh, loginSecrets, type LoginState, userMark } from '.
 import { findSession } from './current-session.ts'
 import { callbackPath, parametersOf, type Endpoint, type Services } from './endpoint.ts'
 import { answerRefusal } from './login-error.ts'
-import { restartLogin, loginUrlOf } from './restart-login.ts'
+import { canRedirect, repeatLogin, restartLogin, loginUrlOf } from './restart-login.ts'
 import { outcomeOf, sendOutcome, type Outcome } from './silent-login.ts'
 
 const NO_STATE = 'This address finishes a sign-in that was started elsewhere or too long ago. Sign in again.'
+
+const NO_AUTH_TIME = 'the provider does not say when the user authenticated'
 
 const OUTCOMES = [
   'ok',
@@ -88,6 +92,8 @@ type LoginEnd =
   /** The current session continues. `renewed`: with new tokens. */
   | { readonly type: 'kept'; readonly renewed: boolean }
   | { readonly type: 'failed'; readonly problem: string; readonly outcome: Outcome }
+  /** The provider does not say when the user authenticated, although the login requested a maximum age. */
+  | { readonly type: 'unproven' }
   /** The provider refused a login that is not silent. */
   | { readonly type: 'refused'; readonly answer: AuthorizationError }
 
@@ -120,6 +126,10 @@ async function finishLogin(
       })
     case 'refused':
       return answerRefusal(services, request, reply, state, end.answer)
+    case 'unproven':
+      if (!canRedirect(services, request))
+        throw new Fault('login_failed', { cause: new Error(NO_AUTH_TIME), detail: NOT_DELIVERED })
+      return repeatLogin(services, request, reply, state, NO_AUTH_TIME, { prompt: 'login' })
     case 'failed':
       if (!state.silent) return restartLogin(services, request, reply, state, end.problem)
       services.metrics.logins.inc({ outcome: 'silent_failed', ...providerLabel(provider.name) })
@@ -185,6 +195,9 @@ async function completeLogin(
   if (result.type !== 'redeemed') return result
   // A silent login must not change the user, because the surrounding page shows the data of the previous one.
   const { login } = result
+  // A login with `prompt=login` proves the age by itself.
+  if (state.maxAge !== null && state.reauthenticates !== true && authTimeOf(login.claims) === null)
+    return { type: 'unproven' }
   if (state.silent && state.user !== null && state.user !== userMark(login))
     return failed(state.keep ? 'login_required' : 'interaction_required')
   if (state.keep) {
@@ -223,7 +236,11 @@ async function redeem(
     if (answer.type === 'code')
       return {
         type: 'redeemed',
-        login: { ...(await redeemCode(provider, answer, checks, contextOf(request).now)), ...ownershipOf(provider) },
+        login: {
+          ...(await redeemCode(provider, answer, checks, contextOf(request).now)),
+          ...ownershipOf(provider),
+          ...(state.reauthenticates === true ? { reauthenticated: true } : {}),
+        },
       }
     requireIssuer(provider, answer)
     if (!state.silent) return { type: 'refused', answer }

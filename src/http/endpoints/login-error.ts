@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { AFTER_REFUSAL } from '../../config/login-query.ts'
 import { causes } from '../../errors.ts'
 import { kindOfError, refusedLogin, type AuthorizationError } from '../../oidc/authorization-response.ts'
 import { parseStepUpKey } from '../../gate/admit.ts'
@@ -52,7 +53,9 @@ export async function answerRefusal(
       return reply.header('cache-control', 'no-store').redirect(target, 302)
     }
   } else if (kind === 'passing' && state.afterRefusal !== true) {
-    return repeatLogin(services, request, reply, state, 'the sign-in service did not finish it', true)
+    return repeatLogin(services, request, reply, state, 'the sign-in service did not finish it', {
+      [AFTER_REFUSAL]: '1',
+    })
   }
   forgetTries(services, request, reply)
   throw fault

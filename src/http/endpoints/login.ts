@@ -9,8 +9,12 @@ import {
   TRIES,
 } from '../../config/login-query.ts'
 import { Fault } from '../../errors.ts'
+import { parseStepUpKey } from '../../gate/admit.ts'
 import { challenge, loginUrlFor } from '../../gate/challenge.ts'
 import { MAX_TARGET_LENGTH, returnTarget, startPageOf, targetAtLogin } from '../../gate/return-target.ts'
+import type { Provider } from '../../oidc/provider.ts'
+import { authTimeOf } from '../../oidc/token-set.ts'
+import type { Session } from '../../session/session.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
 import { fingerprint } from '../cookies/login-state.ts'
@@ -92,7 +96,9 @@ export const login: Endpoint = (services) => async (request, reply) => {
       : choices.find(({ name }) => isRenewal && before !== null && name === before.provider)
   if (provider === undefined) return sendChoice(services, request, reply, choices, parameters)
   const { cookie } = request.headers
-  const prompt = parameters.get('prompt') ?? undefined
+  const maxAge = wholeNumber(parameters.get('max_age'))
+  const prompt =
+    parameters.get('prompt') ?? (maxAge !== undefined && givesNoAuthTime(provider, before) ? 'login' : undefined)
   const isAsked = services.cookies.wasSignedOut(cookie, provider.name)
   const chooseAccount = (isAsked || parameters.has(CHOOSE_ACCOUNT)) && prompt === undefined
   // A login with `prompt=none` asks the user nothing, so the next one still has to.
@@ -109,7 +115,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
     chooseAccount,
     loginHint: parameters.get('login_hint') ?? undefined,
     acrValues: parameters.get('acr_values') ?? undefined,
-    maxAge: wholeNumber(parameters.get('max_age')),
+    maxAge,
     scope: parameters.get('scope') ?? undefined,
     claims: parameters.get('claims') ?? undefined,
     parameters: passedOn(parameters, provider.settings.loginParameters),
@@ -129,6 +135,12 @@ export const login: Endpoint = (services) => async (request, reply) => {
     return sendFragmentPage(services, request, reply, url, actualTarget, repeated)
   }
   return reply.redirect(url.href, 302)
+}
+
+/** Returns whether the provider did not say when the user authenticated although the session's login requested it. */
+function givesNoAuthTime({ name }: Provider, session: Session | null): boolean {
+  if (session === null || session.provider !== name || session.requestedStepUp === null) return false
+  return authTimeOf(session.claims) === null && (parseStepUpKey(session.requestedStepUp)?.maxAge ?? null) !== null
 }
 
 function passedOn(parameters: URLSearchParams, names: readonly string[]): Record<string, string> {

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { AFTER_REFUSAL, CHOOSE_ACCOUNT, TRIES } from '../../config/login-query.ts'
+import { CHOOSE_ACCOUNT, TRIES } from '../../config/login-query.ts'
 import { Fault } from '../../errors.ts'
 import { parseStepUpKey } from '../../gate/admit.ts'
 import { startPageOf } from '../../gate/return-target.ts'
@@ -40,14 +40,17 @@ export function canRedirect({ config }: Services, request: FastifyRequest): bool
   return kind === 'navigation' || kind === 'form' || (kind === 'frame' && config.session.cookie.partitioned)
 }
 
-/** Restarts the login of a callback. Throws `login_failed` after three restarts in a row. */
+/**
+ * Restarts the login of a callback, with these parameters besides its own. Throws `login_failed` after three restarts in
+ * a row.
+ */
 export function repeatLogin(
   services: Services,
   request: FastifyRequest,
   reply: FastifyReply,
   state: LoginState,
   problem: string,
-  afterRefusal = false,
+  parameters: Readonly<Record<string, string>> = {},
 ): FastifyReply {
   const { cookies, metrics } = services
   const { facts } = contextOf(request)
@@ -73,7 +76,7 @@ export function repeatLogin(
   // The link of an error page does not ask again, because the provider may have refused the question.
   if (state.chooseAccount === true) url.searchParams.set(CHOOSE_ACCOUNT, '1')
   if (state.provider !== undefined) url.searchParams.set('provider', state.provider)
-  if (afterRefusal) url.searchParams.set(AFTER_REFUSAL, '1')
+  for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)
   return reply
     .header('cache-control', 'no-store')
     .header('set-cookie', cookies.setTries(tries, target, cookies.logins(cookie, target)))
