@@ -21,9 +21,11 @@ export const rules: readonly Rule[] = [
   ...sessionRules,
   ...upstreamRules,
   ...routeRules,
+  ...assertionRules,
+  ...pageRules,
+  ...requirementRules,
   ...bearerRules,
   ...metadataRules,
-  ...requirementRules,
 ]
 
 /** Runs the rules and returns their findings. Skips rules that read a path in `broken`, which has no value. */
