@@ -170,7 +170,10 @@ function routeOf(migration: Migration, base: BaseRoute, siteUpstream: string | n
   else if (routeDefaults.token !== undefined) route['token'] = { ...routeDefaults.token }
   if (passesAuthorization(routeDefaults, base)) route['authorization'] = 'client'
   if (Object.keys(routeDefaults.set).length > 0) route['headers'] = { set: { ...routeDefaults.set } }
-  if (routeDefaults.bearer !== undefined) route['bearer'] = { audience: [...routeDefaults.bearer] }
+  if (routeDefaults.bearer !== undefined) {
+    const { audience, issuers } = routeDefaults.bearer
+    route['bearer'] = { audience, ...(issuers.length === 0 ? {} : { issuers }) }
+  }
   if (routeDefaults.preservePost === false) route['preservePost'] = false
   return route
 }
