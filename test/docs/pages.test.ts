@@ -39,6 +39,23 @@ void t.test('the example with cors in docs/requests.md loads without warnings', 
   t.end()
 })
 
+void t.test('the examples of the pages in docs/browser.md load without warnings', (t) => {
+  const examples = documented('browser.md', 'yaml')
+  t.equal(examples.length, 2)
+  for (const example of examples) {
+    const folder = t.testdir({
+      'gatehouse.yaml':
+        'publicUrl: https://orders.example.com\nupstream: http://127.0.0.1:3000\n' +
+        'provider: { issuer: "https://login.example.com", clientId: orders, clientSecret: hush }\n' +
+        `session: { keys: [${Buffer.alloc(32, 7).toString('base64')}] }\n${example}`,
+      'gatehouse.css': 'h1 { color: red }',
+      'favicon.png': Buffer.from('iVBORw0KGgo=', 'base64'),
+    })
+    t.same(loadConfig({ file: join(folder, 'gatehouse.yaml'), env: {} }).warnings, [])
+  }
+  t.end()
+})
+
 void t.test('the example of an old application in docs/requests.md loads without warnings', (t) => {
   const example = documented('requests.md', 'yaml').find((block) => block.includes('upstreamParser')) ?? ''
   const authority = createAuthority()
