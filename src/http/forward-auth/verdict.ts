@@ -60,6 +60,7 @@ async function answer(
   if (verdict.type === 'deny') return deny(services, verdict, facts, authUrl, request, reply)
   if (verdict.session !== null) sessions.touch(verdict.session, context.now)
   context.verdict = 'allow'
+  if (verdict.dpopNonce !== undefined) reply.header('dpop-nonce', verdict.dpopNonce)
   const own = headers.forProxy(facts, verdict.route, verdict.who, verdict.accessToken)
   for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
   // The proxy can copy these headers to the application's response.
@@ -99,7 +100,7 @@ function verdictForProxy(
 
 function deny(
   { config, answers, cookies }: ForwardAuthServices,
-  { denial, kind, route, session }: Extract<Verdict, { type: 'deny' }>,
+  { denial, kind, route, session, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
   authUrl: AuthUrl,
   request: FastifyRequest,
@@ -109,6 +110,7 @@ function deny(
   context.kind = kind
   context.session = session
   logDenial(request, denial, route?.label)
+  if (dpopNonce !== undefined) reply.header('dpop-nonce', dpopNonce)
   const direct = challenge(denial, kind, facts, route, config)
   if (redirectsProxy(authUrl, kind, direct)) {
     const two = clearTwoSessions(cookies, facts, reply)
