@@ -9,7 +9,7 @@ import { apiRoutes, openRoutes, preflight } from './routes.ts'
 
 const BY_DISCOVERY = "the endpoints and keys come from the provider's discovery document; nothing to set"
 const LOGS = 'logs are JSON lines on stdout: set log.level, and leave files, formats and rotation to the log collector'
-const PAGES = 'the gateway has its own pages: set pages.title, pages.logo and pages.texts'
+const PAGES = 'the gateway has its own pages: set pages.title, pages.logo, pages.styleFile and pages.texts'
 const HEALTH = 'health is on the admin listener: GET /livez and GET /readyz at admin.listen, never on the public port'
 const REPOSITORY =
   'no claim says which repositories a user can access: under require.claims.groups, require a team or ' +
