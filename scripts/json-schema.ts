@@ -21,9 +21,15 @@ const requiredKeys = (properties: Record<string, TSchema>): string[] =>
     })
     .map(([key]) => key)
 
-function convert(node: TSchema, inList: boolean): Json {
+/** The JSON pointers of the keys that have been converted. A key that sections share is converted once. */
+type Pointers = Map<TSchema, string>
+
+function convert(node: TSchema, inList: boolean, at: string, pointers: Pointers): Json {
   const shape = shapeOf(node)
   if (shape.type === 'leaf') {
+    const pointer = pointers.get(node)
+    if (pointer !== undefined) return { $ref: pointer }
+    pointers.set(node, at)
     const { valueType, description, default: defaultValue } = shape.leaf
     const json = isRequired(shape.leaf) ? fillable(valueType.json) : orNull(fillable(valueType.json))
     const known = defaultValue === undefined || defaultValue === null ? {} : { default: defaultValue }
@@ -37,7 +43,7 @@ function convert(node: TSchema, inList: boolean): Json {
       ...orNull({
         type: 'array',
         ...(defaultList === null ? { minItems: 1 } : {}),
-        items: objectOf(propertiesOf(items), true),
+        items: objectOf(propertiesOf(items), true, `${at}/anyOf/0/items`, pointers),
       }),
     }
   }
@@ -47,43 +53,29 @@ function convert(node: TSchema, inList: boolean): Json {
       type: 'object',
       minProperties: 1,
       propertyNames: { pattern: names.pattern.source },
-      additionalProperties: objectOf(propertiesOf(entries), true, pointersToSections()),
+      additionalProperties: objectOf(propertiesOf(entries), true, `${at}/anyOf/0/additionalProperties`, pointers),
     }
     return { description, ...orNull(json) }
   }
   const { description, properties, section } = shape
-  const object = objectOf(properties, inList)
+  const object = objectOf(properties, inList, `${at}/anyOf/0`, pointers)
   const word = section.word === undefined ? [] : [{ const: section.word }]
   const off = section.off ? [{ enum: [false, 'off', 'false'] }, { type: 'string', pattern: '\\$\\{' }] : []
   return { description, anyOf: [object, ...word, ...off, { type: 'null' }] }
 }
 
-/** Returns the keys of all sections with a JSON pointer to each, by which a map of such sections refers to them. */
-function pointersToSections(): Map<TSchema, string> {
-  return new Map(
-    Object.entries(propertiesOf(schema)).flatMap(([section, node]) =>
-      Object.entries(propertiesOf(node)).map(
-        ([key, inner]) => [inner, `#/properties/${section}/anyOf/0/properties/${key}`] as const,
-      ),
-    ),
-  )
-}
-
-function objectOf(
-  properties: Record<string, TSchema>,
-  inList: boolean,
-  pointers: ReadonlyMap<TSchema, string> = new Map(),
-): Json {
-  const jsonOf = (node: TSchema): Json => {
-    const pointer = pointers.get(node)
-    return pointer === undefined ? convert(node, inList) : { $ref: pointer }
-  }
+function objectOf(properties: Record<string, TSchema>, inList: boolean, at: string, pointers: Pointers): Json {
   const required = inList ? requiredKeys(properties) : []
   return {
     type: 'object',
     additionalProperties: false,
     ...(required.length > 0 ? { required } : {}),
-    properties: Object.fromEntries(Object.entries(properties).map(([key, inner]) => [key, jsonOf(inner)])),
+    properties: Object.fromEntries(
+      Object.entries(properties).map(([key, inner]) => [
+        key,
+        convert(inner, inList, `${at}/properties/${key}`, pointers),
+      ]),
+    ),
   }
 }
 
@@ -99,6 +91,6 @@ export function jsonSchema(): Json {
     title: 'Gatehouse configuration',
     description:
       'Environment variables may set keys too. String values may contain ${NAME}, ${NAME:-default} and ${file:/path}.',
-    ...objectOf(propertiesOf(schema), false),
+    ...objectOf(propertiesOf(schema), false, '#', new Map()),
   }
 }

@@ -59,10 +59,11 @@ function upstreamOf({ upstream, stripPrefix, rewritePrefix }: CompiledRoute): st
 }
 
 function requirementsOf({ require, provider, bearer }: CompiledRoute): string {
+  const ofTokens = bearer?.require ?? null
   return [
     ...(provider === null ? [] : [`provider: ${provider.join(' | ')}`]),
     ...partsOf(require),
-    ...(bearer?.require == null ? [] : [`with a token: ${partsOf(bearer.require).join(', ')}`]),
+    ...(ofTokens === null ? [] : [`with a token: ${partsOf(ofTokens).join(', ')}`]),
   ].join('; ')
 }
 

@@ -63,7 +63,8 @@ function readNamedFile(path: string, besideFile: string): string | null {
   const folder = dirname(besideFile)
   for (const file of [resolve(folder, path), resolve(folder, basename(path))]) {
     try {
-      if (statSync(file).size <= MAX_BYTES) return readFileSync(file, 'utf8')
+      const found = statSync(file)
+      if (found.isFile() && found.size <= MAX_BYTES) return readFileSync(file, 'utf8').replace(/^\uFEFF/, '')
     } catch {
       // The other place may have the file.
     }

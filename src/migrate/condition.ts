@@ -91,7 +91,7 @@ export function isMetByEveryUser(condition: Condition): boolean {
 }
 
 /** Returns whether a condition contains a part about which the operator has to decide. */
-export function isUndecided(condition: Condition): boolean {
+function isUndecided(condition: Condition): boolean {
   if (condition.kind === 'claim') return condition.name === UNDECIDED_CLAIM
   if (condition.kind === 'networks') return false
   return condition.kind === 'not' ? isUndecided(condition.of) : condition.of.some(isUndecided)

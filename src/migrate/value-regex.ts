@@ -46,7 +46,7 @@ export function hasExactPatterns(regex: string): boolean {
 
 class Inexpressible extends Error {}
 
-/** `^` and `$` of an alternative are the characters START and END among its parts. */
+/** Parts that stand for `^` and `$`: characters that no configuration contains. */
 const START = '\u0002'
 const END = '\u0003'
 
@@ -118,7 +118,7 @@ class Reader {
     const characters = this.#text.slice(this.#at, end).replace(/\\([^A-Za-z0-9])/g, '$1')
     if (end === -1 || /[\\[\]]|.-./s.test(characters)) throw new Inexpressible()
     this.#at = end + 1
-    if (!isNegated) return this.#optional([...characters].map((one) => [one]))
+    if (!isNegated) return this.#optional(characters.split('').map((one) => [one]))
     const wildcard = characters.length === 1 ? this.#repetition(characters) : null
     if (wildcard === null) throw new Inexpressible()
     return [[wildcard]]

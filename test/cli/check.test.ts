@@ -87,7 +87,7 @@ routes:
     require:
       claims: { groups: [a, b, c, d, e] }
       networks: [10.0.0.0/8, "2001:db8::/32"]
-      any: [{ claims: { role: admin } }, { networks: 192.0.2.0/24 }]
+      any: [{ claims: { role: admin } }, { networks: 10.1.0.0/16 }]
       not: { claims: { groups: suspended } }
       acr: mfa
   - path: /api/**

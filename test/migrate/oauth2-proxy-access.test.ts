@@ -24,6 +24,7 @@ interface Settings {
   readonly github_org?: string
   readonly github_team?: string
   readonly github_users?: readonly string[]
+  readonly http_address?: string
   readonly trusted_ips?: readonly string[]
   readonly reverse_proxy?: boolean
   readonly trusted_proxy_ips?: readonly string[]
@@ -46,9 +47,9 @@ const listed = new Set(['boss@example.org', 'anna@example.net', 'carl@example.ne
 
 /** Returns whether oauth2-proxy lets a user in, as its validator.go and its providers decide. */
 function oauth2ProxyLetsIn(settings: Settings, user: User, address: string): boolean {
-  const { trusted_ips = [], reverse_proxy = false, trusted_proxy_ips = [] } = settings
+  const { trusted_ips = [], reverse_proxy = false, trusted_proxy_ips = [], http_address = '' } = settings
   // Behind proxies, the address is that of a header, which this test gives to the gateway only with trusted proxies.
-  const knowsAddress = !reverse_proxy || trusted_proxy_ips.length > 0
+  const knowsAddress = reverse_proxy ? trusted_proxy_ips.length > 0 : !http_address.startsWith('unix:')
   if (knowsAddress && trusted_ips.some((range) => address.startsWith(range.replace(/(?:\.0)+\/.*$|\/32$/, ''))))
     return true
   return isVerified(settings, user) && hasAddress(settings, user) && isMember(settings, user)
@@ -155,6 +156,7 @@ const configurations: readonly Settings[] = [
   { email_domains: ['*'], provider: 'github', github_team: 'acme:ops', github_users: ['zoe'] },
   { email_domains: ['example.com'], trusted_ips: ['10.0.0.0/8', '192.0.2.7/32'] },
   { email_domains: ['*'], allowed_groups: ['staff'], trusted_ips: ['10.0.0.0/8'], reverse_proxy: true },
+  { email_domains: ['*'], allowed_groups: ['staff'], trusted_ips: ['10.0.0.0/8'], http_address: 'unix:///run/a.sock' },
   {
     email_domains: ['*'],
     allowed_groups: ['staff'],

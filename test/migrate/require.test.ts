@@ -1,9 +1,14 @@
-import t from 'tap'
-import { ruleHolds } from '../../src/gate/rules.ts'
+import t, { type Test } from 'tap'
+import { parse } from 'yaml'
+import { loadConfig } from '../../src/config/load.ts'
+import { type Rule, ruleHolds } from '../../src/gate/rules.ts'
 import { methodsOf, type Policy, policyOf } from '../../src/migrate/apache/require.ts'
-import { accessRuleOf } from '../../src/migrate/condition.ts'
+import { type AccessRule, accessRuleOf } from '../../src/migrate/condition.ts'
+import { migrateFiles } from '../../src/migrate/migrate.ts'
 import { type Directive, readApache } from '../../src/migrate/readers/apache.ts'
-import { asRule } from './rule.ts'
+import { writeReport, writeYaml } from '../../src/migrate/write.ts'
+import { key } from '../config/configuration.ts'
+import { asFile } from '../support/gateway.ts'
 
 type Claims = Readonly<Record<string, unknown>>
 interface Client {
@@ -107,6 +112,14 @@ function gatehouseLetsIn(policy: Policy, { claims, address }: Client): boolean {
   return rule !== null && ruleHolds(asRule(rule), claims, address)
 }
 
+/** Returns a written rule with the default values of its other keys. */
+const asRule = ({ claims = {}, networks = [], any, not }: AccessRule): Rule => ({
+  claims,
+  networks: networks.length === 0 ? null : networks,
+  any: any?.map(asRule) ?? null,
+  not: not === undefined ? null : asRule(not),
+})
+
 const ALL = (...lines: string[]): string => ['<RequireAll>', ...lines, '</RequireAll>'].join('\n')
 const ANY = (...lines: string[]): string => ['<RequireAny>', ...lines, '</RequireAny>'].join('\n')
 const NONE = (...lines: string[]): string => ['<RequireNone>', ...lines, '</RequireNone>'].join('\n')
@@ -177,6 +190,7 @@ const narrower: readonly [text: string, letsIn: number][] = [
   ['Require claim email~(?i)^ann@', 18],
   ['Require claim name~(?i)^ann', 0],
   ['Require claim groups:%{ENV:TEAM}', 0],
+  ['Require claim email:ann', 0],
   ['Require claim groups:admin\nRequire host example.com', 12],
   ['Require claim email~^ann@example.com$', 6],
   ['Require claim groups~^team-.+$', 0],
@@ -235,4 +249,120 @@ void t.test('requirements that nest at random: no rule lets in a user whom Apach
     counts[isTooDeep ? 'tooDeep' : after.length === before.length ? 'same' : 'fewer'] += 1
   }
   t.ok(counts.same > 250, JSON.stringify(counts))
+})
+
+/** Migrates a site, and returns what the gateway loads for each route, and the report. */
+function migratedSite(t: Test, ...lines: string[]): { rules: Map<string, object>; trusted: string[]; report: string } {
+  const text = [
+    'OIDCClientID x',
+    'OIDCClientSecret y',
+    'OIDCProviderMetadataURL https://login.example.com/.well-known/openid-configuration',
+    'OIDCRedirectURI https://app.example.com/redirect_uri',
+    'ProxyPass / http://127.0.0.1:3000/',
+    ...lines,
+  ].join('\n')
+  const migration = migrateFiles([{ name: 'a.conf', text }])
+  const yaml = writeYaml(migration)
+  const env = { SESSION_KEY: key, OIDC_CLIENT_SECRET: 'hush' }
+  const { config } = loadConfig({ file: asFile(t, parse(yaml)), env })
+  const written: { routes: { path: string; methods?: string[]; access?: string; require?: object }[] } = parse(yaml)
+  t.equal(config.routes.length, written.routes.length)
+  return {
+    rules: new Map(
+      written.routes.map(({ path, methods = [], access, require = {} }) => [
+        [...methods, path].join(' '),
+        access === undefined ? require : { access },
+      ]),
+    ),
+    trusted: config.trustedProxies,
+    report: writeReport(migration),
+  }
+}
+
+const location = (path: string, ...lines: string[]): string =>
+  [`<Location ${path}>`, 'AuthType openid-connect', ...lines, '</Location>'].join('\n')
+
+void t.test('methods of Require method become routes of their own', async (t) => {
+  const { rules, report } = migratedSite(
+    t,
+    location('/', 'Require valid-user'),
+    location('/docs/', 'Require method GET OPTIONS', 'Require claim groups:editor'),
+    location('/queue', ALL('Require valid-user', 'Require not method DELETE')),
+    location('/hooks', ALL('Require method POST', 'Require claim azp:batch')),
+  )
+  t.same(Object.fromEntries(rules), {
+    '/**': {},
+    '/docs': {},
+    '/docs/**': { claims: { groups: ['editor'] } },
+    'GET OPTIONS /docs/**': { access: 'public' },
+    '/queue/**': {},
+    'DELETE /queue/**': { claims: { not_migrated: ['Require'] } },
+    '/hooks/**': { claims: { not_migrated: ['Require'] } },
+    'POST /hooks/**': { claims: { azp: ['batch'] } },
+  })
+  t.match(report, /SECURITY[^]*Require: needs no session, as before: GET, OPTIONS \/docs\/\*\* \(access: public\)/)
+})
+
+void t.test('networks are carried over if the gateway knows the client’s address', async (t) => {
+  const site = [
+    location('/', 'Require valid-user'),
+    location('/admin', 'Require ip 10.1', 'Require claim groups:admin'),
+  ]
+  const expected = { any: [{ networks: ['10.1.0.0/16'] }, { claims: { groups: ['admin'] } }] }
+  const plain = migratedSite(t, ...site)
+  t.same(plain.rules.get('/admin/**'), expected)
+  t.match(plain.report, /SECURITY[^]*Require: the gateway compares the address of the connection.*needed no login/)
+  const proxied = migratedSite(
+    t,
+    'RemoteIPHeader X-Forwarded-For',
+    'RemoteIPInternalProxy 172.16.0.0/12',
+    'RemoteIPTrustedProxy 192.0.2.1',
+    'OIDCXForwardedHeaders X-Forwarded-Proto',
+    ...site,
+  )
+  t.same(proxied.rules.get('/admin/**'), expected)
+  t.same(proxied.trusted, ['172.16.0.0/12', '192.0.2.1/32'])
+  for (const header of ['X-Forwarded-For', 'CF-Connecting-IP\nRemoteIPTrustedProxy 192.0.2.1']) {
+    const { rules, report } = migratedSite(t, `RemoteIPHeader ${header}`, ...site)
+    t.same(rules.get('/admin/**'), {
+      any: [{ claims: { not_migrated: ['Require'] } }, { claims: { groups: ['admin'] } }],
+    })
+    t.match(
+      report,
+      /RemoteIPHeader: the client's address came from \S+: list the proxies in front under trustedProxies/,
+    )
+  }
+})
+
+void t.test('Require user compares the claim of OIDCRemoteUserClaim, by default sub with the issuer', async (t) => {
+  const ruleFor = (...lines: string[]): object | undefined =>
+    migratedSite(t, ...lines.slice(1), location('/', `Require user ${lines[0] ?? ''}`)).rules.get('/**')
+  t.same(ruleFor('ann bob', 'OIDCRemoteUserClaim preferred_username'), {
+    claims: { preferred_username: ['ann', 'bob'] },
+  })
+  t.same(ruleFor('ann@login.example.com'), { claims: { sub: ['ann'] } })
+  t.same(ruleFor('ann@x.org@login.example.com', 'OIDCRemoteUserClaim email@'), { claims: { email: ['ann@x.org'] } })
+  t.same(ruleFor('ann'), { claims: { not_migrated: ['Require'] } }, 'no user has this name')
+  t.same(ruleFor('ann', 'OIDCRemoteUserClaim email ^(.*)@'), { claims: { not_migrated: ['Require'] } })
+})
+
+void t.test('what a rule cannot express stays closed, and the rest of the rule is carried over', async (t) => {
+  const { rules, report } = migratedSite(
+    t,
+    location('/', 'Require valid-user'),
+    location('/a', ALL('Require claim groups:admin', 'Require host example.com')),
+    location('/b', "Require claims_expr '.level > 3'"),
+    location('/c', 'Require all denied'),
+    '<Location /d>\nAuthType Basic\nRequire valid-user\n</Location>',
+    location('/e', ALL('Require claim a:1', 'Require not claim b:1', 'Require not claim c:1'), 'Require claim a:2'),
+  )
+  const closed = { claims: { not_migrated: ['Require'] } }
+  t.same(rules.get('/e/**'), { claims: { not_migrated: ['nesting'] } })
+  t.match(report, /any and not nest at most two deep, and the old rules nest deeper: no user is let in/)
+  t.same(rules.get('/a/**'), { claims: { groups: ['admin'], not_migrated: ['Require'] } })
+  for (const path of ['/b/**', '/c/**', '/d/**']) t.same(rules.get(path), closed, path)
+  t.match(report, /SECURITY[^]*Require: "Require host" has no equivalent: users who met it are not let in/)
+  t.match(report, /Require: "Require claims_expr" has no equivalent/)
+  t.match(report, /Require: it let no user in/)
+  t.match(report, /Require: AuthType basic is another way to log in/)
 })

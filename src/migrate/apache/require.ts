@@ -214,7 +214,18 @@ function claimCondition(spec: string, isNegated: boolean): Condition | null {
     return spec[at] === ':' ? valueCondition(name, value, isNegated) : regexCondition(name, value, isNegated)
   })
   const known = conditions.filter((condition) => condition !== null)
-  return known.length === 0 || known.length < conditions.length ? null : anyOf(known)
+  if (known.length === 0 || known.length < conditions.length) return null
+  return known.some(isAddressWithoutAt) ? null : anyOf(known)
+}
+
+/** The gateway refuses a rule about `email` that matches no address. */
+function isAddressWithoutAt(condition: Condition): boolean {
+  if (condition.kind === 'all' || condition.kind === 'any') return condition.of.some(isAddressWithoutAt)
+  return (
+    condition.kind === 'claim' &&
+    condition.name === 'email' &&
+    condition.values.some((value) => !/[@*]/.test(String(value)))
+  )
 }
 
 /**

@@ -188,10 +188,14 @@ function areaOf(
   }
   if (section.setting !== null) markRouteSource(migration, section.setting)
   const requirement = sectionDirectives.find(({ directive }) => isRequirement(directive))?.setting ?? section.setting
-  const exceptions = methodsOf(outer).flatMap((method) => {
+  const exceptions: { methods: string[]; policy: DecidedPolicy }[] = []
+  for (const method of methodsOf(outer)) {
     const own = policyFor(method)
-    return own === null || JSON.stringify(own) === JSON.stringify(policy) ? [] : [{ methods: [method], policy: own }]
-  })
+    if (own === null || isSame(own, policy)) continue
+    const known = exceptions.find((one) => isSame(one.policy, own))
+    if (known === undefined) exceptions.push({ methods: [method], policy: own })
+    else known.methods.push(method)
+  }
   for (const one of [{ methods: [], policy }, ...exceptions]) reportPolicy(one, section, requirement, migration)
   if (type !== undefined && !['openid-connect', 'oauth20', 'auth-openidc', 'none'].includes(type)) {
     remark(migration, 'security', requirement, `AuthType ${type} is another way to log in: ${NOT_LET_IN}`)
@@ -222,6 +226,10 @@ function areaOf(
       ({ setting }) => setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false,
     ),
   }
+}
+
+function isSame(one: DecidedPolicy, other: DecidedPolicy): boolean {
+  return JSON.stringify(one) === JSON.stringify(other)
 }
 
 const NOT_LET_IN = `users who met it are not let in until you decide and replace the claim ${UNDECIDED_CLAIM}`

@@ -186,7 +186,7 @@ function addressesOf(text: string): string[] | null {
       .trim()
       .toLowerCase(),
   )
-  return found.some((address) => address.includes('"')) ? null : [...new Set(found)].filter((one) => one !== '')
+  return found.some((address) => address.includes('"')) ? null : [...new Set(found)].filter((one) => one.includes('@'))
 }
 
 /** The providers whose users oauth2-proxy only lets in with `email_verified: true`. */
@@ -220,8 +220,10 @@ export function migrateTrustedAddresses(migration: Migration): void {
   const isKnown = ranges.every((range) => isIP(range.replace(/\/\d{1,3}$/, '')) !== 0)
   const all = allOf(conditions)
   const proxies = partAt(migration, 'trustedProxies')?.value
-  // With `reverse_proxy`, the addresses are those in a header, which the gateway reads from trusted proxies only.
-  const knowsAddress = !has(migration, 'trustedProxies') || (Array.isArray(proxies) && proxies.length > 0)
+  // With `reverse_proxy`, the addresses are those in a header, which the gateway reads from trusted proxies only. The
+  // clients of a Unix socket have no address.
+  const isSocket = String(partAt(migration, 'listen')?.value).startsWith('unix:')
+  const knowsAddress = has(migration, 'trustedProxies') ? Array.isArray(proxies) && proxies.length > 0 : !isSocket
   const login = 'clients with these addresses needed no login, and need one now'
   if (isKnown && knowsAddress && !isMetByEveryUser(all)) {
     conditions.splice(0, conditions.length, anyOf([{ kind: 'networks', ranges }, all]))

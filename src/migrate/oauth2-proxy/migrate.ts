@@ -29,7 +29,6 @@ export function migrateOauth2Proxy(settings: readonly Setting[], isAlpha: boolea
   migrateProvider(migration)
   migrateMembership(migration)
   migrateAccess(migration)
-  migrateTrustedAddresses(migration)
   migrateStore(migration)
   if (isAlpha) migrateAlphaLists(migration)
   migrateUpstreams(migration)
@@ -38,6 +37,7 @@ export function migrateOauth2Proxy(settings: readonly Setting[], isAlpha: boolea
   migrateListener(migration)
   // Runs after the other listeners have their ports, and after every step that may enable forward-auth.
   assignForwardAuthPort(migration)
+  migrateTrustedAddresses(migration)
   markSettledFlags(migration)
 
   // All steps above contribute to the routes.
