@@ -290,7 +290,7 @@ function passTokens(migration: Migration, inHeaders: boolean): void {
   )
 }
 
-/** Sets the encoding that the module applied to all values. Its default is Latin-1, which is rarely what is wanted. */
+/** Sets the encoding that the module applied to all values, or the nearest one. */
 function encodeHeaders(migration: Migration, as: Setting): void {
   const encoding = argumentsOf(as)[1]?.toLowerCase()
   const { routeDefaults } = migration
@@ -307,7 +307,12 @@ function encodeHeaders(migration: Migration, as: Setting): void {
   if (encoding !== 'base64url') return
   if (Object.values(routeDefaults.set).every((template) => /^\{[^{}]+\}$/.test(template))) {
     routeDefaults.encoding = 'base64'
-    remark(migration, 'differs', as, 'values are base64 with padding, not base64url: - is +, and _ is /')
+    remark(
+      migration,
+      'differs',
+      as,
+      'values are base64, not base64url: let the application accept + and / for - and _, and padding',
+    )
   } else
     remark(
       migration,
