@@ -11,7 +11,16 @@ const generated: Record<string, string> = {
   'config/gatehouse.schema.json': `${JSON.stringify(jsonSchema(), null, 2)}\n`,
   'docs/configuration.md': reference(example),
   'docs/migrating.md': withMigrationTables(readFileSync(fromRoot('docs/migrating.md'), 'utf8')),
+  'src/version.ts': versionModule(),
   'docs/providers.md': withPresetTables(readFileSync(fromRoot('docs/providers.md'), 'utf8')),
+}
+
+function versionModule(): string {
+  const { version }: { version: string } = JSON.parse(readFileSync(fromRoot('package.json'), 'utf8'))
+  return (
+    '/** The version in package.json. `npm run generate` writes this file. */\n' +
+    `export const VERSION = '${version}'\n`
+  )
 }
 
 function current(path: string): string | null {

@@ -3,9 +3,11 @@ import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { providersOf, type Config, type Listen } from './config/schema.ts'
 import { createAssertions } from './gate/assertion.ts'
+import { buildFindTokenOwner, type FindTokenOwner } from './gate/bearer.ts'
 import { compileCors, type FindCors } from './gate/cors.ts'
+import { createClientProofs, createUsedProofs, type UsedProofs } from './gate/dpop.ts'
 import { compileHeaders } from './gate/headers.ts'
-import { compileRoutes } from './gate/match.ts'
+import { compileRoutes, type RouteTable } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
 import { publicOriginsOf } from './gate/public-origins.ts'
 import { observe } from './http/access-log.ts'
@@ -18,10 +20,13 @@ import { type LoginState, createSealedState } from './http/cookies/login-state.t
 import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
 import { registerEndpoints } from './http/endpoints/index.ts'
 import { registerWellKnown } from './http/endpoints/well-known.ts'
+import { expectRequests } from './http/expected-requests.ts'
 import { createFactReader } from './http/facts.ts'
 import { createFastify } from './http/fastify.ts'
+import { describedBy, readAuthUrl } from './http/forward-auth/described-request.ts'
 import { registerForwardAuth, type ForwardAuthServices } from './http/forward-auth/verdict.ts'
 import { registerGate } from './http/gate.ts'
+import { compileUserName } from './http/identity.ts'
 import { denyLoops, viaNameOf } from './http/loop-detection.ts'
 import { compileLoginRedirects } from './http/proxy/intercept.ts'
 import { STREAM_KINDS, createStreams, type Streams } from './http/proxy/open-streams.ts'
@@ -35,7 +40,7 @@ import { keysOf } from './session/envelope.ts'
 import { openSessions, type Sessions } from './session/sessions.ts'
 import { openStore } from './store/open.ts'
 import type { Store } from './store/store.ts'
-import type { Log } from './telemetry/log.ts'
+import { nameUsers, type Log } from './telemetry/log.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import type { Tracing } from './telemetry/tracing.ts'
 import { createTokens } from './token/acquire.ts'
@@ -71,6 +76,7 @@ interface Lasting {
   readonly refresher: Refresher
   readonly routeTokens: RouteTokens
   readonly bearers: AccessTokens
+  readonly usedProofs: UsedProofs
   readonly streams: Streams
   readonly pools: Pools
   readonly counts: Counts
@@ -82,6 +88,7 @@ interface Shell {
   readonly route: RequestListener
   readonly verdict: RequestListener | null
   readonly upstreams: Upstreams
+  readonly routes: RouteTable
   readonly findCors: FindCors
 }
 
@@ -90,6 +97,7 @@ const UNSAVED_WAIT_MS = 5_000
 
 export async function buildApp(written: Config, log: Log, tracing: Tracing | null = null): Promise<Gatehouse> {
   const config = withOwnKeys(written)
+  nameUsers(log, compileUserName(config.log.user))
   // The lasting services use this object. A reload replaces its values.
   const session = { ...config.session }
   const metrics = createMetrics()
@@ -106,7 +114,8 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     sessions,
     refresher,
     routeTokens: createRouteTokens({ providers, refresher, sessions, log }),
-    bearers: createAccessTokens(providers),
+    bearers: createAccessTokens(providers, log),
+    usedProofs: createUsedProofs(store, session),
     streams: createStreams(sessions),
     pools: createPools(),
     counts: createCounts(store),
@@ -116,7 +125,13 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
 
   let shell = await buildShell(config, lasting)
   let currentConfig = config
-  const refusals = createRefusals({ log, metrics, config: () => currentConfig, findCors: () => shell.findCors })
+  const refusals = createRefusals({
+    log,
+    metrics,
+    config: () => currentConfig,
+    routes: () => shell.routes,
+    findCors: () => shell.findCors,
+  })
   const listener = createListener(
     config.tls,
     (request, response) => {
@@ -157,6 +172,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     lasting.pools.keepOnly(fresh.upstreams)
     const reconnects = !isDeepStrictEqual([session.store, session.redis], [next.session.store, next.session.redis])
     Object.assign(session, next.session)
+    nameUsers(log, compileUserName(next.log.user))
     if (settings !== null) Object.assign(settings, next.admin)
     if (reconnects) store.reconnect()
     providers.configure(providersOf(next))
@@ -179,6 +195,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     await admin?.close()
     await lasting.pools.close()
     await providers.close()
+    await lasting.bearers.close()
     await store.close()
   }
   let closing: Promise<void> | null = null
@@ -212,8 +229,9 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
 
   const cookies = await createCookies(app, config)
   const routes = compileRoutes(config.routes, config.basePath)
+  expectRequests(metrics, routes.routes)
   const findCors = compileCors(routes, origins)
-  const answers = createAnswers(config, cookies, findCors)
+  const answers = createAnswers(config, cookies, routes, findCors)
   const facts = createFactReader({
     headerFields: config.limits.headerFields,
     origins,
@@ -228,7 +246,10 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const viaName = viaNameOf(config)
   denyLoops(app, viaName, answers)
   registerWellKnown(app, { config, providers, routes, answers })
-  const limits = await createLimits(app, config.rateLimit, lasting.counts)
+  const findTokenOwner = buildFindTokenOwner(routes, lasting.bearers)
+  const limits = await createLimits(app, config.rateLimit, lasting.counts, ({ facts, now }) =>
+    findTokenOwner(facts, now),
+  )
 
   const tokens = createTokens({
     refresher,
@@ -236,7 +257,8 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     sessions,
     before: config.session.refreshBefore,
   })
-  const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers })
+  const proofs = createClientProofs(config.session.keys, lasting.usedProofs)
+  const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers, proofs })
   const assertions = config.assertion === null ? null : createAssertions(config.assertion)
   const headers = compileHeaders(routes, cookies.isOwn, viaName, assertions)
 
@@ -288,9 +310,19 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     config.forwardAuth === null
       ? null
       : await buildVerdicts(
-          { config, origins, gate, headers, routes, sessions, cookies, answers: createAnswers(config, cookies, null) },
+          {
+            config,
+            origins,
+            gate,
+            headers,
+            routes,
+            sessions,
+            cookies,
+            answers: createAnswers(config, cookies, routes, null),
+          },
           config.forwardAuth.listen,
           lasting,
+          findTokenOwner,
         )
   return {
     route: (request, response) => {
@@ -303,6 +335,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
             verdicts.routing(request, response)
           },
     upstreams,
+    routes,
     findCors,
   }
 }
@@ -311,6 +344,7 @@ async function buildVerdicts(
   services: ForwardAuthServices,
   listen: Listen,
   { log, metrics, tracing, counts, warnOfProxy }: Lasting,
+  findTokenOwner: FindTokenOwner,
 ): Promise<FastifyInstance> {
   const { config, origins, answers, cookies } = services
   // This listener accepts no absolute targets.
@@ -326,7 +360,12 @@ async function buildVerdicts(
     onUntrusted: hasLimits(config.rateLimit) ? warnOfProxy : null,
   })
   giveContext(app, facts, answers, tracing)
-  registerForwardAuth(app, services, await createLimits(app, config.rateLimit, counts))
+  const limits = await createLimits(app, config.rateLimit, counts, ({ facts: subrequest, now }) => {
+    const authUrl = subrequest.headers.authorization === undefined ? null : readAuthUrl(subrequest, config.basePath)
+    const original = authUrl === null ? null : describedBy(authUrl, subrequest, origins, services.routes)
+    return original === null || 'reason' in original ? null : findTokenOwner(original, now)
+  })
+  registerForwardAuth(app, services, limits)
   await app.ready()
   return app
 }

@@ -164,9 +164,11 @@ export const EVERY_ADDRESS = ['0.0.0.0/0', '::/0']
 /** Returns ranges of the addresses that are in a range of both lists. */
 export function intersection(some: readonly string[], others: readonly string[]): string[] {
   const ranges = others.map(compileRange)
-  return some.map(compileRange).flatMap((one) =>
-    ranges.flatMap((other) => (isWithin(one, other) ? [one.text] : isWithin(other, one) ? [other.text] : [])),
-  )
+  return some
+    .map(compileRange)
+    .flatMap((one) =>
+      ranges.flatMap((other) => (isWithin(one, other) ? [one.text] : isWithin(other, one) ? [other.text] : [])),
+    )
 }
 
 /** Returns whether every address in one of the ranges `narrow` is in one of the ranges `wide`. */
@@ -186,7 +188,7 @@ function isWithin(inner: Range, { family, words, masks, bits }: Range): boolean 
 }
 
 function halvesOf({ text, family, words, bits }: Range): Range[] {
-  const bit = 0x80_00_00_00 >>> bits % 32
+  const bit = 0x80_00_00_00 >>> (bits % 32)
   const halves = [words, words].map((word, half) =>
     word.map((one, i) => (i !== bits >> 5 ? one : half === 0 ? one & ~bit : one | bit)),
   )

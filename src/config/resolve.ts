@@ -112,7 +112,8 @@ export function resolve(root: TSchema, written: unknown, context: ResolveContext
     const known = Object.keys(properties)
     for (const key of Object.keys(value)) {
       // The rules that compare keys do not read a section in which a key is missing.
-      if (!Object.hasOwn(properties, key)) noteBroken([...path, key], refuse([...path, key], 'key', ...unknownKey(key, path, known)))
+      if (!Object.hasOwn(properties, key))
+        noteBroken([...path, key], refuse([...path, key], 'key', ...unknownKey(key, path, known)))
     }
     const keys = Object.entries(properties).map(([key, schema]) => {
       const given = Object.hasOwn(value, key) ? value[key] : undefined

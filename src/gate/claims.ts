@@ -39,10 +39,13 @@ export function compileClaimPath(name: string): ClaimPath {
   }
 }
 
+function isQuoted(segment: string): boolean {
+  return /^".+"$/.test(segment)
+}
+
 /** Returns the member that segments name, or `null` if a quoted segment is one of several. */
 function memberOf(segments: readonly string[]): string | null {
   const [only = ''] = segments
-  const isQuoted = (segment: string): boolean => /^".+"$/.test(segment)
   if (segments.length === 1) return isQuoted(only) ? only.slice(1, -1) : only
   return segments.some(isQuoted) ? null : segments.join('.')
 }

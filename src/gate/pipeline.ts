@@ -8,6 +8,7 @@ import { buildBearerGate } from './bearer.ts'
 import { classify } from './classify.ts'
 import { preflightRoute } from './cors.ts'
 import { passesCsrfCheck } from './csrf.ts'
+import type { ClientProofs } from './dpop.ts'
 import { hostOf, type RouteTable } from './match.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
 
@@ -15,8 +16,9 @@ interface GateServices {
   readonly config: Pick<Config, 'scripts'>
   readonly routes: RouteTable
   readonly sessions: Pick<Sessions, 'load' | 'hasSuccessor'>
-  readonly tokens: Pick<Tokens, 'acquire'>
+  readonly tokens: Pick<Tokens, 'acquire' | 'exchange'>
   readonly bearers: Pick<AccessTokens, 'verify'>
+  readonly proofs: ClientProofs
 }
 
 /**
@@ -25,12 +27,30 @@ interface GateServices {
  */
 export type Gate = (facts: Facts, now: number) => Verdict | Promise<Verdict>
 
-export function buildGate({ config, routes, sessions, tokens, bearers }: GateServices): Gate {
-  function deny(denial: GateDenial, route: CompiledRoute | null, { method, headers }: Facts): Verdict {
-    return { type: 'deny', denial, kind: classify(method, headers, config.scripts), route }
+export function buildGate({ config, routes, sessions, tokens, bearers, proofs }: GateServices): Gate {
+  function deny(
+    denial: GateDenial,
+    route: CompiledRoute | null,
+    { method, headers }: Facts,
+    session: Session | null = null,
+  ): Extract<Verdict, { type: 'deny' }> {
+    const kind = classify(method, headers, config.scripts)
+    const takesProofs = route !== null && route.bearer !== null && route.bearer.dpop !== 'off'
+    const nonce = takesProofs ? { dpopNonce: proofs.nonce(Date.now()) } : {}
+    return { type: 'deny', denial, kind, route, session, ...nonce }
   }
 
-  const decideByBearer = buildBearerGate(bearers)
+  /** A client with a token of its own is a program, whatever media types it accepts. */
+  function denyClient(denial: GateDenial, route: CompiledRoute, facts: Facts): Verdict {
+    const denied = deny(denial, route, facts)
+    return denied.kind === 'websocket' ? denied : { ...denied, kind: 'script' }
+  }
+
+  function verdictOf(decided: Verdict | GateDenial, route: CompiledRoute, facts: Facts): Verdict {
+    return 'type' in decided ? decided : denyClient(decided, route, facts)
+  }
+
+  const decideByBearer = buildBearerGate({ bearers, proofs, tokens })
 
   /** Takes all steps synchronously. A request that must wait for its session or token continues in another function. */
   function decideNow(facts: Facts, now: number): Verdict | Promise<Verdict> {
@@ -46,7 +66,8 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
 
     if (route.bearer !== null) {
       const decided = decideByBearer(route, route.bearer, facts, now)
-      if (decided !== null) return decided.then((result) => ('type' in result ? result : deny(result, route, facts)))
+      if (decided instanceof Promise) return decided.then((late) => verdictOf(late, route, facts))
+      if (decided !== null) return verdictOf(decided, route, facts)
     }
 
     const session = facts.ticket === null ? null : sessions.load(facts.ticket, now)
@@ -68,7 +89,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
       return deny(denial.reason === 'login-required' ? { ...denial, foreign } : denial, route, facts)
     }
     const denial = denyBySession(route, found, facts, facts.ticket !== null, now)
-    if (denial !== null) return deny(denial, route, facts)
+    if (denial !== null) return deny(denial, route, facts, found)
     if (found === null) return anonymous(route)
     const token = tokens.acquire(found, route.token, now)
     return token instanceof Promise
@@ -93,11 +114,11 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
       const denial = denyWithoutToken(token.denial, route, session, facts, sessions, now)
       // A route with an optional session treats an ended session like a missing one.
       if (denial.reason === 'session-expired' && route.access === 'optional') return anonymous(route)
-      return deny(denial, route, facts)
+      return deny(denial, route, facts, session)
     }
     // A refresh may have changed the claims.
     const denial = token.session === session ? null : admit(route, token.session, true, now, facts.client.address)
-    if (denial !== null) return deny(denial, route, facts)
+    if (denial !== null) return deny(denial, route, facts, token.session)
     const { accessToken, proofKey } = token
     return { type: 'forward', route, session: token.session, who: token.session, accessToken, proofKey }
   }

@@ -129,6 +129,7 @@ const ENDPOINTS = [
   ['token_endpoint', 'token'],
   ['userinfo_endpoint', 'userinfo'],
   ['revocation_endpoint', 'revocation'],
+  ['introspection_endpoint', 'introspection'],
   ['pushed_authorization_request_endpoint', 'pushed_authorization'],
 ] as const
 
@@ -138,6 +139,8 @@ export function createObservedCalls(
   name: string | undefined,
 ): ObservedCalls {
   const operations = new Map<string, string>()
+  for (const operation of ['discovery', ...ENDPOINTS.map(([, one]) => one)])
+    providerSeconds.zero({ operation, outcome: 'failed', ...providerLabel(name) })
 
   return {
     async observe(url, call) {

@@ -292,6 +292,45 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ],
   ],
   [
+    'metadata of two routes at one URL',
+    {
+      publicUrl: '[https://a.example.com, https://b.example.com]',
+      more: route(
+        '{ path: /mcp/**, bearer: { metadata: true } }\n' +
+          '  - { path: /mcp, bearer: { metadata: true }, host: a.example.com }\n' +
+          '  - { path: /mcp/**, bearer: { metadata: false }, methods: [POST] }\n' +
+          '  - { path: /mcp/tools/**, bearer: { metadata: true } }',
+      ),
+    },
+    [
+      '7:29 routes[1].bearer.metadata: is also true in routes[0], and the metadata of both would have the same URL' +
+        ' | leave it out of one of the two routes',
+    ],
+  ],
+  [
+    'metadata with a wildcard in the middle',
+    { more: route('{ path: /tenants/*/mcp/**, bearer: { metadata: true } }') },
+    [
+      '6:42 routes[0].bearer.metadata: cannot be used with /tenants/*/mcp/**: the URL of the resource ends at the' +
+        ' first wildcard, which is not the last segment' +
+        ' | use a path whose only wildcard is the last segment, such as /mcp/**',
+    ],
+  ],
+  [
+    'a route for the path of metadata',
+    {
+      more: route(
+        '{ path: /mcp/**, bearer: { metadata: true } }\n' +
+          '  - { path: /.well-known/oauth-protected-resource/mcp, access: public }\n' +
+          '  - { path: /.well-known/**, access: public }',
+      ),
+    },
+    [
+      '7:13 routes[1].path: is never reached: the gateway serves the metadata of routes[0] there' +
+        ' | leave this route out, or set routes[0].bearer.metadata: false',
+    ],
+  ],
+  [
     'a route under basePath',
     { more: route('path: /oauth2/login') },
     [
@@ -991,4 +1030,29 @@ void t.test('an upstream that is one of the gateway’s own addresses is refused
     [`routes[1].upstream: is the gateway's own address (listen): ${loop}`],
   )
   t.same(found('0.0.0.0:8080', 'http://127.0.0.1:8080', 'routes: [{ path: /** }, { path: /b }]'), ofListen, 'once')
+})
+
+await t.test('a text of the pages that does not exist, a style with @import and a wrong lang cause warnings', (t) => {
+  const styled = t.testdir({ 'a.css': '@import "b.css";' })
+  const { warnings } = loadText(
+    styled,
+    `${least}pages:
+  texts: { forbiden: x, button.sign_on: x, silent: x, dir: rtl, lang: de_DE, no such text at all: x }
+  languages: { de: { lang: de, signed_out.titel: x, login_failed.loop: x } }
+  styleFile: a.css
+`,
+  )
+  t.same(
+    warnings.map((line) => line.replace(/^.*?yaml:[\d:]+ /, '')),
+    [
+      'pages.styleFile: has @import, which the policy of the pages blocks; put all styles into this file',
+      'pages.texts.forbiden: is not a text of the pages; did you mean forbidden?',
+      'pages.texts.button.sign_on: is not a text of the pages; did you mean button.sign_in?',
+      'pages.texts.no such text at all: is not a text of the pages; docs/browser.md lists the names',
+      'pages.languages.de.lang: is not a text of the pages; docs/browser.md lists the names',
+      'pages.languages.de.signed_out.titel: is not a text of the pages; did you mean signed_out.title?',
+      'pages.texts.lang: "de_DE" is not a language tag and has no effect; write a tag such as de or pt-BR',
+    ],
+  )
+  t.end()
 })

@@ -45,7 +45,12 @@ const UNAVAILABLE_ON_ROUTES: readonly {
 }[] = [
   { path: ['require', 'acr'], isUsed: ({ require }) => require.acr !== null, needs: 'ID tokens with acr' },
   { path: ['require', 'maxAge'], isUsed: ({ require }) => require.maxAge !== null, needs: 'ID tokens with auth_time' },
-  { path: ['bearer'], isUsed: ({ bearer }) => bearer !== null, needs: 'access tokens in JWT form', isForOne: true },
+  {
+    path: ['bearer'],
+    isUsed: ({ bearer }) => bearer !== null && bearer.issuers.length === 0,
+    needs: 'access tokens in JWT form',
+    isForOne: true,
+  },
   { path: ['token', 'grant'], isUsed: ({ token }) => token.grant === 'id-token', needs: 'ID tokens' },
   {
     path: ['headers', 'set'],

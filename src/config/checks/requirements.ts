@@ -62,7 +62,9 @@ function contradictionsIn({ requirement, at }: PlacedRequirement, around: Known,
     const message = `no address is also in the networks of the rule around it, so the rule never holds on ${route}`
     return [{ path: [...at, 'networks'], message, instead: 'use networks that are within those of the rule around it' }]
   }
-  const excluding = known.excluded.find((one) => !isEmptyRequirement(one.requirement) && isImplied(one.requirement, known))
+  const excluding = known.excluded.find(
+    (one) => !isEmptyRequirement(one.requirement) && isImplied(one.requirement, known),
+  )
   if (excluding !== undefined) return [excludedBy(excluding.at, at, route)]
   return [
     ...(any ?? []).flatMap((one, index) => findInside(one, [...at, 'any', index], known, route)),
