@@ -166,11 +166,17 @@ function claimOf(variable: string, migration: Migration): string | null {
   return claim === '' || /[{}$]/.test(claim) ? null : `{claims.${claim}}`
 }
 
-/** Returns templates for the variables that hold the user or a claim: REMOTE_USER, and those that RewriteRule sets. */
+/**
+ * Returns templates for the variables that hold the id of the request (UNIQUE_ID), the user (REMOTE_USER) or a claim, and
+ * for those that RewriteRule sets.
+ */
 function variablesOf(directives: readonly HeaderDirective[], migration: Migration): ReadonlyMap<string, string> {
   const user = migration.effective.get('OIDCRemoteUserClaim')
   const claim = user === undefined ? 'sub' : textOf(user).replace(/@$/, '')
-  const variables = new Map([['REMOTE_USER', `{claims.${claim}}`]])
+  const variables = new Map([
+    ['REMOTE_USER', `{claims.${claim}}`],
+    ['UNIQUE_ID', '{request.id}'],
+  ])
   const valueOf = (text: string): string | null => {
     const name = /^%\{(?:(?:ENV|HTTP|LA-U|LA-F):)?([A-Za-z0-9_-]+)\}$/i.exec(text)?.[1] ?? ''
     return variables.get(name) ?? claimOf(name, migration)
