@@ -26,9 +26,6 @@ export const rules: readonly Rule[] = [
   ...requirementRules,
   ...bearerRules,
   ...metadataRules,
-  ...bearerRules,
-  ...metadataRules,
-  ...requirementRules,
 ]
 
 /** Runs the rules and returns their findings. Skips rules that read a path in `broken`, which has no value. */

@@ -170,8 +170,8 @@ function claimOf(variable: string, migration: Migration): string | null {
 }
 
 /**
- * Returns templates for the variables that hold the user, a claim or a token: those of the module, and those that
- * RewriteRule sets.
+ * Returns templates for the variables that hold the id of the request (UNIQUE_ID), the user (REMOTE_USER), a claim or a
+ * token, and for those that RewriteRule sets.
  */
 function variablesOf(directives: readonly HeaderDirective[], migration: Migration): ReadonlyMap<string, string> {
   const user = migration.effective.get('OIDCRemoteUserClaim')
@@ -180,6 +180,7 @@ function variablesOf(directives: readonly HeaderDirective[], migration: Migratio
     ['REMOTE_USER', `{claims.${claim}}`],
     ['OIDC_access_token', '{accessToken}'],
     ['OIDC_id_token', '{idToken}'],
+    ['UNIQUE_ID', '{request.id}'],
   ])
   const valueOf = (text: string): string | null => {
     const name = /^%\{(?:(?:ENV|HTTP|LA-U|LA-F):)?([A-Za-z0-9_-]+)\}$/i.exec(text)?.[1] ?? ''
