@@ -7,7 +7,7 @@ import { buildFindTokenOwner, type FindTokenOwner } from './gate/bearer.ts'
 import { compileCors, type FindCors } from './gate/cors.ts'
 import { createClientProofs, createUsedProofs, type UsedProofs } from './gate/dpop.ts'
 import { compileHeaders } from './gate/headers.ts'
-import { compileRoutes } from './gate/match.ts'
+import { compileRoutes, type RouteTable } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
 import { publicOriginsOf } from './gate/public-origins.ts'
 import { observe } from './http/access-log.ts'
@@ -20,11 +20,13 @@ import { type LoginState, createSealedState } from './http/cookies/login-state.t
 import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
 import { registerEndpoints } from './http/endpoints/index.ts'
 import { registerWellKnown } from './http/endpoints/well-known.ts'
+import { expectRequests } from './http/expected-requests.ts'
 import { createFactReader } from './http/facts.ts'
 import { createFastify } from './http/fastify.ts'
 import { describedBy, readAuthUrl } from './http/forward-auth/described-request.ts'
 import { registerForwardAuth, type ForwardAuthServices } from './http/forward-auth/verdict.ts'
 import { registerGate } from './http/gate.ts'
+import { compileUserName } from './http/identity.ts'
 import { denyLoops, viaNameOf } from './http/loop-detection.ts'
 import { compileLoginRedirects } from './http/proxy/intercept.ts'
 import { STREAM_KINDS, createStreams, type Streams } from './http/proxy/open-streams.ts'
@@ -38,7 +40,7 @@ import { keysOf } from './session/envelope.ts'
 import { openSessions, type Sessions } from './session/sessions.ts'
 import { openStore } from './store/open.ts'
 import type { Store } from './store/store.ts'
-import type { Log } from './telemetry/log.ts'
+import { nameUsers, type Log } from './telemetry/log.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import type { Tracing } from './telemetry/tracing.ts'
 import { createTokens } from './token/acquire.ts'
@@ -86,6 +88,7 @@ interface Shell {
   readonly route: RequestListener
   readonly verdict: RequestListener | null
   readonly upstreams: Upstreams
+  readonly routes: RouteTable
   readonly findCors: FindCors
 }
 
@@ -94,6 +97,7 @@ const UNSAVED_WAIT_MS = 5_000
 
 export async function buildApp(written: Config, log: Log, tracing: Tracing | null = null): Promise<Gatehouse> {
   const config = withOwnKeys(written)
+  nameUsers(log, compileUserName(config.log.user))
   // The lasting services use this object. A reload replaces its values.
   const session = { ...config.session }
   const metrics = createMetrics()
@@ -121,7 +125,13 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
 
   let shell = await buildShell(config, lasting)
   let currentConfig = config
-  const refusals = createRefusals({ log, metrics, config: () => currentConfig, findCors: () => shell.findCors })
+  const refusals = createRefusals({
+    log,
+    metrics,
+    config: () => currentConfig,
+    routes: () => shell.routes,
+    findCors: () => shell.findCors,
+  })
   const listener = createListener(
     config.tls,
     (request, response) => {
@@ -162,6 +172,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     lasting.pools.keepOnly(fresh.upstreams)
     const reconnects = !isDeepStrictEqual([session.store, session.redis], [next.session.store, next.session.redis])
     Object.assign(session, next.session)
+    nameUsers(log, compileUserName(next.log.user))
     if (settings !== null) Object.assign(settings, next.admin)
     if (reconnects) store.reconnect()
     providers.configure(providersOf(next))
@@ -218,8 +229,9 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
 
   const cookies = await createCookies(app, config)
   const routes = compileRoutes(config.routes, config.basePath)
+  expectRequests(metrics, routes.routes)
   const findCors = compileCors(routes, origins)
-  const answers = createAnswers(config, cookies, findCors)
+  const answers = createAnswers(config, cookies, routes, findCors)
   const facts = createFactReader({
     headerFields: config.limits.headerFields,
     origins,
@@ -298,7 +310,16 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     config.forwardAuth === null
       ? null
       : await buildVerdicts(
-          { config, origins, gate, headers, routes, sessions, cookies, answers: createAnswers(config, cookies, null) },
+          {
+            config,
+            origins,
+            gate,
+            headers,
+            routes,
+            sessions,
+            cookies,
+            answers: createAnswers(config, cookies, routes, null),
+          },
           config.forwardAuth.listen,
           lasting,
           findTokenOwner,
@@ -314,6 +335,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
             verdicts.routing(request, response)
           },
     upstreams,
+    routes,
     findCors,
   }
 }

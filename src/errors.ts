@@ -1,3 +1,5 @@
+import { english, isTextName, type TextName, type TextValues } from './texts/texts.ts'
+
 export type Code =
   | 'login_required'
   | 'session_expired'
@@ -24,80 +26,62 @@ export type Code =
 interface FaultDefinition {
   readonly status: number
   readonly level: 'debug' | 'info' | 'warn' | 'error'
+}
+
+/** The faults. Their titles and texts are in `texts/`. */
+export const faults = {
+  bad_request: { status: 400, level: 'info' },
+  login_failed: { status: 400, level: 'warn' },
+  logout_refused: { status: 400, level: 'warn' },
+  not_found: { status: 404, level: 'debug' },
+  method_not_allowed: { status: 405, level: 'info' },
+  payload_too_large: { status: 413, level: 'info' },
+  rate_limited: { status: 429, level: 'info' },
+  internal_error: { status: 500, level: 'error' },
+  upstream_unreachable: { status: 502, level: 'error' },
+  provider_unavailable: { status: 503, level: 'error' },
+  store_unavailable: { status: 503, level: 'error' },
+  upstream_timeout: { status: 504, level: 'error' },
+} as const satisfies Partial<Record<Code, FaultDefinition>>
+
+export type FaultCode = keyof typeof faults
+
+/** What a response says: the names of its texts for a page, and its title and detail in English for a problem. */
+export interface Words {
+  readonly text: TextName
+  /** A sentence after the text. */
+  readonly more?: TextName
+  readonly values?: TextValues
   readonly title: string
   readonly detail: string
 }
 
-export const faults = {
-  bad_request: { status: 400, level: 'info', title: 'Bad request', detail: 'This request can’t be understood.' },
-  login_failed: { status: 400, level: 'warn', title: 'Sign-in failed', detail: 'The sign-in could not be completed.' },
-  logout_refused: {
-    status: 400,
-    level: 'warn',
-    title: 'Sign-out refused',
-    detail: 'This sign-out request was refused.',
-  },
-  not_found: { status: 404, level: 'debug', title: 'Not found', detail: 'There is nothing at this address.' },
-  method_not_allowed: {
-    status: 405,
-    level: 'info',
-    title: 'Method not allowed',
-    detail: 'This method can’t be used here.',
-  },
-  payload_too_large: {
-    status: 413,
-    level: 'info',
-    title: 'Too large',
-    detail: 'What was sent is larger than this address accepts.',
-  },
-  rate_limited: {
-    status: 429,
-    level: 'info',
-    title: 'Too many requests',
-    detail: 'Too many requests came from your address. Wait a moment, then try again.',
-  },
-  internal_error: {
-    status: 500,
-    level: 'error',
-    title: 'Something went wrong',
-    detail: 'An error occurred in the gateway. Try again in a moment.',
-  },
-  upstream_unreachable: {
-    status: 502,
-    level: 'error',
-    title: 'Application unreachable',
-    detail: 'The application behind this address can’t be reached right now.',
-  },
-  provider_unavailable: {
-    status: 503,
-    level: 'error',
-    title: 'Sign-in unavailable',
-    detail: 'The sign-in service can’t be reached right now. Try again in a moment.',
-  },
-  store_unavailable: {
-    status: 503,
-    level: 'error',
-    title: 'Sessions unavailable',
-    detail: 'Your session can’t be looked up right now. Try again in a moment.',
-  },
-  upstream_timeout: {
-    status: 504,
-    level: 'error',
-    title: 'Application too slow',
-    detail: 'The application behind this address did not answer in time.',
-  },
-} as const satisfies Partial<Record<Code, FaultDefinition>>
-
-export type FaultCode = keyof typeof faults
+/** Returns the words for a code: those of `text`, with the title of the code if the text has none of its own. */
+export function wordsFor(code: Code, text: TextName = code, more?: TextName, values?: TextValues): Words {
+  const title = `${text}.title`
+  return {
+    text,
+    ...(more === undefined ? {} : { more }),
+    ...(values === undefined ? {} : { values }),
+    title: english(isTextName(title) ? title : `${code}.title`),
+    detail: [text, ...(more === undefined ? [] : [more])].map((name) => english(name, values)).join(' '),
+  }
+}
 
 interface FaultOptions {
   /** The underlying error, which is logged but never shown to users. */
   readonly cause?: unknown
   /** Overrides the HTTP status of the code. */
   readonly status?: number
-  /** Overrides the title that the user sees. */
-  readonly title?: string
-  /** Overrides the text that the user sees. */
+  /** The text that the user sees, if not that of the code. */
+  readonly text?: TextName
+  /** A sentence after the text. */
+  readonly more?: TextName
+  /** The values of the placeholders in the text. */
+  readonly values?: TextValues
+  /** Whether the same request may succeed later. By default, a 5xx may. */
+  readonly mayRetry?: boolean
+  /** A text of its own, for a response that is never a page. */
   readonly detail?: string
   /**
    * Seconds after which to retry.
@@ -110,9 +94,10 @@ interface FaultOptions {
 export class Fault extends Error {
   readonly code: FaultCode
   readonly status: number
-  readonly title: string
-  readonly detail: string
+  /** The texts, by name and in English. */
+  readonly words: Words
   readonly retryAfter: number | null
+  readonly mayRetry: boolean | undefined
   /** The URL at which the user can start another login, or `null` if it is not known. */
   loginUrl: string | null = null
   /** The name of the provider that the fault concerns, if there are several. */
@@ -123,8 +108,9 @@ export class Fault extends Error {
     this.name = 'Fault'
     this.code = code
     this.status = options.status ?? faults[code].status
-    this.title = options.title ?? faults[code].title
-    this.detail = options.detail ?? faults[code].detail
+    const { text = code, more, values, detail } = options
+    this.words = { ...wordsFor(code, text, more, values), ...(detail === undefined ? {} : { detail }) }
+    this.mayRetry = options.mayRetry
     this.retryAfter = options.retryAfter ?? (this.status === 503 ? 5 : null)
   }
 }

@@ -17,7 +17,8 @@ const order = [
   ['session'],
   ['oidc', 'store'],
   ['config', 'telemetry'],
-  ['bytes', 'errors', 'header-names', 'resilience'],
+  ['bytes', 'errors', 'header-names', 'resilience', 'version'],
+  ['texts'],
 ]
 
 /** Who may know what lies outside the project, by the beginning of the package's name. */

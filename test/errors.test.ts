@@ -1,5 +1,5 @@
 import t from 'tap'
-import { causes, Fault, faults } from '../src/errors.ts'
+import { causes, Fault } from '../src/errors.ts'
 
 void t.test('causes() returns the whole chain of errors in one line, with their codes', async (t) => {
   const refused = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
@@ -105,10 +105,14 @@ void t.test('malformed JSON is not quoted, because it may be part of a token', a
 void t.test(
   'a fault has the status and texts of its code unless it overrides them, and a 503 has Retry-After',
   async (t) => {
-    t.match(new Fault('login_failed'), { status: 400, detail: faults.login_failed.detail, retryAfter: null })
+    t.match(new Fault('login_failed'), {
+      status: 400,
+      words: { detail: 'The sign-in could not be completed.' },
+      retryAfter: null,
+    })
     t.match(new Fault('login_failed', { status: 502, detail: 'Own words.' }), {
       status: 502,
-      detail: 'Own words.',
+      words: { detail: 'Own words.' },
       retryAfter: null,
     })
     t.match(new Fault('store_unavailable'), { status: 503, retryAfter: 5 })

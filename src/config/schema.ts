@@ -12,7 +12,8 @@ import { duration, orOff, rate } from './value-types/amount.ts'
 import { list, map, textual } from './value-types/collection.ts'
 import { bearerSecret, headerName, hostName } from './value-types/http.ts'
 import { basePath, pathPattern } from './value-types/path.ts'
-import { color, contact, favicon, languageTag, styleFile } from './value-types/page.ts'
+import { accentColor } from './value-types/color.ts'
+import { contact, favicon, languageTag, styleFile } from './value-types/page.ts'
 import { choice, flag, text, workers } from './value-types/scalar.ts'
 import { assertionKeys } from './value-types/secret.ts'
 import { group, leaf, listOf, optional, optionalOrWord, switchable } from './schema-nodes.ts'
@@ -81,7 +82,7 @@ export const schema = group('Configuration of Gatehouse.', {
     default: [],
     description:
       'The IP addresses and CIDR ranges of the proxies in front of the gateway. The gateway trusts ' +
-      '`X-Forwarded-*` headers from these addresses only. The clients of a Unix socket have no address: with ' +
+      '`X-Forwarded-*` and `X-Request-Id` headers from these addresses only. The clients of a Unix socket have no address: with ' +
       '`listen: unix:/path`, any list that is not empty trusts all of them.',
   }),
   upstream: leaf(upstream, {
@@ -162,30 +163,41 @@ export const schema = group('Configuration of Gatehouse.', {
     texts: leaf(map(text(), text()), {
       default: {},
       description:
-        'Texts that replace the built-in ones. docs/browser.md lists their names, such as `forbidden`, ' +
-        '`forbidden.title`, `button.sign_in` and `lang`.',
+        'Texts that replace the built-in ones in every language. docs/browser.md lists their names, such as ' +
+        '`forbidden`, `forbidden.title` and `button.sign_in`. `lang` is the language of all pages, whatever the browser ' +
+        'prefers.',
     }),
     languages: leaf(map(languageTag, map(text(), text())), {
       default: {},
       description:
-        'Texts by language, such as `de: { forbidden: … }`, which replace or add to the built-in English, German, French ' +
-        'and Spanish. Each page is in the language that the browser prefers.',
+        'Texts by language, such as `de: { forbidden: … }`. They take precedence over `texts` and over the built-in English, ' +
+        'German, French and Spanish texts. Each page is in the language that the browser prefers, otherwise in English.',
     }),
-    accentColor: leaf(color, { default: null, description: 'The color of buttons and links, such as `"#1f5fbf"`.' }),
+    accentColor: leaf(accentColor, {
+      default: null,
+      description:
+        'The color of buttons, links and the built-in icon: `"#rrggbb"` or `"#rgb"`, in quotes because `#` begins a ' +
+        'comment. The text on a button is black or white, and links are darker or lighter than the color where it ' +
+        'would be hard to read.',
+    }),
     styleFile: leaf(styleFile, {
       default: null,
-      description: 'A CSS file that is added to the style of every page. The gateway reloads it when it changes.',
+      description:
+        'A CSS file of at most 64 kB that every page applies after its own style. The gateway reloads it when it changes. ' +
+        'It may use images and fonts of the same origin and `data:` URLs, but no `@import`.',
     }),
     favicon: leaf(favicon, {
       default: null,
       defaultText: 'a built-in icon',
-      description: 'The icon of every page: a file, or a `data:image/` URL.',
+      description:
+        'The icon of every page: a file or a `data:` URL with an SVG, PNG, ICO, GIF or WebP image of at most 64 kB. The ' +
+        'gateway reloads the file when it changes.',
     }),
     contact: leaf(contact, {
       default: null,
       description:
-        'Where users who may not open a page find help: an e-mail address, a `mailto:` or an https URL, which the page ' +
-        'with status 403 links to.',
+        'Where users who may not open a page find help: an email address, a `mailto:` URL or a URL, to which the page with ' +
+        'status 403 links.',
     }),
   }),
   assertion: optional(
@@ -228,15 +240,19 @@ export const schema = group('Configuration of Gatehouse.', {
     user: leaf(text(), {
       default: 'sub',
       description:
-        'The claim that names the user in access lines and security events, as `user`. `none` leaves the user out.',
+        'The claim that names the user in access lines and security events, as `user`: a name or a path, as in ' +
+        '`routes[].require.claims`. With `none`, no line names the user.',
     }),
     fields: leaf(list(choice(['bytes', 'user_agent', 'referer']), { single: true }), {
       default: [],
-      description: 'Further fields of access lines.',
+      description:
+        'Further fields of access lines: `bytes` (of the response body), `user_agent`, `referer` (without its query).',
     }),
     exclude: leaf(list(pathPattern, { single: true }), {
       default: [],
-      description: 'Paths without access lines: exact, or with `*` and `**` as in `routes[].path`.',
+      description:
+        'Paths without access lines: exact, or with `*` and `**` as in `routes[].path`. Their requests are counted, and ' +
+        'their security events are logged.',
     }),
   }),
   workers: leaf(workers, {

@@ -91,8 +91,14 @@ function requireRule(
   address: string,
 ): GateDenial | null {
   if (ruleHolds(require, claims, address)) return null
-  const { reasons, isOmission } = explainRule(require, { claims, address, accessToken: tokens?.accessToken }, at)
-  return { reason: 'forbidden', why: reasons.join('; '), ...(isOmission ? { overage: true } : {}) }
+  const input = { claims, address, accessToken: tokens?.accessToken }
+  const { reasons, hint, isOmission } = explainRule(require, input, at)
+  return {
+    reason: 'forbidden',
+    why: reasons.join('; '),
+    ...(hint === null ? {} : { hint }),
+    ...(isOmission ? { overage: true } : {}),
+  }
 }
 
 /** If a step-up is required again this soon after its login, the provider does not deliver it. */

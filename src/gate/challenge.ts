@@ -1,18 +1,18 @@
 import { percentEncodeBytes } from '../bytes.ts'
 import type { Config } from '../config/schema.ts'
-import { faults, type Code, type FaultCode } from '../errors.ts'
+import { faults, wordsFor, type Code, type FaultCode, type Words } from '../errors.ts'
 import { PROOF_ALGORITHMS } from '../oidc/dpop-proof.ts'
+import { english, type TextName } from '../texts/texts.ts'
 import type { StepUp } from '../token/denial.ts'
 import { metadataUrl } from './protected-resource.ts'
 import { hostOf } from './match.ts'
 import { returnTarget, targetAtLogin } from './return-target.ts'
-import type { CompiledRoute, Denial, Facts, FinalDenial, LoginDenial, RequestKind } from './verdict.ts'
+import type { CompiledRoute, Denial, Facts, FinalDenial, ForbiddenHint, LoginDenial, RequestKind } from './verdict.ts'
 
-export interface Answer {
+/** A response. By default, a page has the texts of the code. `title` and `detail` are for problems. */
+export interface Answer extends Partial<Pick<Words, 'text' | 'more' | 'values'>>, Pick<Words, 'title' | 'detail'> {
   readonly status: number
   readonly code: Code
-  readonly title: string
-  readonly detail: string
   /** The target of a redirect; only with 302. */
   readonly location?: string
   readonly loginUrl?: string
@@ -23,6 +23,8 @@ export interface Answer {
   readonly clearSession?: boolean
   /** The value of `Allow`; only with 405. */
   readonly allow?: string
+  /** Whether the same request may succeed later, or after the user has done what the text says. By default, a 5xx may. */
+  readonly mayRetry?: boolean
 }
 
 type Settings = Pick<Config, 'basePath'> & {
@@ -30,11 +32,14 @@ type Settings = Pick<Config, 'basePath'> & {
   readonly scripts: Pick<Config['scripts'], 'message'>
 }
 
-const LOGIN_ROWS: { readonly [reason in LoginDenial['reason']]: Pick<Answer, 'code' | 'detail'> } = {
-  'login-required': { code: 'login_required', detail: 'You have to sign in to go on.' },
-  'session-expired': { code: 'session_expired', detail: 'Your session has ended. Sign in again to go on.' },
-  'step-up': { code: 'step_up_required', detail: 'This page requires a stronger or more recent sign-in.' },
-}
+const LOGIN_CODES = {
+  'login-required': 'login_required',
+  'session-expired': 'session_expired',
+  'step-up': 'step_up_required',
+} as const satisfies { readonly [reason in LoginDenial['reason']]: Code }
+
+/** The title of each problem that a login resolves. */
+const LOGIN_REQUIRED = 'Login required'
 
 export function challenge(
   denial: Denial,
@@ -59,8 +64,9 @@ function answerTo(
   if (denial.reason === 'upstream-login')
     return upstreamLogin(loginUrlFor(facts, 'script', basePath, undefined, loginHost))
   if (!isLoginDenial(denial)) return finalAnswer(denial)
-  const { code, detail } = LOGIN_ROWS[denial.reason]
-  const title = 'Login required'
+  const code = LOGIN_CODES[denial.reason]
+  const title = LOGIN_REQUIRED
+  const detail = english(code)
   const clearSession = denial.reason === 'session-expired' && denial.clearCookie
   const redirects =
     route?.challenge === 'redirect' ? kind !== 'websocket' : route?.challenge !== '401' && kind === 'navigation'
@@ -136,101 +142,106 @@ function upstreamLogin(loginUrl: string): Answer {
   return {
     status: 401,
     code: 'upstream_login_required',
-    title: 'Login required',
-    detail: 'The application requires its own sign-in.',
+    title: LOGIN_REQUIRED,
+    detail: english('upstream_login_required'),
     loginUrl,
   }
 }
 
 function isLoginDenial(denial: Denial): denial is LoginDenial {
-  return denial.reason in LOGIN_ROWS
+  return denial.reason in LOGIN_CODES
 }
 
-const FORBIDDEN = 'You are signed in, but you are not allowed to open this.'
-const OVERAGE =
-  'You are signed in, but you are in too many groups: the sign-in service left out the ones that decide whether you ' +
-  'may open this. Contact the administrator of this site.'
-const TOKEN_UNAVAILABLE = 'Your access could not be renewed right now. You are still signed in; try again in a moment.'
-const TOKEN_REFUSED = 'The sign-in service did not grant access to the application at this address.'
-const INVALID_TOKEN = 'The access token in this request can’t be used here.'
-const INSUFFICIENT_AUTHENTICATION = 'The access token of this request comes from a sign-in that is too weak or too old.'
-const INSUFFICIENT_SCOPE = 'The access token of this request has too few scopes.'
-const STEP_UP_REFUSED = 'The application asks for a sign-in that the sign-in service did not provide.'
-const CROSS_ORIGIN = 'Another site sent this request, so it was not carried out.'
-const CROSS_ORIGIN_LOGOUT = 'Another site asked to sign you out, so the request was refused.'
-const AMBIGUOUS_PATH = 'This address can be read in more than one way, so it was not passed on.'
-const TRANSFER_CODING = 'This request’s body has a transfer coding other than chunked.'
-const LOOP = 'This request came back to the gateway that forwarded it.'
-const TWO_SESSIONS =
-  'This browser sends two different sign-ins for this site at the same time, so neither can be used, and one of them ' +
-  'can’t be removed from here. Delete the cookies of this site in the browser’s settings, then sign in again.'
 const MISDIRECTED = 'The admin listener does not accept this host name. The key admin.hosts can add it.'
+
+const FORBIDDEN_TEXTS: { readonly [hint in ForbiddenHint]: TextName } = {
+  group: 'forbidden.group',
+  email: 'forbidden.email',
+  network: 'forbidden.network',
+}
 
 export function finalAnswer(denial: FinalDenial): Answer {
   switch (denial.reason) {
     case 'no-route':
       return faultAnswer('not_found')
     case 'ambiguous-path':
-      return { status: 400, code: 'ambiguous_path', title: 'Ambiguous address', detail: AMBIGUOUS_PATH }
+      return { status: 400, code: 'ambiguous_path', ...wordsFor('ambiguous_path') }
     case 'malformed':
       return faultAnswer('bad_request')
     case 'transfer-coding':
       return {
         status: denial.unframed ? 400 : 501,
         code: 'bad_request',
-        title: 'Unknown transfer coding',
-        detail: TRANSFER_CODING,
+        ...wordsFor('bad_request', 'bad_request.transfer_coding'),
+        mayRetry: false,
       }
     case 'method-not-allowed':
       return denial.allow === null
         ? faultAnswer('method_not_allowed')
         : {
             ...faultAnswer('method_not_allowed'),
-            detail: `This address answers ${denial.allow.join(' and ')}.`,
+            ...wordsFor('method_not_allowed', 'method_not_allowed.others', undefined, {
+              methods: denial.allow.join(', '),
+            }),
             allow: denial.allow.join(', '),
           }
     case 'loop':
-      return { ...faultAnswer('upstream_unreachable'), status: 508, detail: LOOP }
+      return {
+        ...faultAnswer('upstream_unreachable'),
+        ...wordsFor('upstream_unreachable', 'upstream_unreachable.loop'),
+        status: 508,
+        mayRetry: false,
+      }
     case 'two-sessions':
-      return { ...faultAnswer('login_failed'), detail: TWO_SESSIONS }
+      return {
+        ...faultAnswer('login_failed'),
+        ...wordsFor('login_failed', 'login_failed.two_sessions'),
+        mayRetry: true,
+      }
     case 'forbidden': {
-      const detail = denial.overage === true ? OVERAGE : FORBIDDEN
-      return { status: 403, code: 'forbidden', title: 'Not allowed', detail }
+      const hinted = denial.hint === undefined ? 'forbidden' : FORBIDDEN_TEXTS[denial.hint]
+      return forbidden(denial.overage === true ? 'forbidden.too_many_groups' : hinted)
     }
     case 'cross-origin': {
-      const detail = denial.logout === true ? CROSS_ORIGIN_LOGOUT : CROSS_ORIGIN
-      return { status: 403, code: 'cross_origin', title: 'Request from another site', detail }
+      const text = denial.logout === true ? 'cross_origin.sign_out' : 'cross_origin'
+      return { status: 403, code: 'cross_origin', ...wordsFor('cross_origin', text) }
     }
     case 'token-unavailable': {
       const { retryAfter } = denial
-      const title = 'Access can’t be renewed'
-      return { status: 503, code: 'token_unavailable', title, detail: TOKEN_UNAVAILABLE, retryAfter }
+      return { status: 503, code: 'token_unavailable', ...wordsFor('token_unavailable'), retryAfter }
     }
     case 'token-refused':
-      return { status: 502, code: 'token_unavailable', title: 'Access can’t be renewed', detail: TOKEN_REFUSED }
+      return {
+        status: 502,
+        code: 'token_unavailable',
+        ...wordsFor('token_unavailable', 'token_unavailable.refused'),
+        mayRetry: false,
+      }
     case 'invalid-token':
-      return { status: 401, code: 'invalid_token', title: 'Token not accepted', detail: INVALID_TOKEN }
+      return { status: 401, code: 'invalid_token', ...wordsFor('invalid_token') }
     case 'insufficient-authentication':
       return {
         status: 401,
         code: 'step_up_required',
-        title: 'Token not accepted',
-        detail: INSUFFICIENT_AUTHENTICATION,
+        ...wordsFor('invalid_token', 'invalid_token.weak'),
       }
     case 'insufficient-scope':
-      return { status: 403, code: 'forbidden', title: 'Not allowed', detail: INSUFFICIENT_SCOPE }
+      return forbidden('forbidden.scope')
     case 'misdirected':
       return { ...faultAnswer('bad_request'), status: 421, detail: MISDIRECTED }
     case 'not-admin':
       return NOT_ADMIN[denial.problem]
     case 'step-up-refused':
-      return { status: 403, code: 'forbidden', title: 'Not allowed', detail: STEP_UP_REFUSED }
+      return forbidden('forbidden.step_up')
   }
 }
 
 function faultAnswer(code: FaultCode): Answer {
-  const { status, title, detail } = faults[code]
-  return { status, code, title, detail }
+  return { status: faults[code].status, code, ...wordsFor(code) }
+}
+
+function forbidden(text: TextName): Answer {
+  return { status: 403, code: 'forbidden', ...wordsFor('forbidden', text) }
 }
 
 type NotAdmin = Extract<Denial, { readonly reason: 'not-admin' }>

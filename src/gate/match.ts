@@ -135,6 +135,13 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   }
 }
 
+/** Returns a function that tells whether any of these patterns matches a path. */
+export function compilePaths(patterns: readonly string[]): (path: string) => boolean {
+  const root = newNode()
+  for (const pattern of patterns) insert(root, pattern, { target: 'endpoint', host: null, methods: null })
+  return (path) => find(root, path, 0, '', '') !== null
+}
+
 /** Returns whether a pattern is the path itself, the path with a trailing slash, or the path with `/**`. */
 function namesBoth(pattern: string, path: string): boolean {
   if (!pattern.startsWith(path)) return false

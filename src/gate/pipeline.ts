@@ -28,14 +28,23 @@ interface GateServices {
 export type Gate = (facts: Facts, now: number) => Verdict | Promise<Verdict>
 
 export function buildGate({ config, routes, sessions, tokens, bearers, proofs }: GateServices): Gate {
-  function deny(denial: GateDenial, route: CompiledRoute | null, { method, headers }: Facts): Verdict {
+  function deny(
+    denial: GateDenial,
+    route: CompiledRoute | null,
+    { method, headers }: Facts,
+    session: Session | null = null,
+  ): Extract<Verdict, { type: 'deny' }> {
     const kind = classify(method, headers, config.scripts)
     const takesProofs = route !== null && route.bearer !== null && route.bearer.dpop !== 'off'
-    return { type: 'deny', denial, kind, route, ...(takesProofs ? { dpopNonce: proofs.nonce(Date.now()) } : {}) }
+    const nonce = takesProofs ? { dpopNonce: proofs.nonce(Date.now()) } : {}
+    return { type: 'deny', denial, kind, route, session, ...nonce }
   }
 
+  /** A client with a token of its own is a program, whatever media types it accepts. */
   function verdictOf(decided: Verdict | GateDenial, route: CompiledRoute, facts: Facts): Verdict {
-    return 'type' in decided ? decided : deny(decided, route, facts)
+    if ('type' in decided) return decided
+    const denied = deny(decided, route, facts)
+    return { ...denied, kind: denied.kind === 'websocket' ? denied.kind : 'script' }
   }
 
   const decideByBearer = buildBearerGate({ bearers, proofs, tokens })
@@ -77,7 +86,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers, proofs }:
       return deny(denial.reason === 'login-required' ? { ...denial, foreign } : denial, route, facts)
     }
     const denial = denyBySession(route, found, facts, facts.ticket !== null, now)
-    if (denial !== null) return deny(denial, route, facts)
+    if (denial !== null) return deny(denial, route, facts, found)
     if (found === null) return anonymous(route)
     const token = tokens.acquire(found, route.token, now)
     return token instanceof Promise
@@ -102,11 +111,11 @@ export function buildGate({ config, routes, sessions, tokens, bearers, proofs }:
       const denial = denyWithoutToken(token.denial, route, session, facts, sessions, now)
       // A route with an optional session treats an ended session like a missing one.
       if (denial.reason === 'session-expired' && route.access === 'optional') return anonymous(route)
-      return deny(denial, route, facts)
+      return deny(denial, route, facts, session)
     }
     // A refresh may have changed the claims.
     const denial = token.session === session ? null : admit(route, token.session, true, now, facts.client.address)
-    if (denial !== null) return deny(denial, route, facts)
+    if (denial !== null) return deny(denial, route, facts, token.session)
     const { accessToken, proofKey } = token
     return { type: 'forward', route, session: token.session, who: token.session, accessToken, proofKey }
   }

@@ -4,6 +4,7 @@ import { isMapping } from '../config/key-path.ts'
 import type { Route } from '../config/schema.ts'
 import { type ClaimPath, compileClaimPath, countsByKeys, isOmitted, isSet, rawValueAt } from './claims.ts'
 import { type Claims, unverifiedClaims } from '../oidc/token-set.ts'
+import type { ForbiddenHint } from './verdict.ts'
 
 /** A rule as configured: the `require` of a route or of its `bearer`, or a rule of `any` or `not`. */
 export type Rule = Pick<Route['require'], 'claims' | 'networks'> & {
@@ -131,6 +132,8 @@ export interface Explanation {
   readonly holds: boolean
   /** The decisive parts of the rule, each with its path and the reason. Quotes configured values, never the user's. */
   readonly reasons: readonly string[]
+  /** What the user may learn about the decisive parts, or `null`. */
+  readonly hint: ForbiddenHint | null
   /** Whether the decision depends on a claim that the provider omitted. */
   readonly isOmission: boolean
 }
@@ -138,6 +141,7 @@ export interface Explanation {
 interface Part {
   readonly truth: Truth
   readonly reasons: readonly string[]
+  readonly hint?: ForbiddenHint | null
   readonly isOmission?: boolean
 }
 
@@ -146,8 +150,8 @@ export function explainRule(rule: Rule, input: RuleInput, at: string): Explanati
   const parts = partsOf(rule, input, at)
   const all = least(parts)
   // The first part that does not hold is reason enough, in the order of the configuration.
-  const { reasons, isOmission = false } = parts.find(({ truth }) => truth !== HOLDS) ?? all
-  return { holds: all.truth === HOLDS, reasons, isOmission }
+  const { reasons, hint = null, isOmission = false } = parts.find(({ truth }) => truth !== HOLDS) ?? all
+  return { holds: all.truth === HOLDS, reasons, hint, isOmission }
 }
 
 function partsOf(rule: Rule, input: RuleInput, at: string): Part[] {
@@ -158,7 +162,8 @@ function partsOf(rule: Rule, input: RuleInput, at: string): Part[] {
   if (any !== null) parts.push(greatest(any.map((one, index) => least(partsOf(one, input, `${at}.any[${index}]`)))))
   if (not !== null) {
     const part = least(partsOf(not, input, `${at}.not`))
-    parts.push({ ...part, truth: negated(part.truth) })
+    // The sentence for a group asks for another one, which would not help a user whose group is excluded.
+    parts.push({ ...part, truth: negated(part.truth), hint: part.hint === 'group' ? null : (part.hint ?? null) })
   }
   return parts
 }
@@ -169,7 +174,7 @@ function least(parts: readonly Part[]): Part {
   const decisive = parts.find((part) => part.truth === truth)
   return truth !== HOLDS && decisive !== undefined
     ? decisive
-    : { truth, reasons: parts.flatMap(({ reasons }) => reasons) }
+    : { truth, reasons: parts.flatMap(({ reasons }) => reasons), hint: hintOfAll(parts) }
 }
 
 /** Returns what decides if one part must hold: the first part that does, or all parts that come closest. */
@@ -179,8 +184,20 @@ function greatest(parts: readonly Part[]): Part {
   return {
     truth,
     reasons: (truth === HOLDS ? decisive.slice(0, 1) : decisive).flatMap(({ reasons }) => reasons),
+    hint: hintOfAll(decisive),
     isOmission: decisive.some(({ isOmission }) => isOmission),
   }
+}
+
+/** Returns the hint that all parts have, or `null`. */
+function hintOfAll([first, ...others]: readonly Part[]): ForbiddenHint | null {
+  const hint = first?.hint ?? null
+  return others.every((part) => part.hint === hint) ? hint : null
+}
+
+function hintOfClaim(name: string): ForbiddenHint | null {
+  if (/e-?mail(?!_verified)/i.test(name)) return 'email'
+  return /group|role/i.test(name) ? 'group' : null
 }
 
 function explainClaim(
@@ -195,7 +212,8 @@ function explainClaim(
   // The reasons of a session's claims need no path, because most routes require nothing else.
   const prefix = at === 'require' ? '' : `${at}.claims: `
   const reason = (text: string): readonly string[] => [prefix + text]
-  if (truth === HOLDS) return { truth, reasons: reason(`the claim ${name} ${acceptedIn(test, claims)}`) }
+  const hint = hintOfClaim(name)
+  if (truth === HOLDS) return { truth, hint, reasons: reason(`the claim ${name} ${acceptedIn(test, claims)}`) }
   if (truth === UNKNOWN) {
     const advice = name === 'groups' ? '; provider.groupsFrom reads them from an API' : ''
     const text = `the provider left the claim ${name} out of the ID token (too many values)${advice}`
@@ -203,12 +221,12 @@ function explainClaim(
   }
   if (rawValueAt(claims, path) !== undefined) {
     const values = prefix === '' ? 'the values that this route requires' : listed(configured)
-    return { truth, reasons: reason(`the claim ${name} has none of ${values}`) }
+    return { truth, hint, reasons: reason(`the claim ${name} has none of ${values}`) }
   }
   // By default Keycloak puts roles into the access token only.
   const isInAccessToken = rawValueAt(unverifiedClaims(accessToken), path) !== undefined
-  const hint = isInAccessToken ? '; the access token has it: let the provider add it to the ID token' : ''
-  return { truth, reasons: reason(`the claim ${name} is missing${hint}`) }
+  const advice = isInAccessToken ? '; the access token has it: let the provider add it to the ID token' : ''
+  return { truth, hint, reasons: reason(`the claim ${name} is missing${advice}`) }
 }
 
 /** Returns the value with which a claim matches, or the pattern. */
@@ -243,5 +261,5 @@ function explainNetworks(
       : truth === HOLDS
         ? `${address} is in ${networks.find(address) ?? ''}`
         : `${address} is in none of ${configured.slice(0, MAX_LISTED).join(', ')}`
-  return { truth, reasons: [`${at}.networks: ${text}`] }
+  return { truth, hint: 'network', reasons: [`${at}.networks: ${text}`] }
 }

@@ -52,6 +52,9 @@ export interface Who {
   readonly tokens?: Pick<TokenSet, 'accessToken'>
 }
 
+/** What the user may learn about the rule that denied a request: which kind of property it concerns. */
+export type ForbiddenHint = 'group' | 'email' | 'network'
+
 interface FromClient {
   /** The scheme of the client's Authorization. `Bearer` if missing. */
   readonly scheme?: 'Bearer' | 'DPoP'
@@ -67,8 +70,11 @@ export type GateDenial =
    * provider of the session, which the route does not allow.
    */
   | { readonly reason: 'login-required'; readonly loginUrl?: string; readonly foreign?: string }
-  /** `overage`: the provider omitted the claim from the token because it has too many values. */
-  | { readonly reason: 'forbidden'; readonly why: string; readonly overage?: true }
+  /**
+   * `why` is for the log, `hint` for the user. `overage`: the provider omitted the claim from the token because it has
+   * too many values.
+   */
+  | { readonly reason: 'forbidden'; readonly why: string; readonly hint?: ForbiddenHint; readonly overage?: true }
   /** `logout`: another site asked for a logout. */
   | { readonly reason: 'cross-origin'; readonly logout?: true }
   /**
@@ -130,6 +136,8 @@ export type Verdict =
       readonly route: CompiledRoute | null
       /** The nonce for DPoP proofs of clients, on a route that accepts them. */
       readonly dpopNonce?: string
+      /** The session that the request was denied with, or `null`. */
+      readonly session: Session | null
     }
 
 export interface CompiledRoute extends Route {

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { CompiledRoute, Facts, RequestKind } from '../gate/verdict.ts'
+import type { CompiledRoute, Facts, RequestKind, Who } from '../gate/verdict.ts'
 import type { Session } from '../session/session.ts'
 import type { RequestTrace, Tracing } from '../telemetry/tracing.ts'
 import type { Answers } from './answers/send.ts'
@@ -18,7 +18,14 @@ export interface Context {
   /** Set if the gateway answers the request itself. */
   kind: RequestKind | null
   route: CompiledRoute | null
+  /** The session, if the gateway has looked it up, whether the request passes or not. */
   session: Session | null
+  /** Who sends the request, if it passes. */
+  who: Who | null
+  /** The original request, which a forward-auth proxy has asked about. */
+  original: Facts | null
+  /** The bytes of the application's response body, or of the gateway's own if it answers in place of the application. */
+  bytes: number
   /** The result for the log and the metrics: `forward` or the code of the response. */
   verdict: string
   /** The time spent waiting for the upstream, in ms. */
@@ -66,6 +73,9 @@ export function giveContext(app: FastifyInstance, reader: FactReader, answers: A
       kind: null,
       route: null,
       session: null,
+      who: null,
+      original: null,
+      bytes: 0,
       verdict: 'none',
       waited: 0,
       trace,

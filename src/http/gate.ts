@@ -62,13 +62,14 @@ function answerPreflight(route: CompiledRoute, request: FastifyRequest, reply: F
 
 async function deny(
   { answers, config, cookies }: GateServices,
-  { denial, kind, route, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
+  { denial, kind, route, session, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
   const context = contextOf(request)
   context.route = route
   context.kind = kind
+  context.session = session
   logDenial(request, denial, route?.label)
   if (dpopNonce !== undefined) reply.header('dpop-nonce', dpopNonce)
   const answer = challenge(denial, kind, context.facts, route, config)
@@ -89,11 +90,12 @@ function forward(
   request: FastifyRequest,
   reply: FastifyReply,
 ): void {
-  const { session, route } = verdict
+  const { session, route, who } = verdict
   const context = contextOf(request)
   context.route = route
   if (session !== null) services.sessions.touch(session, context.now)
   context.session = session
+  context.who = who
   context.verdict = 'forward'
   reply.hijack()
   new Exchange(services, verdict, request, reply).send()

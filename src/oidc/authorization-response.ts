@@ -1,7 +1,8 @@
 import { errors } from 'jose'
 import { Fault, causes } from '../errors.ts'
+import type { TextName } from '../texts/texts.ts'
 import { idTokenAlgorithms } from './metadata.ts'
-import { NOT_ACCEPTED, NOT_DELIVERED, UNUSABLE, isUnreachable, pkceAdvice } from './oauth-errors.ts'
+import { isUnreachable, pkceAdvice } from './oauth-errors.ts'
 import type { Provider } from './provider.ts'
 import { unverifiedClaims } from './token-set.ts'
 
@@ -147,18 +148,18 @@ export function kindOfError({ error, description }: AuthorizationError, promptNo
 
 const PASSING = new Set(['temporarily_unavailable', 'authentication_expired'])
 
-const SENTENCES: Readonly<Record<ErrorKind, string>> = {
-  'canceled': 'The sign-in was canceled, or the sign-in service did not allow it.',
-  'passing': 'The sign-in service failed to finish this sign-in twice in a row. Wait a moment, then sign in again.',
-  'unmet': NOT_DELIVERED,
-  'needs-user': 'The sign-in service needs your input. Sign in again.',
-  'server': UNUSABLE,
-  'refused': NOT_ACCEPTED,
+const TEXTS: { readonly [kind in ErrorKind]: TextName } = {
+  'canceled': 'login_failed.canceled',
+  'passing': 'login_failed.unfinished',
+  'unmet': 'login_failed.step_up',
+  'needs-user': 'login_failed.needs_input',
+  'server': 'login_failed.unusable',
+  'refused': 'login_failed.refused',
 }
 
 /**
- * Returns the fault for a login that the provider refused. With `signedIn`, the fault's detail says that the user is
- * still signed in.
+ * Returns the fault for a login that the provider refused. With `signedIn`, the fault's detail also says that the user
+ * is still signed in.
  */
 export function refusedLogin({ error, description }: AuthorizationError, kind: ErrorKind, signedIn: boolean): Fault {
   return new Fault('login_failed', {
@@ -167,6 +168,7 @@ export function refusedLogin({ error, description }: AuthorizationError, kind: E
       error_description: description,
     }),
     ...(kind === 'server' ? { status: 502 } : {}),
-    detail: signedIn ? `${SENTENCES[kind]} You are still signed in.` : SENTENCES[kind],
+    text: TEXTS[kind],
+    ...(signedIn ? { more: 'still_signed_in' } : {}),
   })
 }

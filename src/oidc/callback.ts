@@ -7,7 +7,7 @@ import { deriveDpopKey } from './dpop.ts'
 import { decryptedIdToken, readIdToken, requireNonce } from './id-token.ts'
 import { isTemplate, withOrigin } from './issuer.ts'
 import { announcedIssuer, isIssuer, type Discovered, type Provider } from './provider.ts'
-import { NOT_DELIVERED, toLoginFault, withPkceAdvice } from './oauth-errors.ts'
+import { toLoginFault, withPkceAdvice } from './oauth-errors.ts'
 import { UNVERIFIED_ID_TOKEN } from './oauth-responses.ts'
 import { authTimeOf, isIdentifier, sidOf, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 import { readUser } from './user-api.ts'
@@ -188,5 +188,5 @@ function requireAge(maxAge: number | null, authTime: number | null, now: number)
 }
 
 function notDelivered(what: string): Fault {
-  return new Fault('login_failed', { cause: new Error(what), detail: NOT_DELIVERED })
+  return new Fault('login_failed', { cause: new Error(what), text: 'login_failed.step_up' })
 }

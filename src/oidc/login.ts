@@ -13,7 +13,7 @@ import type { ProviderSettings } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
 import type { SigningKey } from './client-authentication.ts'
 import { deriveDpopKey, thumbprintOf } from './dpop.ts'
-import { NOT_ACCEPTED, refusesClient, refusesRequest, toLoginFault, withPkceAdvice } from './oauth-errors.ts'
+import { refusesClient, refusesRequest, toLoginFault, withPkceAdvice } from './oauth-errors.ts'
 import type { Provider } from './provider.ts'
 
 /** The parameters of an authorization request, in addition to the configured ones. */
@@ -78,7 +78,8 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
   add('response_mode', responseMode(settings.responseMode, request.inFrame === true))
   const { prompt: configuredPrompt } = authorizationParameters
   const asksForAccount = request.chooseAccount === true && configuredPrompt !== 'none'
-  add('prompt', promptOf(configuredPrompt, request.prompt ?? (asksForAccount ? accountPrompt(server) : undefined)))
+  const asked = request.prompt ?? (asksForAccount ? 'select_account' : undefined)
+  add('prompt', promptOf(configuredPrompt, asked === 'select_account' ? accountPrompt(server) : asked))
   add('login_hint', request.loginHint)
   add('acr_values', request.acrValues)
   add('max_age', request.maxAge)
@@ -90,14 +91,14 @@ export async function authorizationUrl(provider: Provider, request: LoginRequest
     Object.keys(request.parameters ?? {}).length > 0
   const toFault = (error: unknown): Fault =>
     hasLinkParameters && refusesRequest(error)
-      ? new Fault('login_failed', { cause: error, detail: NOT_ACCEPTED })
+      ? new Fault('login_failed', { cause: error, text: 'login_failed.refused' })
       : toLoginFault(withPkceAdvice(error))
   const sent =
     requestObjectKey === null
       ? parameters
       : await signed(configuration, parameters, requestObjectKey).catch((cause: unknown) => {
           // A request object holds `claims` and other parameters as JSON, and a link can set them to other text.
-          throw hasLinkParameters ? new Fault('login_failed', { cause, detail: NOT_ACCEPTED }) : toFault(cause)
+          throw hasLinkParameters ? new Fault('login_failed', { cause, text: 'login_failed.refused' }) : toFault(cause)
         })
   if (isPushed(configuration, settings.pushedAuthorization, parameters, preset)) {
     try {

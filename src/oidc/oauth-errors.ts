@@ -2,6 +2,7 @@ import { errors } from 'jose'
 import { ClientError, ResponseBodyError, WWWAuthenticateChallengeError } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
 import { Fault } from '../errors.ts'
+import type { TextName } from '../texts/texts.ts'
 import { ClientAssertionMissing } from './client-assertion-file.ts'
 import { KeysUnavailable } from './jwks.ts'
 import { ApiFailure } from './user-api.ts'
@@ -63,30 +64,17 @@ export function retryAfterOf(error: unknown, now = Date.now()): number | null {
 export function toLoginFault(error: unknown): Fault {
   if (error instanceof Fault) return error
   if (error instanceof ResponseBodyError && error.error === 'invalid_grant')
-    return new Fault('login_failed', { cause: error, detail: SPENT })
-  const detail = error instanceof ApiFailure ? UNREADABLE[error.what] : null
+    return new Fault('login_failed', { cause: error, text: 'login_failed.spent' })
+  const text = error instanceof ApiFailure ? UNREADABLE[error.what] : null
   return isUnreachable(error)
-    ? new Fault('provider_unavailable', { cause: error, ...(detail === null ? {} : { detail }) })
-    : new Fault('login_failed', { cause: error, status: 502, detail: detail ?? UNUSABLE })
+    ? new Fault('provider_unavailable', { cause: error, ...(text === null ? {} : { text }) })
+    : new Fault('login_failed', { cause: error, status: 502, text: text ?? 'login_failed.unusable' })
 }
 
-const UNREADABLE: Readonly<Record<ApiFailure['what'], string>> = {
-  account: 'The sign-in service did not say who you are, so you are not signed in. Try again in a moment.',
-  groups:
-    'The sign-in service did not say which groups you are in, so you are not signed in. Try again in a moment. If it ' +
-    'happens again, tell the people who run this site.',
+const UNREADABLE: { readonly [what in ApiFailure['what']]: TextName } = {
+  account: 'login_failed.no_user',
+  groups: 'login_failed.no_groups',
 }
-
-const SPENT =
-  'The sign-in service did not accept this sign-in any more: it took too long, was finished before, or is not allowed. ' +
-  'Sign in again.'
-
-export const UNUSABLE = 'The sign-in service gave a response that can’t be used.'
-
-export const NOT_ACCEPTED = 'The sign-in service did not accept what this sign-in asks for.'
-
-export const NOT_DELIVERED =
-  'This page requires a stronger or more recent sign-in, and the sign-in service did not provide it.'
 
 /** Adds advice on turning PKCE off to an error that the provider attributes to PKCE. Returns the error. */
 export function withPkceAdvice(error: unknown): unknown {

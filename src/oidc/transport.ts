@@ -139,6 +139,8 @@ export function createObservedCalls(
   name: string | undefined,
 ): ObservedCalls {
   const operations = new Map<string, string>()
+  for (const operation of ['discovery', ...ENDPOINTS.map(([, one]) => one)])
+    providerSeconds.zero({ operation, outcome: 'failed', ...providerLabel(name) })
 
   return {
     async observe(url, call) {

@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import { causes } from '../errors.ts'
+import type { Claims } from '../oidc/token-set.ts'
 import type { Store } from '../store/store.ts'
-import type { Log } from '../telemetry/log.ts'
+import { type Log, whose } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { SessionCache } from './cache.ts'
 import type { RetryQueue } from './retry-queue.ts'
@@ -33,7 +34,7 @@ export interface SessionServices {
 /** Ends sessions, each only once: immediately in this process, and in the store when it is reachable. */
 export interface Ending {
   end(session: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void>
-  endById(id: string, reason: EndReason): Promise<boolean>
+  endById(id: string, reason: EndReason, subject?: string | null): Promise<boolean>
   /** Returns the session if it is valid at `now`. Otherwise ends it in the background and returns `null`. */
   endIfOver(session: Session | null, now: number): Session | null
   /** Ends a user's oldest sessions beyond `max`. Never rejects, so that a login succeeds even without the store. */
@@ -59,6 +60,16 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
   /** Sessions whose record is missing, until a notice gives the reason or the timer fires. */
   const missing = new Map<string, NodeJS.Timeout>()
 
+  /** Returns the claims of a session that this process knows. The store has them only in sealed form. */
+  function claimsOf(id: string): Claims | undefined {
+    return cache.get(id)?.session.claims
+  }
+
+  function logEnd(id: string, reason: EndReason, claims: Claims | undefined): void {
+    const owner = claims === undefined ? {} : { claims }
+    log.info({ event: 'session_ended', reason, ...whose(log, { id, ...owner }) }, 'a session has ended')
+  }
+
   function forget(id: string): void {
     if (cache.hasEnded(id)) return
     cache.end(id)
@@ -80,8 +91,9 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
   async function end({ id, endsAt }: Pick<Session, 'id' | 'endsAt'>, reason: EndReason): Promise<void> {
     if (isReplacement(reason)) replacedIds.set(id, true)
     if (cache.hasEnded(id)) return
+    const claims = claimsOf(id)
     forget(id)
-    log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
+    logEnd(id, reason, claims)
     lastEnds.set(id, performance.now())
     // The note is written before the record is removed, because a replica that finds no record reads the note.
     if (isReplacement(reason) || reason === 'local_logout')
@@ -95,11 +107,12 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
     }
   }
 
-  async function endById(id: string, reason: EndReason): Promise<boolean> {
+  async function endById(id: string, reason: EndReason, subject: string | null = null): Promise<boolean> {
     const removed = await remove(id, reason)
+    const claims = claimsOf(id) ?? (subject === null ? undefined : { sub: subject })
     forget(id)
     lastEnds.set(id, performance.now())
-    if (removed) log.info({ event: 'session_ended', reason, session: id }, 'a session has ended')
+    if (removed) logEnd(id, reason, claims)
     return removed
   }
 
@@ -126,9 +139,9 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
         const { issuer, subject } = session
         const ids = await store.find({ issuer, subject })
         const oldest = ids.slice(0, Math.max(0, ids.length - max))
-        await Promise.all(oldest.map((id) => endById(id, 'max_per_user')))
+        await Promise.all(oldest.map((id) => endById(id, 'max_per_user', subject)))
       } catch (error) {
-        const facts = { event: 'limit_not_kept', session: session.id, cause: causes(error) }
+        const facts = { event: 'limit_not_kept', ...whose(log, session), cause: causes(error) }
         log.warn(facts, 'the user may have more sessions than maxPerUser allows')
       }
     },
@@ -144,7 +157,8 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
         setTimeout(() => {
           missing.delete(id)
           metrics.sessionsEnded.inc({ reason })
-          if (reason === 'lost') log.warn({ event: 'session_lost', session: id }, 'the store has lost a session')
+          if (reason === 'lost')
+            log.warn({ event: 'session_lost', ...whose(log, known) }, 'the store has lost a session')
         }, NOTICE_WITHIN_MS).unref(),
       )
     },
@@ -157,7 +171,10 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
     },
 
     noteEvicted(id) {
+      const claims = claimsOf(id)
+      const owner = claims === undefined ? {} : { claims }
       forget(id)
+      log.warn({ event: 'session_lost', ...whose(log, { id, ...owner }) }, 'the full store has evicted a session')
       metrics.sessionsEnded.inc({ reason: 'lost' })
     },
 

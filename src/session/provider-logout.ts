@@ -17,21 +17,21 @@ interface EndedLogin {
   readonly unnoted?: boolean
 }
 
-/** Ends the sessions of a login, including logins that are still in progress. Returns the number of ended sessions. */
+/** Ends the sessions of a login, including logins that are still in progress. Returns the ids of the ended sessions. */
 export async function endLogin(
   store: Pick<Store, 'setNote'>,
   sessions: Pick<Sessions, 'find' | 'endById'>,
   { issuer, subject, sid, at, unnoted = false }: EndedLogin,
   reason: EndReason,
-): Promise<number> {
+): Promise<string[]> {
   // The note is written before the search: a login that finishes in between finds the note, and the search finds
   // earlier sessions.
   const criterion = sid !== null ? { issuer, sid } : subject !== null ? { issuer, subject } : null
-  if (criterion === null) return 0
+  if (criterion === null) return []
   if (!unnoted) await store.setNote(nameOf(criterion), String(at), NOTE_LIFE_MS)
   const found = await sessions.find(criterion)
-  const ended = await Promise.all(found.map(({ id }) => sessions.endById(id, reason)))
-  return ended.filter(Boolean).length
+  const ended = await Promise.all(found.map(async ({ id }) => sessions.endById(id, reason, subject)))
+  return found.filter((_session, i) => ended[i] === true).map(({ id }) => id)
 }
 
 /**

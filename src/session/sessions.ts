@@ -38,8 +38,11 @@ export interface Sessions {
    * `local_logout`. Returns `null` for any other reason, or if the store cannot be reached.
    */
   notedReason(id: string): Promise<string | null>
-  /** Ends a session by its id. Returns `false` if it does not exist. Rejects with `store_unavailable`. */
-  endById(id: string, reason: EndReason): Promise<boolean>
+  /**
+   * Ends a session by its id. Returns `false` if it does not exist. Rejects with `store_unavailable`. `subject`: the
+   * user, if the caller knows it, for the log.
+   */
+  endById(id: string, reason: EndReason, subject?: string | null): Promise<boolean>
   /** Returns the sessions of a user or of a provider session, oldest first. Rejects with `store_unavailable`. */
   find(criterion: Criterion): Promise<SessionSummary[]>
   /** Calls `listener` when a session ends in this process, or when this process learns that it has ended. */
@@ -114,7 +117,7 @@ export function openSessions({
       changes.touch(session, now)
     },
     end: (session, reason) => ending.end(session, reason),
-    endById: (id, reason) => ending.endById(id, reason),
+    endById: (id, reason, subject) => ending.endById(id, reason, subject),
     hasSuccessor: (id) => ending.hasSuccessor(id),
     notedReason: (id) => ending.notedReason(id),
     onEnd: (listener) => {

@@ -59,8 +59,27 @@ function deriveIndexKeys(keys: () => readonly Buffer[]): () => readonly KeyObjec
   }
 }
 
+const OPERATIONS = [
+  'read',
+  'create',
+  'replace',
+  'relist',
+  'touch',
+  'remove',
+  'find',
+  'once',
+  'mark',
+  'marked',
+  'lock',
+  'unlock',
+  'count',
+  'ping',
+] as const
+
 function measured(store: Store, { storeSeconds }: Metrics, tracing: Tracing | null): Store {
-  async function timed<T>(operation: string, call: () => Promise<T>): Promise<T> {
+  for (const operation of OPERATIONS) storeSeconds.zero({ operation, outcome: 'failed' })
+
+  async function timed<T>(operation: (typeof OPERATIONS)[number], call: () => Promise<T>): Promise<T> {
     const stop = storeSeconds.startTimer({ operation })
     try {
       const reply = await (tracing === null

@@ -3,6 +3,8 @@ import { lineWriterOf, type Log } from './log.ts'
 export interface AccessLine {
   readonly id: string
   readonly method: string
+  /** The public host of the request, or `-` if the request was refused before the gateway looked at it. */
+  readonly host: string
   /** The path without its query, which may contain codes and other secrets. */
   readonly path: string
   readonly status: number
@@ -12,6 +14,15 @@ export interface AccessLine {
   readonly client: string
   readonly traceId: string | null
   readonly aborted: boolean
+  readonly session?: string | undefined
+  readonly user?: string | undefined
+  readonly client_id?: string | undefined
+  /** The method and path of the request that a forward-auth proxy has asked about. */
+  readonly original?: { readonly method: string; readonly path: string } | undefined
+  /** The bytes of the response body. */
+  readonly bytes?: number | undefined
+  readonly userAgent?: string | undefined
+  readonly referer?: string | undefined
   /** The name of the session's provider in `providers`. */
   readonly provider?: string | undefined
   /** Why the HTTP parser rejected the request. */
@@ -35,15 +46,23 @@ const PLAIN = /^[\u0020\u0021\u0023-\u005b\u005d-\u007e]*$/
  * took an eighth of the time of each request. `time` is in ms since the epoch; `bound` is the result of `boundFields`.
  */
 export function formatAccessLine(line: AccessLine, time: number, bound = ''): string {
-  const { id, method, path, status, verdict, route, ms, client, traceId, aborted, provider, cause } = line
+  const { id, method, host, path, status, verdict, route, ms, client, traceId, aborted, provider, cause } = line
+  const { session, user, client_id: clientId, original, bytes, userAgent, referer } = line
   const optionalFields =
+    (session === undefined ? '' : `,"session":"${session}"`) +
+    (user === undefined ? '' : `,"user":${quoted(user)}`) +
+    (clientId === undefined ? '' : `,"client_id":${quoted(clientId)}`) +
+    (original === undefined ? '' : `,"original_method":"${original.method}","original_path":${quoted(original.path)}`) +
+    (bytes === undefined ? '' : `,"bytes":${bytes}`) +
+    (userAgent === undefined ? '' : `,"user_agent":${quoted(userAgent)}`) +
+    (referer === undefined ? '' : `,"referer":${quoted(referer)}`) +
     (traceId === null ? '' : `,"trace_id":"${traceId}"`) +
     (provider === undefined ? '' : `,"provider":"${provider}"`) +
     (aborted ? ',"aborted":true' : '') +
     (cause === undefined ? '' : `,"cause":${quoted(cause)}`)
   return (
     `{"level":"info","time":"${isoTime(time)}"${bound},"event":"request","id":"${id}","method":"${method}"` +
-    `,"path":${quoted(path)},"status":${status},"verdict":"${verdict}","route":${quoted(route)},"ms":${ms}` +
+    `,"host":${quoted(host)},"path":${quoted(path)},"status":${status},"verdict":"${verdict}","route":${quoted(route)},"ms":${ms}` +
     `,"client":"${client}"${optionalFields}}\n`
   )
 }

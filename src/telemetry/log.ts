@@ -11,6 +11,12 @@ export interface LogSink {
   readonly flush: () => Promise<void>
 }
 
+/** Returns the user's name for log lines, as `log.user` says, or `undefined` if the claims have none. */
+export type NameUser = (claims: Readonly<Record<string, unknown>>) => string | undefined
+
+/** How each log names users. `null`: lines do not name them. */
+const names = new WeakMap<object, NameUser | null>()
+
 interface LogOptions {
   /** The destination; standard output by default. */
   readonly stream?: DestinationStream
@@ -59,6 +65,32 @@ export function lineWriterOf(log: Log): (line: string) => void {
   return (line) => {
     stream.write(line)
   }
+}
+
+/** Sets how the lines of a log name users: not at all with `null`. */
+export function nameUsers(log: Log, nameUser: NameUser | null): void {
+  names.set(log, nameUser)
+}
+
+/** Returns the name of the user with these claims, or `undefined` if the lines of this log have none. */
+export function userIn(log: object, claims: Readonly<Record<string, unknown>>): string | undefined {
+  return names.get(log)?.(claims)
+}
+
+interface Owned {
+  readonly id: string
+  readonly provider?: string
+  readonly claims?: Readonly<Record<string, unknown>>
+}
+
+/** Returns the fields of an event that say whose session it concerns. */
+export function whose(log: object, { id, provider, claims }: Owned): Readonly<Record<string, string | undefined>> {
+  return { session: id, user: claims === undefined ? undefined : userIn(log, claims), provider }
+}
+
+/** Returns the `sub` field of an event, or no field if the lines of this log do not name users. */
+export function subjectIn(log: object, subject: string | null): { readonly sub?: string } {
+  return subject === null || names.get(log) === null ? {} : { sub: subject }
 }
 
 /**

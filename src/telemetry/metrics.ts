@@ -4,13 +4,16 @@ import Counter from 'prom-client/lib/counter.js'
 import Gauge from 'prom-client/lib/gauge.js'
 import Histogram from 'prom-client/lib/histogram.js'
 import Registry from 'prom-client/lib/registry.js'
+import { VERSION } from '../version.ts'
 import { PlainHistogram } from './plain-histogram.ts'
 import { registerProcessMetrics } from './process-metrics.ts'
 
 export interface Metrics {
   readonly registry: Registry
   /** Counts a request. Runs for every request, so it only adds to plain numbers until the metrics are collected. */
-  countRequest(route: string, kind: string, verdict: string): void
+  countRequest(route: string, kind: string, verdict: string, status: number): void
+  /** Makes the count of such requests start at zero. */
+  expectRequest(route: string, kind: string, verdict: string, status: number): void
   /** Time from sending a request upstream to the response headers or the failure. */
   readonly upstreamSeconds: PlainHistogram
   /** Time that the gateway adds to a proxied request, up to the response headers and without waiting for the upstream. */
@@ -60,36 +63,51 @@ function innerMap<V>(map: Map<string, Map<string, V>>, key: string): Map<string,
   return fresh
 }
 
-function requestCounter(registry: Registry): Metrics['countRequest'] {
-  type Pending = {
-    readonly labels: { readonly route: string; readonly kind: string; readonly verdict: string }
-    count: number
-  }
-  // Nested maps, because one key made of all three labels would have to be built and hashed for every request.
-  const pending = new Map<string, Map<string, Map<string, Pending>>>()
-  registry.registerMetric(
-    new Counter({
-      name: 'gatehouse_requests_total',
-      help: 'Requests that have ended, by route, kind and verdict',
-      labelNames: ['route', 'kind', 'verdict'],
-      registers: [],
-      collect() {
-        for (const byKind of pending.values()) {
-          for (const byVerdict of byKind.values()) {
-            for (const one of byVerdict.values()) {
-              if (one.count > 0) this.inc(one.labels, one.count)
-              one.count = 0
+/** The requests with these labels since the last collection, by the first digit of their status. */
+interface RequestCounts {
+  readonly route: string
+  readonly kind: string
+  readonly verdict: string
+  readonly byClass: number[]
+}
+
+function requestCounter(registry: Registry): Pick<Metrics, 'countRequest' | 'expectRequest'> {
+  // Nested maps, because one key made of all labels would have to be built and hashed for every request.
+  const counts = new Map<string, Map<string, Map<string, RequestCounts>>>()
+  const counter = new Counter({
+    name: 'gatehouse_requests_total',
+    help: 'Requests that have ended, by route, kind, verdict and class of the status',
+    labelNames: ['route', 'kind', 'verdict', 'status'],
+    registers: [registry],
+    collect() {
+      for (const byKind of counts.values()) {
+        for (const byVerdict of byKind.values()) {
+          for (const { route, kind, verdict, byClass } of byVerdict.values()) {
+            for (const [digit, count] of byClass.entries()) {
+              if (count > 0) this.inc({ route, kind, verdict, status: `${digit}xx` }, count)
+              byClass[digit] = 0
             }
           }
         }
-      },
-    }),
-  )
-  return (route, kind, verdict) => {
-    const byVerdict = innerMap(innerMap(pending, route), kind)
-    const known = byVerdict.get(verdict)
-    if (known === undefined) byVerdict.set(verdict, { labels: { route, kind, verdict }, count: 1 })
-    else known.count += 1
+      }
+    },
+  })
+
+  function add(route: string, kind: string, verdict: string): RequestCounts {
+    const added: RequestCounts = { route, kind, verdict, byClass: Array.from({ length: 10 }, () => 0) }
+    innerMap(innerMap(counts, route), kind).set(verdict, added)
+    return added
+  }
+
+  return {
+    countRequest(route, kind, verdict, status) {
+      const { byClass } = counts.get(route)?.get(kind)?.get(verdict) ?? add(route, kind, verdict)
+      const digit = Math.floor(status / 100)
+      byClass[digit] = (byClass[digit] ?? 0) + 1
+    },
+    expectRequest(route, kind, verdict, status) {
+      counter.inc({ route, kind, verdict, status: `${Math.floor(status / 100)}xx` }, 0)
+    },
   }
 }
 
@@ -123,15 +141,25 @@ export function createMetrics(): Metrics {
     return metric
   }
   registerProcessMetrics(registry, 'gatehouse_')
+  new Gauge({
+    name: 'gatehouse_build_info',
+    help: 'The version of the gateway and of Node.js; the value is always 1',
+    labelNames: ['version', 'node_version'],
+    registers,
+    aggregator: 'first',
+  }).set({ version: VERSION, node_version: process.version }, 1)
   return {
     registry,
-    countRequest: requestCounter(registry),
+    ...requestCounter(registry),
     upstreamSeconds: registered(
-      new PlainHistogram({
-        name: 'gatehouse_upstream_seconds',
-        buckets: UPSTREAM_BUCKETS,
-        help: 'Seconds from sending a request to its upstream until the response headers or the failure',
-      }),
+      new PlainHistogram(
+        {
+          name: 'gatehouse_upstream_seconds',
+          buckets: UPSTREAM_BUCKETS,
+          help: 'Seconds from sending a request to its upstream until the response headers or the failure, by route',
+        },
+        'route',
+      ),
     ),
     addedSeconds: registered(
       new PlainHistogram({

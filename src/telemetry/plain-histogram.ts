@@ -11,33 +11,50 @@ interface Options {
 interface Value {
   readonly metricName: string
   readonly labels: { readonly le?: number | '+Inf' }
-  readonly sharedLabels: object
+  readonly sharedLabels: Readonly<Record<string, string>>
   readonly value: number
 }
 
+interface Observed {
+  readonly counts: number[]
+  sum: number
+}
+
 /**
- * A histogram without labels. Each observation only adds to numbers. In prom-client's histogram, each observation
- * creates objects.
+ * A histogram with at most one label. Each observation only adds to numbers. In prom-client's histogram, each
+ * observation creates objects.
  */
 export class PlainHistogram extends Histogram {
   readonly #options: Options
-  readonly #counts: number[]
-  #sum = 0
+  readonly #label: string | null
+  readonly #observed = new Map<string, Observed>()
 
-  constructor(options: Options) {
-    super({ ...options, buckets: [...options.buckets], registers: [] })
+  constructor(options: Options, label: string | null = null) {
+    super({ ...options, buckets: [...options.buckets], labelNames: label === null ? [] : [label], registers: [] })
     this.#options = options
-    this.#counts = [...options.buckets, Number.POSITIVE_INFINITY].map(() => 0)
+    this.#label = label
+    if (label === null) this.expect('')
+  }
+
+  /** Makes the figures for a value of the label start at zero. */
+  expect(labelValue: string): Observed {
+    const known = this.#observed.get(labelValue)
+    if (known !== undefined) return known
+    const counts = [...this.#options.buckets, Number.POSITIVE_INFINITY].map(() => 0)
+    const observed: Observed = { counts, sum: 0 }
+    this.#observed.set(labelValue, observed)
+    return observed
   }
 
   /** Counts a duration in ms; a negative duration, after a change of the clock, counts as zero. */
-  observeMs(ms: number): void {
+  observeMs(ms: number, labelValue = ''): void {
     const { buckets } = this.#options
+    const observed = this.#observed.get(labelValue) ?? this.expect(labelValue)
     const seconds = ms > 0 ? ms / 1000 : 0
     let bucket = 0
     while (bucket < buckets.length && seconds > (buckets[bucket] ?? 0)) bucket += 1
-    this.#counts[bucket] = (this.#counts[bucket] ?? 0) + 1
-    this.#sum += seconds
+    observed.counts[bucket] = (observed.counts[bucket] ?? 0) + 1
+    observed.sum += seconds
   }
 
   /**
@@ -45,25 +62,25 @@ export class PlainHistogram extends Histogram {
    * make the neighboring `get` public: https://github.com/prometheus/client_js/issues/367
    */
   async getForPromString(): Promise<object> {
-    const { name, help, buckets } = this.#options
+    const { name, help } = this.#options
+    const values = [...this.#observed].flatMap(([labelValue, observed]) => this.#valuesOf(labelValue, observed))
+    return { name, help, type: 'histogram', aggregator: 'sum', values }
+  }
+
+  #valuesOf(labelValue: string, { counts, sum }: Observed): Value[] {
+    const { name, buckets } = this.#options
+    const sharedLabels = this.#label === null ? {} : { [this.#label]: labelValue }
     let count = 0
-    const cumulative = (le: number | '+Inf', bucket: number): Value => {
-      count += this.#counts[bucket] ?? 0
-      return { metricName: `${name}_bucket`, labels: { le }, sharedLabels: {}, value: count }
-    }
-    const values = [...buckets.map(cumulative), cumulative('+Inf', buckets.length)]
+    const values = counts.map((inBucket, bucket): Value => {
+      count += inBucket
+      return { metricName: `${name}_bucket`, labels: { le: buckets[bucket] ?? '+Inf' }, sharedLabels, value: count }
+    })
     const total = (what: string, value: number): Value => ({
       metricName: `${name}_${what}`,
       labels: {},
-      sharedLabels: {},
+      sharedLabels,
       value,
     })
-    return {
-      name,
-      help,
-      type: 'histogram',
-      aggregator: 'sum',
-      values: [...values, total('sum', this.#sum), total('count', count)],
-    }
+    return [...values, total('sum', sum), total('count', count)]
   }
 }

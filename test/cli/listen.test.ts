@@ -9,6 +9,7 @@ import { explainListenErrors } from '../../src/cli/listen.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream } from '../../src/demo/upstream.ts'
+import { compileRoutes } from '../../src/gate/match.ts'
 import { createListener } from '../../src/http/server/listener.ts'
 import { createRefusals } from '../../src/http/server/parser-errors.ts'
 import { openLog } from '../../src/telemetry/log.ts'
@@ -101,7 +102,13 @@ void t.test('a Unix socket has its mode from the beginning, with any umask', asy
   })
   const { config } = loadConfig({ env: {}, file: asFile(t, settings('127.0.0.1:0', false)) })
   const { log } = openLog('silent')
-  const refusals = createRefusals({ log, metrics: createMetrics(), config: () => config, findCors: () => () => ({}) })
+  const refusals = createRefusals({
+    log,
+    metrics: createMetrics(),
+    config: () => config,
+    routes: () => compileRoutes(config.routes, config.basePath),
+    findCors: () => () => ({}),
+  })
   for (const umask of [0, 0o022, 0o077])
     for (const mode of [0o660, 0o600, 0o666, 0o777, null]) {
       process.umask(umask)

@@ -298,7 +298,7 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
       more: route(
         '{ path: /mcp/**, bearer: { metadata: true } }\n' +
           '  - { path: /mcp, bearer: { metadata: true }, host: a.example.com }\n' +
-          '  - { path: /mcp/**, bearer: { metadata: false }, methods: [POST] }\n' +
+          '  - { path: /mcp/**, bearer: { audience: x, metadata: false }, methods: [POST] }\n' +
           '  - { path: /mcp/tools/**, bearer: { metadata: true } }',
       ),
     },
@@ -1030,4 +1030,29 @@ void t.test('an upstream that is one of the gateway’s own addresses is refused
     [`routes[1].upstream: is the gateway's own address (listen): ${loop}`],
   )
   t.same(found('0.0.0.0:8080', 'http://127.0.0.1:8080', 'routes: [{ path: /** }, { path: /b }]'), ofListen, 'once')
+})
+
+await t.test('a text of the pages that does not exist, a style with @import and a wrong lang cause warnings', (t) => {
+  const styled = t.testdir({ 'a.css': '@import "b.css";' })
+  const { warnings } = loadText(
+    styled,
+    `${least}pages:
+  texts: { forbiden: x, button.sign_on: x, silent: x, dir: rtl, lang: de_DE, no such text at all: x }
+  languages: { de: { lang: de, signed_out.titel: x, login_failed.loop: x } }
+  styleFile: a.css
+`,
+  )
+  t.same(
+    warnings.map((line) => line.replace(/^.*?yaml:[\d:]+ /, '')),
+    [
+      'pages.styleFile: has @import, which the policy of the pages blocks; put all styles into this file',
+      'pages.texts.forbiden: is not a text of the pages; did you mean forbidden?',
+      'pages.texts.button.sign_on: is not a text of the pages; did you mean button.sign_in?',
+      'pages.texts.no such text at all: is not a text of the pages; docs/browser.md lists the names',
+      'pages.languages.de.lang: is not a text of the pages; docs/browser.md lists the names',
+      'pages.languages.de.signed_out.titel: is not a text of the pages; did you mean signed_out.title?',
+      'pages.texts.lang: "de_DE" is not a language tag and has no effect; write a tag such as de or pt-BR',
+    ],
+  )
+  t.end()
 })

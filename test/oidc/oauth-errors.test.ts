@@ -105,7 +105,7 @@ void t.test('a failed login has the status and code of its cause', async (t) => 
     const fault = toLoginFault(error)
     t.same([fault.status, fault.code], [status, code], String(error))
     t.equal(fault.cause, error)
-    t.match(fault.detail, /^[A-Z].*\.$/)
+    t.match(fault.words.detail, /^[A-Z].*\.$/)
   }
   const own = new Fault('bad_request')
   t.equal(toLoginFault(own), own)

@@ -11,7 +11,7 @@ export type Scrape = {
 }
 
 /** Reads the text format (version 0.0.4); throws for a malformed line. */
-const readMetrics = (text: string): Scrape => {
+export const readMetrics = (text: string): Scrape => {
   const types = new Map<string, string>()
   const samples: Sample[] = []
   for (const line of text.split('\n').filter((text) => text !== '')) {

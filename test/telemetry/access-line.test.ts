@@ -5,6 +5,7 @@ import { openLog } from '../../src/telemetry/log.ts'
 const usual: AccessLine = {
   id: 'm3x-1a-9',
   method: 'GET',
+  host: 'orders.example.com',
   path: '/orders/7',
   status: 200,
   verdict: 'forward',

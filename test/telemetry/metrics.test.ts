@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs'
 import t from 'tap'
+import { aggregateMetrics, createMetrics } from '../../src/telemetry/metrics.ts'
 import { createBrowser } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import { eventually } from '../support/eventually.ts'
@@ -6,7 +8,8 @@ import { exchange } from '../support/exchange.ts'
 import { freePort } from '../support/free-port.ts'
 import { startGateway } from '../support/gateway.ts'
 import { loggedIn } from '../support/logged-in.ts'
-import { scrape, type Scrape } from '../support/metrics.ts'
+import { readMetrics, scrape, type Scrape } from '../support/metrics.ts'
+import { ask } from '../support/raw-http.ts'
 import { callbackFor } from '../support/sign-in.ts'
 import { startApplication } from '../support/application.ts'
 import { openWebSocket } from '../support/websocket.ts'
@@ -15,8 +18,8 @@ const script = { kind: 'script' } as const
 
 /** The names that dashboards and alerts of operators build on, with their types and the labels that they have. */
 const promised: readonly [name: string, type: string, labels: readonly string[]][] = [
-  ['gatehouse_requests_total', 'counter', ['kind', 'route', 'verdict']],
-  ['gatehouse_upstream_seconds', 'histogram', []],
+  ['gatehouse_requests_total', 'counter', ['kind', 'route', 'status', 'verdict']],
+  ['gatehouse_upstream_seconds', 'histogram', ['route']],
   ['gatehouse_added_seconds', 'histogram', []],
   ['gatehouse_logins_total', 'counter', ['outcome']],
   ['gatehouse_refreshes_total', 'counter', ['cause', 'outcome']],
@@ -32,6 +35,7 @@ const promised: readonly [name: string, type: string, labels: readonly string[]]
   ['gatehouse_provider_seconds', 'histogram', ['operation', 'outcome']],
   ['gatehouse_store_evictions_total', 'counter', []],
   ['gatehouse_store_sessions', 'gauge', []],
+  ['gatehouse_build_info', 'gauge', ['node_version', 'version']],
 ]
 
 void t.test('each documented metric exists after real flows, with its type and labels', async (t) => {
@@ -130,7 +134,7 @@ void t.test('waiting for the upstream counts as upstream time, and waiting for a
   const sums = async (): Promise<[upstream: number, added: number]> => {
     const text = (await gateway.admin?.inject('/metrics'))?.body ?? ''
     const sum = (name: string): number =>
-      Number(new RegExp(`^gatehouse_${name}_seconds_sum (\\S+)$`, 'm').exec(text)?.[1])
+      Number(new RegExp(`^gatehouse_${name}_seconds_sum(?:\\{.*\\})? (\\S+)$`, 'm').exec(text)?.[1])
     return [sum('upstream'), sum('added')]
   }
   const before = await sums()
@@ -153,7 +157,7 @@ void t.test('an unreachable upstream has upstream time, and no overhead is measu
   t.equal((await call()).status, 502)
   const after = (await gateway.admin?.inject('/metrics'))?.body ?? ''
   const count = (text: string, name: string): number =>
-    Number(new RegExp(`^gatehouse_${name}_seconds_count (\\d+)$`, 'm').exec(text)?.[1])
+    Number(new RegExp(`^gatehouse_${name}_seconds_count(?:\\{.*\\})? (\\d+)$`, 'm').exec(text)?.[1])
   t.equal(count(after, 'upstream') - count(before, 'upstream'), 1)
   t.equal(count(after, 'added') - count(before, 'added'), 0)
 })
@@ -239,4 +243,79 @@ void t.test('liveness depends only on the process, and readiness and its metric 
   gateway.drain()
   t.match(await ask('/readyz'), [503, { checks: { draining: true } }])
   t.same(await ask('/livez'), [200, { alive: true }], 'a draining process is alive')
+})
+
+void t.test('every counter starts at zero, with the series on which alerts build', async (t) => {
+  const port = await freePort()
+  await startGateway(t, {
+    config: {
+      admin: { listen: `127.0.0.1:${port}` },
+      routes: [{ path: '/**' }, { path: '/assets/**', access: 'public' }],
+    },
+  })
+  const { types, samples, value } = await scrape(`http://127.0.0.1:${port}`)
+  for (const [name, type] of types)
+    if (type === 'counter') t.ok(samples.filter((sample) => sample.name === name).length > 0, name)
+  for (const { name, labels, value: count } of samples)
+    if (types.get(name) === 'counter' && !name.includes('process_cpu')) t.equal(count, 0, `${name} ${String(labels)}`)
+  for (const route of ['/**', '/assets/**']) {
+    for (const status of ['2xx', '3xx', '4xx', '5xx'])
+      t.equal(value('gatehouse_requests_total', { route, status, kind: 'script', verdict: 'forward' }), 0)
+    for (const verdict of ['upstream_unreachable', 'upstream_timeout'])
+      t.equal(value('gatehouse_requests_total', { route, verdict, kind: 'navigation', status: '5xx' }), 0)
+    t.equal(value('gatehouse_upstream_seconds_count', { route }), 0)
+  }
+  t.equal(value('gatehouse_requests_total', { route: '/**', verdict: 'forbidden', status: '4xx' }), 0)
+  t.equal(value('gatehouse_requests_total', { route: '-', verdict: 'store_unavailable', status: '5xx' }), 0)
+  t.equal(value('gatehouse_logins_total', { outcome: 'gave_up' }), 0)
+  t.equal(value('gatehouse_store_seconds_count', { operation: 'read', outcome: 'failed' }), 0)
+  t.equal(value('gatehouse_provider_seconds_count', { operation: 'token', outcome: 'failed' }), 0)
+  t.equal(value('gatehouse_refresh_lock_wait_seconds_count'), 0)
+})
+
+void t.test('requests are counted by the class of their status, and upstream time by route', async (t) => {
+  const application = await startApplication(t, ({ url = '' }, res) => {
+    res.statusCode = Number(url.slice(-3))
+    res.end()
+  })
+  const port = await freePort()
+  const { url } = await startGateway(t, {
+    config: {
+      upstream: application.url,
+      admin: { listen: `127.0.0.1:${port}` },
+      routes: [
+        { path: '/**', access: 'public' },
+        { path: '/api/**', access: 'public' },
+      ],
+    },
+  })
+  for (const path of ['/200', '/204', '/304', '/404', '/503', '/api/999']) await ask(url, 'GET', path)
+  const { value } = await scrape(`http://127.0.0.1:${port}`)
+  const count = (route: string, status: string): number =>
+    value('gatehouse_requests_total', { route, status, kind: 'script', verdict: 'forward' })
+  t.same(
+    ['2xx', '3xx', '4xx', '5xx'].map((status) => count('/**', status)),
+    [2, 1, 1, 1],
+  )
+  t.equal(count('/api/**', '9xx'), 1)
+  t.equal(value('gatehouse_upstream_seconds_count', { route: '/**' }), 5)
+  t.equal(value('gatehouse_upstream_seconds_bucket', { route: '/api/**', le: '+Inf' }), 1)
+})
+
+void t.test('the metrics of several workers are added, and the version counts once', async (t) => {
+  const workers = [createMetrics(), createMetrics()]
+  for (const metrics of workers) {
+    metrics.expectRequest('/**', 'script', 'forward', 500)
+    metrics.countRequest('/**', 'script', 'forward', 200)
+    metrics.upstreamSeconds.observeMs(20, '/**')
+  }
+  const all = await Promise.all(workers.map(async ({ registry }) => registry.getMetricsAsJSON()))
+  const { value } = readMetrics((await aggregateMetrics(all)).text)
+  t.equal(value('gatehouse_requests_total', { route: '/**', status: '2xx' }), 2)
+  t.equal(value('gatehouse_requests_total', { route: '/**', status: '5xx' }), 0)
+  t.equal(value('gatehouse_upstream_seconds_bucket', { route: '/**', le: '0.025' }), 2)
+  t.equal(value('gatehouse_upstream_seconds_bucket', { route: '/**', le: '0.01' }), 0)
+  t.equal(value('gatehouse_upstream_seconds_sum', { route: '/**' }), 0.04)
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+  t.equal(value('gatehouse_build_info', { version, node_version: process.version }), 1)
 })

@@ -8,6 +8,7 @@ import { requirementRules } from './requirements.ts'
 import { routeRules } from './routes.ts'
 import { groupRules } from './groups.ts'
 import { metadataRules } from './metadata.ts'
+import { pageRules } from './pages.ts'
 import type { PlacedProvider, PlacedRoute, Rule } from './rule.ts'
 import { servingRules } from './serving.ts'
 import { sessionRules } from './session.ts'
@@ -21,6 +22,7 @@ export const rules: readonly Rule[] = [
   ...upstreamRules,
   ...routeRules,
   ...assertionRules,
+  ...pageRules,
   ...requirementRules,
   ...bearerRules,
   ...metadataRules,

@@ -1,12 +1,13 @@
 import Fastify from 'fastify'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
 import { Fault } from '../../errors.ts'
 import { announcedIssuer } from '../../oidc/provider.ts'
 import type { Providers } from '../../oidc/providers.ts'
 import type { Sessions, SessionSummary } from '../../session/sessions.ts'
-import type { Log } from '../../telemetry/log.ts'
+import { type Log, printable, subjectIn } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
+import { peerOf } from '../facts.ts'
 import { answerAsAdmin } from './answers.ts'
 import { guardSessions, denyForeignHosts, type AdminSettings } from './guard.ts'
 import type { Readiness } from './readiness.ts'
@@ -47,7 +48,7 @@ export function buildAdmin({
 
   void app.register(async (scope) => {
     guardSessions(scope, settings, log)
-    registerSessionAdministration(scope, sessions, providers)
+    registerSessionAdministration(scope, { settings, sessions, providers, log })
   })
   return app
 }
@@ -61,8 +62,35 @@ interface Listed extends SessionSummary {
   readonly provider?: string
 }
 
+/** How many sessions a log line names. */
+const MAX_LOGGED_SESSIONS = 100
+const MAX_LOGGED_LENGTH = 256
+
 /** Registers the listing and the ending of a user's sessions. An id gives no access to the session. */
-function registerSessionAdministration(app: FastifyInstance, sessions: Sessions, providers: Providers): void {
+function registerSessionAdministration(
+  app: FastifyInstance,
+  { settings, sessions, providers, log }: Pick<AdminServices, 'settings' | 'sessions' | 'providers' | 'log'>,
+): void {
+  /** Logs who has listed or ended sessions. `ended` is the number of sessions that this call has ended. */
+  function logUse({ socket }: FastifyRequest, sub: string | null, ids: readonly string[], ended: number | null): void {
+    const client = peerOf(socket) || '-'
+    const by = settings.sessions === 'loopback' ? 'loopback' : 'token'
+    const named = ids.slice(0, MAX_LOGGED_SESSIONS).map((id) => printable(id.slice(0, MAX_LOGGED_LENGTH)))
+    log.info(
+      {
+        event: 'session_administration',
+        listener: 'admin',
+        action: ended === null ? 'list' : 'end',
+        by,
+        client,
+        ...subjectIn(log, sub === null ? null : sub.slice(0, MAX_LOGGED_LENGTH)),
+        sessions: named,
+        ...(ended === null ? {} : { ended }),
+      },
+      ended === null ? 'the sessions of a user were listed' : 'sessions were ended',
+    )
+  }
+
   /** Returns the sessions of a subject at each provider, or at the one that the query names. */
   async function find({ provider: name, ...query }: BySubject['Querystring']): Promise<Listed[][]> {
     const subject = subjectOf(query)
@@ -85,6 +113,8 @@ function registerSessionAdministration(app: FastifyInstance, sessions: Sessions,
   app.get<BySubject>('/sessions', async (request, reply) => {
     const found = await find(request.query)
     const sub = subjectOf(request.query)
+    const ids = found.flat().map(({ id }) => id)
+    logUse(request, sub, ids, null)
     return reply.send({ sessions: found.flat().map((session) => describe(session, sub)) })
   })
 
@@ -97,12 +127,17 @@ function registerSessionAdministration(app: FastifyInstance, sessions: Sessions,
         detail: `Users of several providers have this sub. Add &provider=NAME: ${names.join(', ')}.`,
       })
     }
-    await Promise.all(found.flat().map(({ id }) => sessions.endById(id, 'admin')))
+    const sub = subjectOf(request.query)
+    const ids = found.flat().map(({ id }) => id)
+    const ended = await Promise.all(ids.map(async (id) => sessions.endById(id, 'admin', sub)))
+    logUse(request, sub, ids, ended.filter(Boolean).length)
     return reply.code(204).send()
   })
 
   app.delete<{ Params: { id: string } }>('/sessions/:id', async (request, reply) => {
-    await sessions.endById(request.params.id, 'admin')
+    const { id } = request.params
+    const isEnded = await sessions.endById(id, 'admin')
+    logUse(request, null, [id], isEnded ? 1 : 0)
     return reply.code(204).send()
   })
 }

@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { MAX_TARGET_LENGTH } from '../../gate/return-target.ts'
 import type { Denial } from '../../gate/verdict.ts'
+import { eventOf } from '../identity.ts'
 
 interface LogLine {
   readonly event: string
@@ -50,10 +51,8 @@ export function logDenial(request: FastifyRequest, denial: Denial, route?: strin
   const { event, level, text, cause } = line
   request.log[level](
     {
-      event,
-      id: request.id,
+      ...eventOf(event, request),
       route,
-      client: request.context?.facts.client.address,
       ...(cause === undefined ? {} : { cause }),
       ...('cause' in denial ? { cause: denial.cause } : {}),
       ...('why' in denial ? { why: denial.why } : {}),
@@ -66,7 +65,7 @@ export function logDenial(request: FastifyRequest, denial: Denial, route?: strin
 export function logLongTarget(request: FastifyRequest, length: number): void {
   if (length <= MAX_TARGET_LENGTH) return
   request.log.info(
-    { event: 'return_url_too_long', id: request.id, length, limit: MAX_TARGET_LENGTH },
+    { ...eventOf('return_url_too_long', request), length, limit: MAX_TARGET_LENGTH },
     'a return URL is too long, so the login leads to the start page',
   )
 }

@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { percentEncodeBytes } from '../../bytes.ts'
 import type { Config } from '../../config/schema.ts'
 import { Fault, type Code } from '../../errors.ts'
+import type { TextName } from '../../texts/texts.ts'
 import type { Answer } from '../../gate/challenge.ts'
 import { isCrossOrigin } from '../../gate/csrf.ts'
 import { WINDOWS_1252_UPPER } from '../../gate/path-variants.ts'
@@ -12,8 +13,9 @@ import type { CompiledRoute } from '../../gate/verdict.ts'
 import { contextOf } from '../context.ts'
 import type { Cookies } from '../cookies/cookies.ts'
 import { readBody } from '../server/read-body.ts'
-import { buttonText, renderPage, scriptLiteral, type Page } from './pages.ts'
+import { pageRequest, renderPage, scriptLiteral, type Page } from './pages.ts'
 import { POST_KEPT_FORM_PATH, storageKey } from './post-kept-form.ts'
+import type { Wording } from './wording.ts'
 
 const MAX_FORM_BYTES = 256 * 1024
 
@@ -60,8 +62,8 @@ export async function keepForm(
   const { partitioned } = config.session.cookie
   const top = kind === 'frame' && !partitioned
   const loginUrl = new URL(answer.loginUrl ?? `${loginOrigin}${config.basePath}/login`)
-  const send = (status: number, code: Code, page: Omit<Page, 'requestId'>): FastifyReply => {
-    const { headers, html } = renderPage({ ...page, requestId: request.id, isFramable: partitioned }, config.pages)
+  const send = (status: number, code: Code, page: Page): FastifyReply => {
+    const { headers, html } = renderPage({ ...page, isFramable: partitioned }, config.pages, pageRequest(request))
     contextOf(request).verdict = code
     if (answer.clearSession === true) reply.header('set-cookie', cookies.clearTicket())
     return reply
@@ -71,15 +73,11 @@ export async function keepForm(
   }
   if (form === null) {
     return send(413, 'payload_too_large', {
-      name: 'form_too_large',
-      title: 'Not sent yet',
-      detail:
-        `${answer.detail} This form has files or is too large to be kept until then. Nothing is lost: sign in ` +
-        'in a new tab, ' +
-        'come back to this one and go back to your form. What you entered is still there; send it again.',
+      text: 'form_too_large',
+      before: answer.text ?? answer.code,
       actions: [
-        { label: 'Sign in in a new tab', href: loginUrl.href, newTab: true },
-        { label: 'Go back to the form', back: true },
+        { label: 'sign_in_in_a_new_tab', href: loginUrl.href, newTab: true },
+        { label: 'go_back_to_the_form', back: true },
       ],
     })
   }
@@ -95,28 +93,23 @@ export async function keepForm(
   const posting = `${config.basePath}/${POST_KEPT_FORM_PATH}?id=${id}`
   loginUrl.searchParams.set('redirect', targetAtLogin(posting, facts.origin, loginOrigin))
   return send(answer.status, answer.code, {
-    name: 'kept_form',
-    title: answer.title,
-    detail: `${answer.detail} What you entered is kept in this browser tab and sent once you are signed in.`,
-    actions: [{ label: 'Sign in and send', href: loginUrl.href, top }],
-    script: storingScript(id, kept, kind === 'frame', plainLoginUrl, config.pages),
+    text: 'kept_form',
+    before: answer.text ?? answer.code,
+    actions: [{ label: 'sign_in_and_send', href: loginUrl.href, top }],
+    script: (wording) => storingScript(id, kept, kind === 'frame', plainLoginUrl, wording),
   })
 }
 
-const NOT_KEPT =
-  'This browser keeps nothing for this site. Go back: what you entered is still there. Sign in in another tab, ' +
-  'then send it again.'
-
 /** Returns the script that stores the form. Without sessionStorage, the page offers to go back to the form. */
-function storingScript(id: string, kept: object, inFrame: boolean, loginUrl: string, pages: Config['pages']): string {
-  const label = (text: string): string => scriptLiteral(buttonText(text, pages))
+function storingScript(id: string, kept: object, inFrame: boolean, loginUrl: string, wording: Wording): string {
+  const text = (name: TextName): string => scriptLiteral(wording.text(name))
   return `var kept=${scriptLiteral(kept)},link=document.querySelector(".actions a");
 try{kept.action+=location.hash;sessionStorage.setItem(${scriptLiteral(storageKey(id))},JSON.stringify(kept));
 ${inFrame ? '' : REPLACE_HISTORY}}
-catch(e){var back=document.createElement("button");back.textContent=${label('Go back to the form')};
+catch(e){var back=document.createElement("button");back.textContent=${text('button.go_back_to_the_form')};
 back.onclick=function(){history.back()};
-document.querySelector("h1+p").textContent=${scriptLiteral(pages.texts['form_not_kept'] ?? NOT_KEPT)};
-link.textContent=${label('Sign in in a new tab')};link.href=${scriptLiteral(loginUrl)};
+document.querySelector("h1+p").textContent=${text('form_not_kept')};
+link.textContent=${text('button.sign_in_in_a_new_tab')};link.href=${scriptLiteral(loginUrl)};
 link.target="_blank";link.rel="noopener";link.after(back)}`
 }
 

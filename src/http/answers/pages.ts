@@ -1,113 +1,114 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../../config/schema.ts'
+import { fill, isTextName, type ButtonName, type TextName, type TextValues } from '../../texts/texts.ts'
+import { iconUrl, styleElements } from './style.ts'
+import { wordingFor, type Wording } from './wording.ts'
 
 export interface Page {
-  /**
-   * The name in `pages.texts`: `NAME` replaces the detail and `NAME.title` the title. `button.LABEL` replaces a label;
-   * `LABEL` is in lower case, with `_` for spaces. `request` and `lang` apply to all pages.
-   */
-  readonly name: string
-  readonly title: string
-  readonly detail: string
+  /** The text of the page. The text `TEXT.title` is the title. */
+  readonly text: TextName
+  /** The name in `pages.texts` that also replaces the text; `NAME.title` also replaces the title. */
+  readonly name?: string
+  /** A sentence before the text, whose title the page has if the text has none. */
+  readonly before?: TextName
+  /** A sentence after the text. */
+  readonly more?: TextName
+  readonly values?: TextValues
+  /** The name of the signed-in user, to show on the page. */
+  readonly user?: string
+  /** Whether the page shows where the user finds help. */
+  readonly hasContact?: boolean
   readonly actions: readonly Action[]
-  readonly requestId: string
   /** An inline script. */
-  readonly script?: string
+  readonly script?: string | ((wording: Wording) => string)
   /** The sources for `form-action` in addition to this origin. They must include the targets of redirects. */
   readonly formTargets?: readonly string[]
   /** Whether pages of other sites may show this page in a frame. */
   readonly isFramable?: boolean
 }
 
+/** The name of a button's text, or a label of its own. */
+type Label = ButtonName | { readonly written: string }
+
 export type Action =
   | {
-      readonly label: string
+      readonly label: Label
       readonly href: string
       readonly id?: string
       readonly top?: boolean
       readonly newTab?: boolean
     }
-  | { readonly label: string; readonly post: string; readonly fields: Readonly<Record<string, string>> }
-  | { readonly label: string; readonly back: true }
+  | { readonly label: Label; readonly post: string; readonly fields: Readonly<Record<string, string>> }
+  | { readonly label: Label; readonly back: true }
+
+/** The request that a page answers. */
+export interface PageRequest {
+  readonly id: string
+  readonly acceptLanguage: string | undefined
+}
 
 export interface RenderedPage {
   readonly html: string
   readonly headers: Readonly<Record<string, string>>
 }
 
-const STYLE = `
-:root { color-scheme: light dark; --ink: #1d2733; --soft: #5a6675; --paper: #f5f6f8; --card: #fff; --line: #d9dee5;
-  --accent: #1f5fbf; --on-accent: #fff }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8ecf1; --soft: #a3aebb; --paper: #14181d; --card: #1d232b; --line: #343d48;
-    --accent: #8ab8ff; --on-accent: #101820 }
-}
-* { box-sizing: border-box }
-body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1rem;
-  background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif }
-main { width: min(30rem, 100%); padding: 2rem; background: var(--card); border: 1px solid var(--line);
-  border-radius: .75rem }
-h1 { margin: 0 0 .5rem; font-size: 1.4rem; line-height: 1.25 }
-img { max-width: 10rem; max-height: 3rem; margin-bottom: 1rem }
-.site, .id { color: var(--soft); font-size: .875rem }
-.site { margin: 0 0 .25rem }
-.id { margin: 1.5rem 0 0; overflow-wrap: anywhere }
-.actions { display: flex; flex-wrap: wrap; gap: .75rem; margin-top: 1.5rem }
-a, button { font: inherit; color: var(--accent) }
-.actions a, button { padding: .5rem 1rem; border: 1px solid var(--accent); border-radius: .4rem; background: none;
-  text-decoration: none; text-align: center; cursor: pointer }
-.actions > a:first-child, .actions > form:first-child button { background: var(--accent); color: var(--on-accent) }
-a:focus-visible, button:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
-form { margin: 0 }
-@media (max-width: 26rem) { main { padding: 1.5rem } .actions > *, form button { width: 100% } }`
-
 /** Sends a page with status 200. */
 export function sendPage(
   request: FastifyRequest,
   reply: FastifyReply,
-  page: Omit<Page, 'requestId'>,
+  page: Page,
   settings: Config['pages'],
 ): FastifyReply {
-  const { headers, html } = renderPage({ ...page, requestId: request.id }, settings)
+  const { headers, html } = renderPage(page, settings, pageRequest(request))
   return reply.headers(headers).send(html)
 }
 
+export function pageRequest({ id, headers }: FastifyRequest): PageRequest {
+  return { id, acceptLanguage: headers['accept-language'] }
+}
+
 /**
- * Renders a page that works without scripts, is not cached, and can be framed only by this origin unless `isFramable`.
+ * Renders a page in the language of the browser. The page works without scripts, is not cached, and can be framed only
+ * by this origin unless `isFramable`.
  */
-export function renderPage(page: Page, settings: Config['pages']): RenderedPage {
+export function renderPage(page: Page, settings: Config['pages'], { id, acceptLanguage }: PageRequest): RenderedPage {
   const nonce = randomBytes(16).toString('base64')
-  const { texts } = settings
-  const title = escapeHtml(texts[`${page.name}.title`] ?? page.title)
+  const wording = wordingFor(settings, acceptLanguage)
+  const title = escapeHtml(titleOf(page, wording))
   const site = settings.title === null ? '' : `<p class="site">${escapeHtml(settings.title)}</p>`
   const ofSite = settings.title === null ? '' : ` – ${escapeHtml(settings.title)}`
-  const request = escapeHtml(`${texts['request'] ?? 'Request'} ${page.requestId}`)
   const logo = settings.logo === null ? '' : `<img src="${escapeHtml(settings.logo)}" alt="">`
-  const detail = escapeHtml(texts[page.name] ?? page.detail)
-  const code = [page.script, page.actions.some((action) => 'back' in action) ? GO_BACK : undefined]
+  const user = page.user === undefined ? '' : userLine(page.user, wording)
+  const contact = settings.contact === null || page.hasContact !== true ? '' : contactLine(settings.contact, wording)
+  const code = [
+    typeof page.script === 'function' ? page.script(wording) : page.script,
+    page.actions.some((action) => 'back' in action) ? GO_BACK : undefined,
+  ]
     .filter((part) => part !== undefined)
     .join(';')
   const script = code === '' ? '' : `<script nonce="${nonce}">${code}</script>`
-  const buttons = page.actions.map((action) => renderAction(action, escapeHtml(buttonText(action.label, settings))))
+  const buttons = page.actions.map((action) => renderAction(action, escapeHtml(labelOf(action, wording))))
   const actions = buttons.length === 0 ? '' : `<div class="actions">${buttons.join('')}</div>`
   return {
     html: `<!doctype html>
-<html lang="${escapeHtml(texts['lang'] ?? 'en')}">
+<html lang="${wording.language}"${wording.direction === 'rtl' ? ' dir="rtl"' : ''}>
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>${title}${ofSite}</title><style nonce="${nonce}">${STYLE}</style></head>
-<body><main>${logo}${site}<h1>${title}</h1><p>${detail}</p>${actions}<p class="id">${request}</p></main>${script}</body>
+<meta name="robots" content="noindex"><link rel="icon" href="${escapeHtml(iconUrl(settings))}">
+<title>${title}${ofSite}</title>${styleElements(settings, nonce)}</head>
+<body><main>${logo}${site}<h1>${title}</h1><p>${escapeHtml(detailOf(page, wording))}</p>${user}${actions}${contact}<p class="id">${escapeHtml(`${wording.text('request')} ${id}`)}</p></main>${script}</body>
 </html>
 `,
     headers: {
       'content-type': 'text/html; charset=utf-8',
+      'content-language': wording.language,
       'cache-control': 'no-store',
       'content-security-policy': [
         "default-src 'none'",
         `style-src 'nonce-${nonce}'`,
         script === '' ? "script-src 'none'" : `script-src 'nonce-${nonce}'`,
-        settings.logo === null ? "img-src 'none'" : `img-src ${imageSource(settings.logo)}`,
+        `img-src ${imageSources(settings).join(' ')}`,
+        ...(settings.styleFile === null ? [] : ["font-src 'self' data:"]),
         `form-action ${["'self'", ...(page.formTargets ?? [])].join(' ')}`,
         `frame-ancestors ${page.isFramable === true ? '*' : "'self'"}`,
         "base-uri 'none'",
@@ -118,8 +119,31 @@ export function renderPage(page: Page, settings: Config['pages']): RenderedPage 
   }
 }
 
-export function buttonText(label: string, { texts }: Config['pages']): string {
-  return texts[`button.${label.toLowerCase().replaceAll(' ', '_')}`] ?? label
+function titleOf({ text, name = text, before = text }: Page, wording: Wording): string {
+  const names = [text, name, before].map((one) => `${one}.title`)
+  const builtIn = names.find(isTextName)
+  return wording.own(...names) ?? (builtIn === undefined ? '' : wording.text(builtIn))
+}
+
+function detailOf({ text, name = text, before, more, values }: Page, wording: Wording): string {
+  const own = wording.own(text, name)
+  if (own !== null) return fill(own, (placeholder) => values?.[placeholder])
+  return [before, text, more].flatMap((one) => (one === undefined ? [] : wording.text(one, values))).join(' ')
+}
+
+function userLine(user: string, wording: Wording): string {
+  const name = `<strong><bdi>${escapeHtml(user)}</bdi></strong>`
+  return `<p>${escapeHtml(wording.text('signed_in_as')).replaceAll('{user}', () => name)}</p>`
+}
+
+function contactLine(contact: string, wording: Wording): string {
+  const shown = contact.replace(/^mailto:|^https?:\/\//, '').replace(/\/$|\?.*$/, '')
+  const link = `<a href="${escapeHtml(contact)}" target="_top"><bdi>${escapeHtml(shown)}</bdi></a>`
+  return `<p>${escapeHtml(wording.text('contact')).replaceAll('{contact}', () => link)}</p>`
+}
+
+function labelOf({ label }: Action, wording: Wording): string {
+  return typeof label === 'string' ? wording.text(`button.${label}`) : label.written
 }
 
 /** Returns the `form-action` sources for a form that may be redirected to any site. */
@@ -143,8 +167,8 @@ export function scriptLiteral(value: unknown): string {
     .replaceAll('\u2029', '\\u2029')
 }
 
-/** Shows the back button, which the page hides because the button has no effect without scripts. */
-const GO_BACK = 'var b=document.getElementById("back");b.hidden=false;b.onclick=function(){history.back()}'
+/** Shows the back button, which the page hides because the button has no effect without scripts or without a history. */
+const GO_BACK = 'var b=document.getElementById("back");b.hidden=history.length<2;b.onclick=function(){history.back()}'
 
 function renderAction(action: Action, label: string): string {
   if ('back' in action) return `<button type="button" id="back" hidden>${label}</button>`
@@ -160,7 +184,9 @@ function renderAction(action: Action, label: string): string {
   return `<form method="post" action="${escapeHtml(action.post)}">${fields.join('')}<button>${label}</button></form>`
 }
 
-function imageSource(logo: string): string {
-  if (logo.startsWith('data:')) return 'data:'
-  return logo.startsWith('/') ? "'self'" : new URL(logo).origin
+/** The icon is always a `data:` URL. The operator's style may use images of this origin. */
+function imageSources({ logo, styleFile }: Config['pages']): string[] {
+  const ofLogo =
+    logo === null || logo.startsWith('data:') ? [] : [logo.startsWith('/') ? "'self'" : new URL(logo).origin]
+  return [...new Set(['data:', ...ofLogo, ...(styleFile === null ? [] : ["'self'"])])]
 }

@@ -5,19 +5,23 @@ import { Fault, causes, faults, type FaultCode } from '../../errors.ts'
 import { finalAnswer, type Answer } from '../../gate/challenge.ts'
 import { classify } from '../../gate/classify.ts'
 import { corsHeaders, type FindCors } from '../../gate/cors.ts'
-import { hostOf } from '../../gate/match.ts'
-import { startPageOf } from '../../gate/return-target.ts'
-import type { FinalDenial, RequestKind } from '../../gate/verdict.ts'
+import { hostOf, type RouteTable } from '../../gate/match.ts'
+import type { Facts, FinalDenial, RequestKind } from '../../gate/verdict.ts'
 import type { Cookies } from '../cookies/cookies.ts'
+import { eventOf } from '../identity.ts'
 import { PROBLEM_TYPE, problem } from '../problem.ts'
 import { breakOff } from '../server/response-queue.ts'
 import { targetOf } from '../target.ts'
 import { logDenial } from './denial-log.ts'
-import { renderPage, type Action } from './pages.ts'
+import { pageFor, type PageServices, type Situation } from './actions.ts'
+import { pageRequest, renderPage, type PageRequest } from './pages.ts'
 
 export interface Answers {
-  /** Sends a redirect if the response has a location, otherwise a problem to a script and a page to a browser. */
-  send(request: FastifyRequest, reply: FastifyReply, answer: Answer): FastifyReply
+  /**
+   * Sends a redirect if the response has a location, otherwise a problem to a script and a page to a browser. `facts`
+   * are those of the request that the user sees, if a proxy has described it.
+   */
+  send(request: FastifyRequest, reply: FastifyReply, answer: Answer, facts?: Facts): FastifyReply
   /** Sends the response of a denial, and writes its log line. */
   deny(request: FastifyRequest, reply: FastifyReply, denial: FinalDenial): FastifyReply
 }
@@ -26,7 +30,12 @@ export interface Answers {
  * Creates the functions that send the gateway's own responses on one network listener. `findCors` finds the CORS
  * settings of a URL's route. It is `null` for the forward-auth listener, because its URLs belong to no route.
  */
-export function createAnswers(config: Config, cookies: Cookies, findCors: FindCors | null): Answers {
+export function createAnswers(
+  config: Config,
+  cookies: Cookies,
+  routes: RouteTable,
+  findCors: FindCors | null,
+): Answers {
   function corsOf({ context, method, headers, raw }: FastifyRequest): Readonly<Record<string, string>> {
     if (context !== null && context.route !== null) return corsHeaders(context.route, headers.origin)
     if (findCors === null) return {}
@@ -49,7 +58,11 @@ export function createAnswers(config: Config, cookies: Cookies, findCors: FindCo
     }
   }
 
-  function render(request: FastifyRequest, answer: Answer): { headers: Record<string, string>; body: string } {
+  function render(
+    request: FastifyRequest,
+    answer: Answer,
+    facts: Facts | null,
+  ): { headers: Record<string, string>; body: string } {
     const headers = { ...headersOf(answer), ...corsOf(request) }
     if (answer.location !== undefined) return { headers: { ...headers, 'x-content-type-options': 'nosniff' }, body: '' }
     const htmx =
@@ -57,24 +70,33 @@ export function createAnswers(config: Config, cookies: Cookies, findCors: FindCo
         ? { 'hx-redirect': answer.loginUrl }
         : {}
     const kind = kindOf(request, config)
-    const content = contentOf(answer, kind, request.id, request.context?.facts.origin ?? '', config)
+    const { route = null, session = null, now = Date.now() } = request.context ?? {}
+    const situation = { kind, facts, route, session, now }
+    const content = contentOf(answer, situation, { config, routes }, pageRequest(request))
     return { headers: { ...headers, ...htmx, ...content.headers }, body: content.body }
   }
 
-  function send(request: FastifyRequest, reply: FastifyReply, answer: Answer): FastifyReply {
+  function send(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    answer: Answer,
+    facts = request.context?.facts,
+  ): FastifyReply {
     if (request.context !== null) request.context.verdict = answer.code
-    const { headers, body } = render(request, answer)
+    const { headers, body } = render(request, answer, facts ?? null)
     // Fastify does not send a response to a request that is being proxied, because its reply is hijacked.
-    if (reply.sent)
+    if (reply.sent) {
+      const length = Buffer.byteLength(body)
+      if (request.context !== null) request.context.bytes = length
       reply.raw
         // Passes the status text, because the response may already have the application's status text.
         .writeHead(answer.status, STATUS_CODES[answer.status], {
           ...headers,
           'x-request-id': request.id,
-          'content-length': Buffer.byteLength(body),
+          'content-length': length,
         })
         .end(body)
-    else void reply.code(answer.status).headers(headers).serializer(String).send(body)
+    } else void reply.code(answer.status).headers(headers).serializer(String).send(body)
     return reply
   }
 
@@ -87,26 +109,21 @@ export function createAnswers(config: Config, cookies: Cookies, findCors: FindCo
   }
 }
 
-/** Returns the body and headers of a response: a problem for a script, otherwise a page with links to `origin`. */
+/** Returns the body and headers of a response: a problem for a script, otherwise a page. */
 export function contentOf(
   answer: Answer,
-  kind: RequestKind,
-  requestId: string,
-  origin: string,
-  config: Pick<Config, 'pages' | 'session'>,
+  situation: Situation,
+  services: PageServices,
+  request: PageRequest,
 ): { headers: Readonly<Record<string, string>>; body: string } {
-  if (kind !== 'script' && kind !== 'websocket') {
-    const { code, title, detail } = answer
-    const { partitioned } = config.session.cookie
-    const actions = actionsFor(answer, kind, origin + startPageOf(config), partitioned)
-    const page = { name: code, title, detail, requestId, actions, isFramable: partitioned }
-    const { headers, html } = renderPage(page, config.pages)
+  if (situation.kind !== 'script' && situation.kind !== 'websocket') {
+    const { headers, html } = renderPage(pageFor(answer, situation, services), services.config.pages, request)
     return { headers, body: html }
   }
   const login = answer.loginUrl === undefined ? {} : { login_url: answer.loginUrl }
   return {
     headers: { 'content-type': PROBLEM_TYPE, 'x-content-type-options': 'nosniff' },
-    body: problem(answer, { request_id: requestId, ...login }),
+    body: problem(answer, { request_id: request.id, ...login }),
   }
 }
 
@@ -117,28 +134,14 @@ export function kindOf(request: FastifyRequest, config: Config): RequestKind {
   return kind
 }
 
-function actionsFor(answer: Answer, kind: RequestKind, startPage: string, partitioned: boolean): Action[] {
-  if (answer.loginUrl !== undefined) {
-    // A login at the top would set cookies that a frame with partitioned cookies does not have.
-    const signIn = { label: 'Sign in', href: answer.loginUrl, top: kind === 'frame' && !partitioned }
-    return answer.status === 401 ? [signIn] : [signIn, { label: 'Start page', href: startPage }]
-  }
-  if (answer.status >= 500 && kind === 'navigation')
-    return [
-      { label: 'Try again', href: '' },
-      { label: 'Start page', href: startPage },
-    ]
-  return [{ label: 'Start page', href: startPage }]
-}
-
 export function answerFor(fault: Fault): Answer {
   return {
     status: fault.status,
     code: fault.code,
-    title: fault.title,
-    detail: fault.detail,
+    ...fault.words,
     ...(fault.retryAfter === null ? {} : { retryAfter: fault.retryAfter }),
     ...(fault.loginUrl === null ? {} : { loginUrl: fault.loginUrl }),
+    ...(fault.mayRetry === undefined ? {} : { mayRetry: fault.mayRetry }),
   }
 }
 
@@ -149,7 +152,11 @@ export function answerFor(fault: Fault): Answer {
 export function handleFailures(app: FastifyInstance, answers: Answers): void {
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const fault = asFault(error)
-    const facts = { event: fault.code, id: request.id, provider: fault.provider, cause: causes(error) }
+    const facts = {
+      ...eventOf(fault.code, request),
+      provider: fault.provider,
+      cause: causes(error),
+    }
     request.log[faults[fault.code].level](facts, fault.message)
     if (reply.raw.headersSent) {
       breakOff(reply.raw)

@@ -9,16 +9,17 @@ import {
 } from '../../oidc/authorization-response.ts'
 import { redeemCode, requireIssuer, type LoginResult } from '../../oidc/callback.ts'
 import { revokeRefreshToken } from '../../oidc/logout.ts'
-import { NOT_DELIVERED } from '../../oidc/oauth-errors.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import { ownershipOf } from '../../oidc/providers.ts'
 import { authTimeOf } from '../../oidc/token-set.ts'
 import { wasLoggedOut } from '../../session/provider-logout.ts'
 import { type Session } from '../../session/session.ts'
 import { absoluteEnd } from '../../session/lifetime.ts'
+import { subjectIn } from '../../telemetry/log.ts'
 import { countFromZero, providerLabel } from '../../telemetry/metrics.ts'
 import { sendPage, scriptLiteral } from '../answers/pages.ts'
 import { contextOf, type Context } from '../context.ts'
+import { eventOf } from '../identity.ts'
 import { LOGIN_SECONDS } from '../cookies/cookies.ts'
 import { fingerprint, isFresh, loginSecrets, type LoginState, userMark } from '../cookies/login-state.ts'
 import { findSession } from './current-session.ts'
@@ -27,8 +28,6 @@ import { answerRefusal } from './login-error.ts'
 import { canRedirect, repeatLogin, restartLogin, loginUrlOf } from './restart-login.ts'
 import { outcomeOf, sendOutcome, type Outcome } from './silent-login.ts'
 
-const NO_STATE = 'This address finishes a sign-in that was started elsewhere or too long ago. Sign in again.'
-
 const NO_AUTH_TIME = 'the provider does not say when the user authenticated'
 
 const OUTCOMES = [
@@ -36,7 +35,6 @@ const OUTCOMES = [
   'kept',
   'begun_anew',
   'refused_with_session',
-  'gave_up',
   'silent_failed',
   'login_failed',
   'provider_unavailable',
@@ -65,7 +63,9 @@ export function callback(provider: Provider): Endpoint {
       } catch (error) {
         logins.inc({ outcome: error instanceof Fault ? error.code : 'internal_error', ...label })
         if (error instanceof Fault) error.provider = provider.name
-        if (error instanceof Fault && error.code === 'login_failed' && error.status === 400)
+        // A page cannot repeat a posted response.
+        const isLost = request.method === 'POST' || (error instanceof Fault && error.status === 400)
+        if (error instanceof Fault && error.code !== 'rate_limited' && isLost)
           error.loginUrl = loginUrlOf(services, contextOf(request).facts, stateOf(services, request)).href
         throw error
       }
@@ -106,12 +106,12 @@ async function finishLogin(
   const state = stateOf(services, request)
   if (state === null) {
     const cause = new Error('the callback has no state, or a state that this gateway has not sealed')
-    throw new Fault('login_failed', { cause, detail: NO_STATE })
+    throw new Fault('login_failed', { cause, text: 'login_failed.elsewhere' })
   }
   // A provider that an attacker controls must not receive the code of another provider.
   if (state.provider !== provider.name) {
     const cause = new Error(`the login began with the provider ${state.provider}, but the callback is that of another`)
-    throw new Fault('login_failed', { cause, detail: NO_STATE })
+    throw new Fault('login_failed', { cause, text: 'login_failed.elsewhere' })
   }
   const end = await completeLogin(services, provider, request, state)
   if (state.longTarget === true) forgetLongTarget(services, request, reply, state)
@@ -128,7 +128,7 @@ async function finishLogin(
       return answerRefusal(services, request, reply, state, end.answer)
     case 'unproven':
       if (!canRedirect(services, request))
-        throw new Fault('login_failed', { cause: new Error(NO_AUTH_TIME), detail: NOT_DELIVERED })
+        throw new Fault('login_failed', { cause: new Error(NO_AUTH_TIME), text: 'login_failed.step_up' })
       return repeatLogin(services, request, reply, state, NO_AUTH_TIME, { prompt: 'login' })
     case 'failed':
       if (!state.silent) return restartLogin(services, request, reply, state, end.problem)
@@ -146,7 +146,7 @@ function forgetLongTarget(
 ): void {
   if (isTargetLost)
     request.log.info(
-      { event: 'return_url_lost', id: request.id },
+      eventOf('return_url_lost', request),
       'the browser no longer has the return URL of a login, so the login leads to the start page',
     )
   reply.header('set-cookie', cookies.targets.clear(request.headers.cookie, id))
@@ -258,7 +258,7 @@ function failSilentLogin(
   outcome: Outcome,
 ): Extract<LoginEnd, { type: 'failed' }> {
   request.log.info(
-    { event: 'silent_login_failed', id: request.id, provider: name, cause: causes(error) },
+    { ...eventOf('silent_login_failed', request), provider: name, cause: causes(error) },
     'a silent login failed',
   )
   return failed(outcome)
@@ -273,8 +273,9 @@ function sendToTarget(
 ): FastifyReply {
   const { cookies, config, metrics } = services
   metrics.logins.inc({ outcome: 'ok', ...providerLabel(session.provider) })
+  contextOf(request).session = session
   request.log.info(
-    { event: 'login', id: request.id, session: session.id, provider: session.provider, sub: session.subject },
+    { ...eventOf('login', request), provider: session.provider, ...subjectIn(request.log, session.subject) },
     'a user has logged in',
   )
   contextOf(request).verdict = 'login'
@@ -306,10 +307,8 @@ function sendTargetPage(
     request,
     reply,
     {
-      name: 'signed_in',
-      title: 'Signed in',
-      detail: 'You are being taken to the page that you requested.',
-      actions: [{ label: 'Continue', href: target, id: 'continue' }],
+      text: 'signed_in',
+      actions: [{ label: 'continue', href: target, id: 'continue' }],
       script: `location.replace(${scriptLiteral(target)})`,
     },
     config.pages,
@@ -325,7 +324,7 @@ async function whyStale(
   if (!isFresh(state, now)) return 'the login took longer than ten minutes'
   if (state.origin !== facts.origin) return 'the login began at another public URL'
   if (await store.claimOnce(`login ${state.id}`, LOGIN_SECONDS * 1000)) return null
-  request.log.info({ event: 'replay', id: request.id, what: 'state' }, 'a callback was received a second time')
+  request.log.info({ ...eventOf('replay', request), what: 'state' }, 'a callback was received a second time')
   return 'the state was used before'
 }
 

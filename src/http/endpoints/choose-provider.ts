@@ -45,13 +45,11 @@ export function sendChoice(
     request,
     reply,
     {
-      name: 'choose_provider',
-      title: 'Sign in',
-      detail: 'Choose how you want to sign in.',
+      text: 'choose_provider',
       actions: ordered.map(({ name = '', settings }) => {
         const repeated = new URLSearchParams(parameters)
         repeated.set('provider', name)
-        return { label: settings.title ?? name, href: `${config.basePath}/login?${repeated.toString()}` }
+        return { label: { written: settings.title ?? name }, href: `${config.basePath}/login?${repeated.toString()}` }
       }),
       // Browsers keep the fragment of the requested page in the URL of this page, but not in its links.
       script: 'for(var a of document.querySelectorAll(".actions a"))a.hash=location.hash',

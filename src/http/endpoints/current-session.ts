@@ -11,8 +11,11 @@ export async function findSession(
   { sessions }: Pick<Services, 'sessions'>,
   request: FastifyRequest,
 ): Promise<Session | null> {
-  const { facts, now } = contextOf(request)
-  return facts.ticket === null ? null : sessions.load(facts.ticket, now)
+  const context = contextOf(request)
+  const { facts, now } = context
+  const session = facts.ticket === null ? null : await sessions.load(facts.ticket, now)
+  context.session = session
+  return session
 }
 
 /**

@@ -49,10 +49,7 @@ const table: readonly Entry[] = [
   {
     path: POST_KEPT_FORM_PATH,
     methods: ['GET'],
-    endpoint:
-      ({ config }) =>
-      (request, reply) =>
-        postKeptForm(request, reply, config),
+    endpoint: (services) => (request, reply) => postKeptForm(request, reply, services),
     limit: 'session',
     effect: true,
   },

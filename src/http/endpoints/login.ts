@@ -15,6 +15,7 @@ import { MAX_TARGET_LENGTH, returnTarget, startPageOf, targetAtLogin } from '../
 import type { Provider } from '../../oidc/provider.ts'
 import { authTimeOf } from '../../oidc/token-set.ts'
 import type { Session } from '../../session/session.ts'
+import { countFromZero } from '../../telemetry/metrics.ts'
 import { contextOf } from '../context.ts'
 import { kindOf } from '../answers/send.ts'
 import { fingerprint } from '../cookies/login-state.ts'
@@ -37,12 +38,15 @@ const MAX_LOGINS = 5
 /** The parameters of a step-up, which the provider of the current session can deliver. */
 const STEP_UP = ['acr_values', 'max_age', 'scope', 'claims'] as const
 
-const OTHER_PROVIDER = 'This site does not use the sign-in service that was requested.'
-
 /**
  * `GET login`: begins a login. At another public origin than the login host, redirects to the login host.
  */
-export const login: Endpoint = (services) => async (request, reply) => {
+export const login: Endpoint = (services) => {
+  countFromZero(services.metrics.logins, 'outcome', ['gave_up'])
+  return async (request, reply) => answerLogin(services, request, reply)
+}
+
+async function answerLogin(services: Services, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const { config } = services
   const { basePath, loginHost } = config
   const context = contextOf(request)
@@ -54,7 +58,7 @@ export const login: Endpoint = (services) => async (request, reply) => {
   if (issuer !== null && services.providers.issuing(issuer).length === 0)
     throw new Fault('login_failed', {
       cause: new Error('a login with another provider was requested'),
-      detail: OTHER_PROVIDER,
+      text: 'login_failed.other_provider',
     })
   const { origin } = context.facts
   const target = loginTarget(services, parameters, origin)
@@ -137,10 +141,16 @@ export const login: Endpoint = (services) => async (request, reply) => {
   return reply.redirect(url.href, 302)
 }
 
-/** Returns whether the provider did not say when the user authenticated although the session's login requested it. */
-function givesNoAuthTime({ name }: Provider, session: Session | null): boolean {
-  if (session === null || session.provider !== name || session.requestedStepUp === null) return false
-  return authTimeOf(session.claims) === null && (parseStepUpKey(session.requestedStepUp)?.maxAge ?? null) !== null
+/**
+ * Returns whether the session shows that the provider does not say when a user authenticated. Some providers say it only
+ * to a login with `max_age`, and list `auth_time` in their metadata.
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#IDToken
+ */
+function givesNoAuthTime(provider: Provider, session: Session | null): boolean {
+  if (session === null || session.provider !== provider.name || authTimeOf(session.claims) !== null) return false
+  const announced = provider.peek()?.configuration.serverMetadata().claims_supported
+  if (announced?.includes('auth_time') !== true) return true
+  return session.requestedStepUp !== null && (parseStepUpKey(session.requestedStepUp)?.maxAge ?? null) !== null
 }
 
 function passedOn(parameters: URLSearchParams, names: readonly string[]): Record<string, string> {
@@ -203,9 +213,9 @@ function breakLoop({ cookies, metrics }: Services, request: FastifyRequest, repl
         'the store and the keys, the tokens expire immediately, or the application sends the browser here ' +
         'although it has a session',
     ),
-    detail:
-      `You were signed in ${MAX_LOGINS} times in a row, and were sent back here each time. Check that this ` +
-      'browser accepts cookies; otherwise the application may be misconfigured.',
+    text: 'login_failed.loop',
+    values: { count: String(MAX_LOGINS) },
+    mayRetry: true,
   })
 }
 
@@ -237,10 +247,8 @@ function sendFragmentPage(
     request,
     reply,
     {
-      name: 'login',
-      title: 'Signing in',
-      detail: 'You are being taken to the sign-in service.',
-      actions: [{ label: 'Continue', href: url.href, id: 'continue' }],
+      text: 'login',
+      actions: [{ label: 'continue', href: url.href, id: 'continue' }],
       script,
     },
     config.pages,

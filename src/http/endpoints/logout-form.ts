@@ -53,7 +53,7 @@ export const logoutForm: Endpoint = (services) => async (request, reply) => {
   if (form === undefined || form === null || !(await store.claimOnce(name, FORM_LIFE_MS)))
     throw new Fault('logout_refused', {
       cause: new Error('the logout form is used, older than a minute, or of another browser'),
-      detail: 'This address works once, for a minute, in the browser that signed out. You are signed out here.',
+      text: 'logout_refused.used',
     })
   contextOf(request).verdict = 'logout'
   return sendLogoutForm(services, request, reply, form)
@@ -71,10 +71,8 @@ export function sendLogoutForm(
     request,
     reply,
     {
-      name: 'signing_out',
-      title: 'Signing out',
-      detail: 'You are being signed out at the sign-in service, too.',
-      actions: [{ label: 'Continue', post: url, fields }],
+      text: 'signing_out',
+      actions: [{ label: 'continue', post: url, fields }],
       script: 'document.forms[0].submit()',
       // `form-action` applies to the provider and to the redirects of the provider.
       formTargets: [new URL(url).origin, ...anySite(origin)],

@@ -7,9 +7,12 @@ import type { Facts } from '../../gate/verdict.ts'
 import { endSession, revokeRefreshToken, type EndSession } from '../../oidc/logout.ts'
 import type { Session } from '../../session/session.ts'
 import type { Ticket } from '../../session/ticket.ts'
+import { subjectIn, whose } from '../../telemetry/log.ts'
+import { startPage } from '../answers/actions.ts'
 import { anySite, sendPage } from '../answers/pages.ts'
 import { kindOf } from '../answers/send.ts'
 import { contextOf } from '../context.ts'
+import { eventOf } from '../identity.ts'
 import { findSession } from './current-session.ts'
 import { parametersOf, queryOf, type Endpoint, type Services } from './endpoint.ts'
 import { keepLogoutForm, sendLogoutForm } from './logout-form.ts'
@@ -64,7 +67,7 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   if (atProvider?.method === 'POST') {
     if (!scripted) return sendLogoutForm(services, request, reply, atProvider)
     const logoutUrl = await keepLogoutForm(services, request, reply, atProvider).catch((error: unknown) => {
-      request.log.warn({ event: 'logout_form_not_kept', id: request.id, cause: causes(error) }, 'no ID token is sent')
+      request.log.warn({ ...eventOf('logout_form_not_kept', request), cause: causes(error) }, 'no ID token is sent')
       return withHint(null)?.url ?? null
     })
     return reply.send({ logout_url: logoutUrl })
@@ -157,27 +160,22 @@ async function endTicket(
   ticket: Ticket,
   reason: 'logout' | 'local_logout',
 ): Promise<Session | null> {
-  const { now } = contextOf(request)
+  const context = contextOf(request)
+  const { now } = context
   try {
     const session = await sessions.load(ticket, now)
     if (session === null) return null
+    context.session = session
     await sessions.end(session, reason)
     const channel = reason === 'logout' ? 'browser' : 'local'
     log.info(
-      {
-        event: 'logout',
-        id: request.id,
-        channel,
-        session: session.id,
-        provider: session.provider,
-        sub: session.subject,
-      },
+      { ...eventOf('logout', request), ...whose(log, session), channel, ...subjectIn(log, session.subject) },
       'a user has logged out',
     )
     return session
   } catch (error) {
     log.error(
-      { event: 'logout_incomplete', id: request.id, cause: causes(error) },
+      { ...eventOf('logout_incomplete', request), session: ticket.id, cause: causes(error) },
       'the store is unavailable; the session ends when it is back, and the cookie is cleared',
     )
     await sessions.end({ id: ticket.id, endsAt: now + config.session.lifetime }, reason)
@@ -211,23 +209,22 @@ function pageOriginOf({ headers }: Facts): string {
 }
 
 function sendConfirmation(
-  { config }: Services,
+  { config, routes }: Services,
   request: FastifyRequest,
   reply: FastifyReply,
   target: string | null,
 ): FastifyReply {
   contextOf(request).verdict = 'confirm_logout'
   const { origin } = contextOf(request).facts
+  const start = startPage({ config, routes }, origin)
   return sendPage(
     request,
     reply,
     {
-      name: 'confirm_logout',
-      title: 'Sign out?',
-      detail: 'A link from another site asks to sign you out.',
+      text: 'confirm_logout',
       actions: [
-        { label: 'Sign out', post: `${config.basePath}/logout`, fields: target === null ? {} : { redirect: target } },
-        { label: 'Stay signed in', href: origin + startPageOf(config) },
+        { label: 'sign_out', post: `${config.basePath}/logout`, fields: target === null ? {} : { redirect: target } },
+        ...(start === null ? [] : [{ label: 'stay_signed_in', href: start } as const]),
       ],
       // `form-action` applies to the redirect to the provider and to the redirects of the provider.
       formTargets: anySite(origin),
@@ -242,10 +239,8 @@ function sendSignedOut({ config }: Services, request: FastifyRequest, reply: Fas
     request,
     reply,
     {
-      name: 'signed_out',
-      title: 'Signed out',
-      detail: 'You are signed out.',
-      actions: [{ label: 'Sign in again', href: `${origin}${config.basePath}/login` }],
+      text: 'signed_out',
+      actions: [{ label: 'sign_in_again', href: `${origin}${config.basePath}/login` }],
       // Notifies the other tabs, because the page that began the logout may have no script.
       script: 'try{new BroadcastChannel("gatehouse").postMessage("ended")}catch(e){}',
       isFramable: config.session.cookie.partitioned,

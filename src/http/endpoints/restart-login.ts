@@ -6,6 +6,7 @@ import { startPageOf } from '../../gate/return-target.ts'
 import type { Facts } from '../../gate/verdict.ts'
 import { providerLabel } from '../../telemetry/metrics.ts'
 import { contextOf } from '../context.ts'
+import { eventOf } from '../identity.ts'
 import { kindOf } from '../answers/send.ts'
 import type { LoginState } from '../cookies/login-state.ts'
 import { findSession } from './current-session.ts'
@@ -61,14 +62,12 @@ export function repeatLogin(
     forgetTries(services, request, reply)
     throw new Fault('login_failed', {
       cause: new Error(problem),
-      detail:
-        `The sign-in was restarted several times and failed each time: ${problem}. Check that this browser ` +
-        'accepts cookies.',
+      text: 'login_failed.restarted',
     })
   }
   metrics.logins.inc({ outcome: 'begun_anew', ...providerLabel(state.provider) })
   request.log.info(
-    { event: 'login_begun_anew', id: request.id, provider: state.provider, problem, tries },
+    { ...eventOf('login_begun_anew', request), provider: state.provider, problem, tries },
     'a callback could not be used',
   )
   const url = loginUrlOf(services, facts, state)

@@ -2,9 +2,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { userApiOf } from '../../config/presets/apply.ts'
 import { Fault, causes } from '../../errors.ts'
 import { NEEDS_INTERACTION } from '../../oidc/authorization-response.ts'
-import { startPageOf, targetAtLogin } from '../../gate/return-target.ts'
+import { targetAtLogin } from '../../gate/return-target.ts'
 import { contextOf } from '../context.ts'
+import { eventOf } from '../identity.ts'
 import { kindOf } from '../answers/send.ts'
+import { startPage } from '../answers/actions.ts'
 import { sendPage, scriptLiteral } from '../answers/pages.ts'
 import { userMark } from '../cookies/login-state.ts'
 import { beginLogin } from './begin-login.ts'
@@ -72,8 +74,7 @@ export const silent: Endpoint = (services) => async (request, reply) => {
   } catch (error) {
     request.log.info(
       {
-        event: 'silent_login_failed',
-        id: request.id,
+        ...eventOf('silent_login_failed', request),
         provider: error instanceof Fault ? error.provider : undefined,
         cause: causes(error),
       },
@@ -104,7 +105,7 @@ interface Report {
  * at the origin `reportAt`.
  */
 export function sendOutcome(
-  { config }: Services,
+  { config, routes }: Services,
   request: FastifyRequest,
   reply: FastifyReply,
   outcome: Outcome,
@@ -116,6 +117,7 @@ export function sendOutcome(
     const page = `${reportAt}${config.basePath}/silent?outcome=${outcome}${outcome === 'ok' && !isNew ? '&kept' : ''}`
     return reply.header('cache-control', 'no-store').redirect(page, 302)
   }
+  const start = startPage({ config, routes }, context.facts.origin)
   const news = isNew ? 'new BroadcastChannel("gatehouse").postMessage(alone?"signed-in":"renewed");' : ''
   const script =
     `var alone=parent===self,to=alone?opener:parent;${news}` +
@@ -125,14 +127,10 @@ export function sendOutcome(
     reply,
     {
       name: 'silent',
-      title: outcome === 'ok' ? 'Signed in' : 'Not signed in',
+      text: outcome === 'ok' ? 'silent.signed_in' : 'silent.not_signed_in',
       script,
-      actions: [{ label: 'Start page', href: startPageOf(config), top: true }],
+      actions: start === null ? [] : [{ label: 'start_page', href: start, top: true }],
       isFramable: config.session.cookie.partitioned,
-      detail:
-        outcome === 'ok'
-          ? 'You are signed in. This window can be closed.'
-          : 'You could not be signed in without your interaction.',
     },
     config.pages,
   )

@@ -7,7 +7,10 @@ import { isIdentifier, unverifiedClaims } from '../../oidc/token-set.ts'
 import { createLimiter } from '../../resilience/limiter.ts'
 import { endLogin } from '../../session/provider-logout.ts'
 import type { Sessions } from '../../session/sessions.ts'
+import { subjectIn, userIn } from '../../telemetry/log.ts'
+import { iconUrl } from '../answers/style.ts'
 import { contextOf } from '../context.ts'
+import { eventOf } from '../identity.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 
 /** How long a `jti` is stored. Logout tokens are accepted for a shorter time, except for the clock tolerance. */
@@ -19,6 +22,8 @@ const REPLAY_WINDOW_MS = 15 * 60_000
  */
 const MAX_NOTES_PER_MINUTE = 1_000
 const MINUTE_MS = 60_000
+/** How many sessions an event names. Each of them has a line of its own, `session_ended`. */
+const MAX_LOGGED_SESSIONS = 100
 
 /**
  * `POST logout/backchannel`: ends the sessions that a logout token names.
@@ -37,7 +42,7 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
   const jti = JSON.stringify(['logout token', wanted.issuer, wanted.jti])
   if ((await store.getNote(jti)) !== null) {
     request.log.warn(
-      { event: 'replay', id: request.id, what: 'logout token' },
+      { ...eventOf('replay', request), what: 'logout token' },
       'a logout token was received a second time',
     )
     throw new Fault('logout_refused', { cause: new Error('its jti was used before') })
@@ -45,10 +50,7 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
   const ended = await endLogin(store, sessions, { ...wanted, at: Date.now() }, 'backchannel')
   // The `jti` is stored last, so that the provider can repeat a request that failed with 503.
   await store.setNote(jti, 'done', REPLAY_WINDOW_MS + 2 * provider.settings.clockTolerance)
-  request.log.info(
-    { event: 'logout', id: request.id, channel: 'back', provider: provider.name, ended },
-    'the provider has logged a user out',
-  )
+  logEnded(request, 'back', provider.name, ended, wanted.subject)
   contextOf(request).verdict = 'logout'
   return reply.header('cache-control', 'no-store').code(200).send()
 }
@@ -71,7 +73,7 @@ function clientsNamedBy(token: string, all: readonly Provider[]): readonly Provi
 }
 
 async function answerFrame(
-  { providers, store, sessions }: Services,
+  { config, providers, store, sessions }: Services,
   mayNote: () => boolean,
   request: FastifyRequest,
   reply: FastifyReply,
@@ -86,25 +88,43 @@ async function answerFrame(
   const unnoted = !mayNote()
   // Without a session, the logout may be for a login in progress at any of the providers.
   const wanted = found.length === 0 ? named : found
-  const counts = await Promise.all(
+  const ended = await Promise.all(
     [...new Set(wanted.map((provider) => listedIssuer(provider, issuer)))].map((one) =>
       endLogin(store, sessions, { issuer: one, sid, subject: null, at: Date.now(), unnoted }, 'frontchannel'),
     ),
   )
-  const ended = counts.reduce((sum, count) => sum + count, 0)
   const { name } = wanted.length === 1 ? (wanted[0] ?? {}) : {}
-  request.log.info(
-    { event: 'logout', id: request.id, channel: 'front', provider: name, ended },
-    'the provider has logged a user out',
-  )
+  logEnded(request, 'front', name, ended.flat(), null)
   contextOf(request).verdict = 'logout'
   return reply
     .headers({
       'cache-control': 'no-store',
       'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': "default-src 'none'",
+      'content-security-policy': "default-src 'none'; img-src data:",
     })
-    .send('<!doctype html><title>Signed out</title>')
+    .send(`<!doctype html><title>Signed out</title><link rel="icon" href="${iconUrl(config.pages)}">`)
+}
+
+function logEnded(
+  request: FastifyRequest,
+  channel: 'back' | 'front',
+  provider: string | undefined,
+  ended: readonly string[],
+  subject: string | null,
+): void {
+  const { log } = request
+  log.info(
+    {
+      ...eventOf('logout', request),
+      channel,
+      provider,
+      ended: ended.length,
+      sessions: ended.slice(0, MAX_LOGGED_SESSIONS),
+      ...(subject === null ? {} : { user: userIn(log, { sub: subject }) }),
+      ...subjectIn(log, subject),
+    },
+    'the provider has logged a user out',
+  )
 }
 
 /**

@@ -50,6 +50,7 @@ async function answer(
   if (authUrl === null) return answers.deny(request, reply, { reason: 'no-route' })
   const facts = describedBy(authUrl, context.facts, origins, routes)
   if ('reason' in facts) return answers.deny(request, reply, facts)
+  context.original = facts
   const forged = headers.forged(facts)
   if (forged !== null) {
     const cause = `the application could take ${forged} for another header`
@@ -59,6 +60,8 @@ async function answer(
   context.route = verdict.route
   if (verdict.type === 'deny') return deny(services, verdict, facts, authUrl, request, reply)
   if (verdict.session !== null) sessions.touch(verdict.session, context.now)
+  context.session = verdict.session
+  context.who = verdict.who
   context.verdict = 'allow'
   if (verdict.dpopNonce !== undefined) reply.header('dpop-nonce', verdict.dpopNonce)
   const own = headers.forProxy(facts, verdict.route, verdict.who, verdict.accessToken)
@@ -85,16 +88,22 @@ function verdictForProxy(
   if (verdict.type === 'deny' || (verdict.type === 'forward' && verdict.proofKey === null)) return verdict
   const { route } = verdict
   if (verdict.type === 'preflight')
-    return { type: 'deny', denial: { reason: 'login-required' }, kind: classify(method, headers, scripts), route }
+    return {
+      type: 'deny',
+      denial: { reason: 'login-required' },
+      kind: classify(method, headers, scripts),
+      route,
+      session: null,
+    }
   if (route.access === 'optional')
     return { type: 'forward', route, session: null, who: null, accessToken: null, proofKey: null }
   const denial = { reason: 'session-expired', clearCookie: false } as const
-  return { type: 'deny', denial, kind: classify(method, headers, scripts), route }
+  return { type: 'deny', denial, kind: classify(method, headers, scripts), route, session: verdict.session }
 }
 
 function deny(
   { config, answers, cookies }: ForwardAuthServices,
-  { denial, kind, route, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
+  { denial, kind, route, session, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
   authUrl: AuthUrl,
   request: FastifyRequest,
@@ -102,23 +111,25 @@ function deny(
 ): FastifyReply {
   const context = contextOf(request)
   context.kind = kind
+  context.session = session
   logDenial(request, denial, route?.label)
   if (dpopNonce !== undefined) reply.header('dpop-nonce', dpopNonce)
   const direct = challenge(denial, kind, facts, route, config)
   if (redirectsProxy(authUrl, kind, direct)) {
     const two = clearTwoSessions(cookies, facts, reply)
-    return two === null ? answers.send(request, reply, direct) : answers.deny(request, reply, two)
+    return two === null ? answers.send(request, reply, direct, facts) : answers.deny(request, reply, two)
   }
   const { location, ...answer } = direct
   const status = statusForProxy(answer.status)
-  return answers.send(request, reply, {
+  const forProxy = {
     ...answer,
     status,
     ...(location === undefined ? {} : { loginUrl: location }),
     ...(status === 401 && answer.authenticate === undefined
       ? { authenticate: authenticateOf(denial, route, facts) }
       : {}),
-  })
+  }
+  return answers.send(request, reply, forProxy, facts)
 }
 
 export function redirectsProxy({ redirect }: AuthUrl, kind: RequestKind, { location }: Answer): boolean {

@@ -227,7 +227,9 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (!this.#isOver) deliver(this, chunk)
+    if (this.#isOver) return
+    this.#context.bytes += chunk.length
+    deliver(this, chunk)
   }
 
   onResponseEnd({ rawTrailers }: Dispatcher.DispatchController): void {
@@ -460,7 +462,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   #noteWait(ms: number, status: number | null, passed: boolean): void {
     const { upstreamSeconds, addedSeconds } = this.#services.metrics
     const context = this.#context
-    upstreamSeconds.observeMs(ms)
+    upstreamSeconds.observeMs(ms, this.#verdict.route.series)
     context.waited += ms
     if (passed) addedSeconds.observeMs(performance.now() - context.arrivedAt - context.waited)
     context.trace?.endUpstreamSpan(status)

@@ -158,9 +158,10 @@ export class Http2Dispatch implements Dispatcher.DispatchController {
 
   /** Fails with an error of the request itself. */
   #refuse(error: unknown): void {
-    const detail = 'This request repeats a header field that may occur only once.'
     const isRepeated = error instanceof RepeatedFieldError
-    this.fail(isRepeated ? new Fault('bad_request', { detail, cause: error }) : asError(error))
+    this.fail(
+      isRepeated ? new Fault('bad_request', { text: 'bad_request.repeated_header', cause: error }) : asError(error),
+    )
   }
 
   abort(reason: Error): void {
@@ -541,15 +542,14 @@ function separateCookies(fields: readonly string[]): readonly string[] {
 function tooLarge(what: string, limit: number): Fault {
   return new Fault('bad_request', {
     status: 431,
-    detail: 'The headers of this request are too large for the application.',
+    text: 'bad_request.large_head_upstream',
     cause: new Error(`${what}, but at most ${limit} pass over HTTP/2`),
   })
 }
 
 function noWebSockets(): Fault {
   return new Fault('upstream_unreachable', {
-    title: 'No WebSockets',
-    detail: 'The application behind this address does not accept WebSockets.',
+    text: 'upstream_unreachable.no_websockets',
     cause: new Error('the application does not accept WebSockets over HTTP/2 (RFC 8441)'),
   })
 }

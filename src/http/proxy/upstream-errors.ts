@@ -31,8 +31,7 @@ export function faultOf(error: Error, hasStarted: boolean): Fault {
 /** Returns the fault for a response that cannot be forwarded. */
 export function unusable(cause: Error): Fault {
   return new Fault('upstream_unreachable', {
-    title: 'Unusable response',
-    detail: 'The application behind this address gave a response that can’t be passed on.',
+    text: 'upstream_unreachable.unusable',
     cause,
   })
 }

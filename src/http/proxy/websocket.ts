@@ -7,6 +7,7 @@ import type { Verdict } from '../../gate/verdict.ts'
 import type { Sessions } from '../../session/sessions.ts'
 import { printable } from '../../telemetry/log.ts'
 import { contextOf } from '../context.ts'
+import { identityOf } from '../identity.ts'
 import { takenBySystem, watchIdleReaders } from '../server/idle-readers.ts'
 import type { Upgrade } from '../server/upgrade.ts'
 import type { Streams } from './open-streams.ts'
@@ -154,8 +155,10 @@ export function joinWebSocket(
   client: Duplex,
   upstream: Duplex,
 ): void {
-  const { facts } = contextOf(request)
+  const context = contextOf(request)
+  const { facts } = context
   const { id, log } = request
+  const identity = identityOf(context, log)
   const { label } = route
   const openedAt = performance.now()
   let forget: (() => void) | null = null
@@ -169,10 +172,12 @@ export function joinWebSocket(
     },
     onClosed() {
       forget?.()
-      log.info({ event: 'websocket_closed', id, route: label, ms: Math.round(performance.now() - openedAt) })
+      const ms = Math.round(performance.now() - openedAt)
+      log.info({ event: 'websocket_closed', id, route: label, ...identity, ms })
     },
   })
-  log.info({ event: 'websocket_open', id, path: printable(facts.path), route: label, client: facts.client.address })
+  const { path, client: by } = facts
+  log.info({ event: 'websocket_open', id, path: printable(path), route: label, client: by.address, ...identity })
   forget = streams.add(session, {
     kind: 'websocket',
     close(reason) {

@@ -36,7 +36,7 @@ export function isPlainCoding(transferEncoding: string): boolean {
 export function tooManyFields(what: 'header' | 'trailer', most: number): Fault {
   return new Fault('bad_request', {
     status: 431,
-    detail: `This request has too many ${what} fields.`,
+    text: `bad_request.too_many_${what}s`,
     cause: new Error(`more than ${most} ${what} fields (limits.headerFields)`),
   })
 }

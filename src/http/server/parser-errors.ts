@@ -4,12 +4,12 @@ import type { Config } from '../../config/schema.ts'
 import { Fault, faults } from '../../errors.ts'
 import { classify } from '../../gate/classify.ts'
 import type { FindCors } from '../../gate/cors.ts'
-import { fallbackOrigin } from '../../gate/public-origins.ts'
 import type { RequestKind } from '../../gate/verdict.ts'
 import { createLimiter } from '../../resilience/limiter.ts'
 import { openAccessLog, type AccessLine } from '../../telemetry/access-line.ts'
 import { type Log, printable } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
+import type { PageServices } from '../answers/actions.ts'
 import { contentOf, answerFor } from '../answers/send.ts'
 import { peerOf } from '../facts.ts'
 import { causesWithHint } from '../failure-hints.ts'
@@ -52,7 +52,8 @@ export interface Refusals {
 interface RefusalServices {
   readonly log: Log
   readonly metrics: Pick<Metrics, 'countRequest'>
-  readonly config: () => Pick<Config, 'pages' | 'scripts' | 'session' | 'publicUrl' | 'loginHost'>
+  readonly config: () => PageServices['config'] & Pick<Config, 'scripts'>
+  readonly routes: () => PageServices['routes']
   readonly findCors: () => FindCors
 }
 
@@ -73,10 +74,6 @@ const MAX_LINES_A_SECOND = 100
 const LONGEST_PATH = 1_000
 const MOST_LINES = 200
 
-const HEAD_TOO_LARGE =
-  'The address and the headers of this request are too large. Mostly that is too many cookies: delete the cookies of ' +
-  'this site in your browser, then try again.'
-
 const refused = new WeakMap<IncomingMessage, Rejected>()
 
 /** Returns how a request was refused while its body was read, or `null`. */
@@ -84,7 +81,7 @@ export function rejectionOf(request: IncomingMessage): Rejected | null {
   return refused.get(request) ?? null
 }
 
-export function createRefusals({ log, metrics, config, findCors }: RefusalServices): Refusals {
+export function createRefusals({ log, metrics, config, routes, findCors }: RefusalServices): Refusals {
   const writeLine = openAccessLog(log)
   const mayLog = limitLines(log)
   const ended = new WeakSet<Socket>()
@@ -128,8 +125,8 @@ export function createRefusals({ log, metrics, config, findCors }: RefusalServic
       refused.set(request, outcome)
       return
     }
-    metrics.countRequest('-', kind, code)
-    if (logged) writeLine({ id, method, path, route: '-', ms: 0, client, traceId: null, ...outcome })
+    metrics.countRequest('-', kind, code, status)
+    if (logged) writeLine({ id, method, host: '-', path, route: '-', ms: 0, client, traceId: null, ...outcome })
   }
 
   function contentFor(
@@ -137,8 +134,9 @@ export function createRefusals({ log, metrics, config, findCors }: RefusalServic
     { method, path, kind, headers: sent }: Head,
     id: string,
   ): { headers: Readonly<Record<string, string>>; body: string } {
-    const settings = config()
-    const { headers, body } = contentOf(answerFor(fault), kind, id, fallbackOrigin(settings), settings)
+    const situation = { kind, facts: null, route: null, session: null, now: Date.now() }
+    const request = { id, acceptLanguage: sent['accept-language'] }
+    const { headers, body } = contentOf(answerFor(fault), situation, { config: config(), routes: routes() }, request)
     const { 'content-type': type = '', 'cache-control': _same, ...others } = headers
     return {
       headers: {
@@ -275,7 +273,7 @@ function mayAnswer(socket: Socket, request: IncomingMessage | null): boolean {
 
 export function headTooLarge(cause?: Error): Fault {
   const because = new Error('the head is larger than limits.headers', { cause })
-  return new Fault('bad_request', { status: 431, detail: HEAD_TOO_LARGE, cause: because })
+  return new Fault('bad_request', { status: 431, text: 'bad_request.large_head', cause: because })
 }
 
 /** Creates the fault for a request whose body has stopped arriving. */
@@ -284,7 +282,7 @@ export function uploadStopped(): Fault {
 }
 
 function timedOut(cause: Error): Fault {
-  return new Fault('bad_request', { status: 408, detail: 'What you sent took too long to arrive.', cause })
+  return new Fault('bad_request', { status: 408, text: 'bad_request.too_slow', cause })
 }
 
 /** Returns why a request is refused, or `null` if the connection failed without a request. */

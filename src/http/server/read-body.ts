@@ -34,11 +34,7 @@ async function collect(chunks: AsyncIterator<unknown>, most: number, late: Promi
   let size = 0
   for (;;) {
     const next = await Promise.race([chunks.next(), late])
-    if (next === 'late')
-      throw new Fault('bad_request', {
-        status: 408,
-        detail: 'What you sent took too long to arrive. Go back and send it again.',
-      })
+    if (next === 'late') throw new Fault('bad_request', { status: 408, text: 'bad_request.too_slow' })
     if (next.done === true) return Buffer.concat(kept)
     if (!Buffer.isBuffer(next.value)) throw new Fault('bad_request')
     size += next.value.length

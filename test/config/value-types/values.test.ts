@@ -8,7 +8,15 @@ import { createAuthority } from '../../support/certificates.ts'
 import { key, least, loadText, problemsOf } from '../configuration.ts'
 
 const { ca } = createAuthority()
-const folder = t.testdir({ 'ca.pem': ca, 'no.pem': 'nothing' })
+const png = Buffer.from('iVBORw0KGgoAAAANSUhEUg==', 'base64')
+const svg = '<svg xmlns="http://www.w3.org/2000/svg"/>'
+const folder = t.testdir({
+  'ca.pem': ca,
+  'no.pem': 'nothing',
+  'site.css': 'h1 { color: red }',
+  'large.css': ' '.repeat(65_537),
+  'icon.ico': png,
+})
 const accepts = new Ajv({ strict: false }).compile(jsonSchema())
 const base: unknown = parse(least)
 const text = (path: string, value: unknown): string => stringify(withValue(base, path.split('.'), value))
@@ -283,6 +291,47 @@ const taken: [string, [unknown, unknown][]][] = [
       ],
     ],
   ],
+  [
+    'pages.accentColor',
+    [
+      ['#1f5fbf', { written: '#1f5fbf', on: '#ffffff', link: { light: '#1f5fbf', dark: '#5e8cd1' } }],
+      ['#FC0', { written: '#FC0', on: '#000000', link: { light: '#8f7200', dark: '#ffcc00' } }],
+      ['#000000', { written: '#000000', on: '#ffffff', link: { light: '#000000', dark: '#8f8f8f' } }],
+      ['#fff', { written: '#fff', on: '#000000', link: { light: '#707070', dark: '#ffffff' } }],
+    ],
+  ],
+  ['pages.styleFile', [['site.css', { path: `${folder}/site.css`, content: 'h1 { color: red }' }]]],
+  [
+    'pages.favicon',
+    [
+      ['icon.ico', { written: 'icon.ico', url: `data:image/png;base64,${png.toString('base64')}` }],
+      ...[
+        [`data:image/png;base64,${png.toString('base64')}`, `data:image/png;base64,${png.toString('base64')}`],
+        [
+          `data:image/png;base64,${encodeURIComponent(png.toString('base64'))}`,
+          `data:image/png;base64,${png.toString('base64')}`,
+        ],
+        [`data:image/svg+xml,${svg}`, `data:image/svg+xml;base64,${Buffer.from(svg).toString('base64')}`],
+        [
+          `data:image/svg+xml;utf8,${encodeURIComponent(`<!-- x -->${svg}`)}`,
+          `data:image/svg+xml;base64,${Buffer.from(`<!-- x -->${svg}`).toString('base64')}`,
+        ],
+        [`data:,${svg}`, `data:image/svg+xml;base64,${Buffer.from(svg).toString('base64')}`],
+        ['data:;base64,AAABAAEA', 'data:image/x-icon;base64,AAABAAEA'],
+        ['data:;base64,R0lGODlhAQ==', 'data:image/gif;base64,R0lGODlhAQ=='],
+        ['data:;base64,UklGRgAAAABXRUJQ', 'data:image/webp;base64,UklGRgAAAABXRUJQ'],
+      ].map(([written, url]): [unknown, unknown] => [written, { written, url }]),
+    ],
+  ],
+  [
+    'pages.contact',
+    [
+      ['it@example.com', 'mailto:it@example.com'],
+      ['mailto:it@example.com?subject=Access', 'mailto:it@example.com?subject=Access'],
+      ['https://help.example.com/access', 'https://help.example.com/access'],
+    ],
+  ],
+  ['pages.languages', [[{ 'pt-BR': { forbidden: 'Sem acesso.' } }, { 'pt-BR': { forbidden: 'Sem acesso.' } }]]],
   [
     'pages.logo',
     [
@@ -591,6 +640,15 @@ const bad: [string, RegExp, unknown[]][] = [
   ['rateLimit.login', /^must be off or a rate|^must have a window/, ['300', '300/m', '0/1m', '1/0s', '1/500ms', 300]],
   ['log.level', /^must be one of/, ['loud', 'INFO', 3]],
   ['scripts.headers', /^must/, [[{ name: 'a b' }], {}, ['X-A']]],
+  ['pages.accentColor', /^must be a color in hexadecimal digits/, ['red', '1f5fbf', '#1f5fb', '#1f5fbf00', 123456]],
+  ['pages.styleFile', /^cannot be read/, ['missing.css']],
+  ['pages.styleFile', /^has more than 64 kB/, ['large.css']],
+  ['pages.favicon', /^is not an image/, ['ca.pem', 'data:image/png;base64,AAAA', 'data:image/svg+xml,<html>']],
+  ['pages.favicon', /^is not a well-formed data: URL/, ['data:image/png', 'data:image/svg+xml,%']],
+  ['pages.favicon', /^has more than 64 kB/, [`data:image/svg+xml,${svg}${' '.repeat(65_536)}`]],
+  ['pages.favicon', /^cannot be read/, ['missing.png']],
+  ['pages.contact', /^must be an email address/, ['it', 'javascript:alert(1)', 'it@a b', 'ftp://a']],
+  ['pages.languages', /^must be a language tag/, [{ 'deutsch!': {} }, { de_AT: {} }]],
   ['pages.logo', /^must be a URL/, ['logo.svg', '//evil.example.com/x', 'javascript:alert(1)']],
   ['routes', /^must be a list/, [{}, '/a', 3]],
 ]

@@ -1,0 +1,160 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Config } from '../../config/schema.ts'
+import { admit } from '../../gate/admit.ts'
+import { loginUrlFor, type Answer } from '../../gate/challenge.ts'
+import { hostOf, type RouteTable } from '../../gate/match.ts'
+import { fallbackOrigin } from '../../gate/public-origins.ts'
+import { startPageOf } from '../../gate/return-target.ts'
+import type { CompiledRoute, Facts, RequestKind } from '../../gate/verdict.ts'
+import type { Session } from '../../session/session.ts'
+import type { Action, Page } from './pages.ts'
+
+export interface PageServices {
+  readonly config: Pick<Config, 'pages' | 'session' | 'basePath' | 'publicUrl' | 'loginHost'>
+  readonly routes: Pick<RouteTable, 'match'>
+}
+
+/** What is known about the request that an answer is for. */
+export interface Situation {
+  readonly kind: RequestKind
+  /** `null` if the request could not be read. */
+  readonly facts: Facts | null
+  readonly route: CompiledRoute | null
+  readonly session: Session | null
+  /** When the request arrived, in ms since the epoch. */
+  readonly now: number
+}
+
+/** Returns the page of an answer. None of its links leads to the same page again. */
+export function pageFor(answer: Answer, situation: Situation, services: PageServices): Page {
+  const { text = answer.code, more, values, code } = answer
+  const start = startPageAfter(answer, situation, services)
+  const account = accountActions(answer, situation, services, start !== null)
+  const { session } = situation
+  return {
+    text,
+    name: code,
+    ...(more === undefined ? {} : { more }),
+    ...(values === undefined ? {} : { values }),
+    ...(account.length === 0 || session === null ? {} : { user: userName(session) }),
+    hasContact: account.length > 0 || code === 'forbidden',
+    actions: actionsFor(answer, situation, services, account, start),
+    isFramable: services.config.session.cookie.partitioned,
+  }
+}
+
+function actionsFor(
+  answer: Answer,
+  situation: Situation,
+  { config }: PageServices,
+  account: readonly Action[],
+  start: string | null,
+): Action[] {
+  const { loginUrl, status } = answer
+  const toStart: Action[] = start === null ? [] : [{ label: 'start_page', href: start }]
+  if (loginUrl !== undefined) {
+    const signIn: Action = { label: 'sign_in', href: loginUrl, top: leavesFrame(situation, config) }
+    return status === 401 ? [signIn] : [signIn, ...toStart]
+  }
+  const retry: Action[] = mayRetry(answer) && situation.kind === 'navigation' ? [{ label: 'try_again', href: '' }] : []
+  const actions = [...retry, ...account, ...toStart]
+  return actions.length > 0 ? actions : [{ label: 'go_back', back: true }]
+}
+
+const RETRY_STATUSES = new Set([408, 429, 431])
+
+function mayRetry({ mayRetry: own, status }: Answer): boolean {
+  return own ?? (status >= 500 || RETRY_STATUSES.has(status))
+}
+
+/** Returns the ways on for a user whose account is not sufficient. */
+function accountActions(answer: Answer, situation: Situation, { config }: PageServices, hasStart: boolean): Action[] {
+  const { facts, session, kind } = situation
+  const isAboutUser =
+    answer.code === 'forbidden' ||
+    answer.text === 'token_unavailable.refused' ||
+    (answer.code === 'cross_origin' && !hasStart)
+  if (!isAboutUser || facts === null || session === null) return []
+  const { basePath, loginHost } = config
+  const login = new URL(loginUrlFor(facts, kind, basePath, undefined, loginHost))
+  login.searchParams.set('prompt', 'select_account')
+  const top = leavesFrame(situation, config)
+  return [
+    { label: 'use_another_account', href: login.href, top },
+    { label: 'sign_out', href: `${facts.origin}${basePath}/logout`, top },
+  ]
+}
+
+/** A login at the top would set cookies that a frame with partitioned cookies does not have. */
+function leavesFrame({ kind }: Situation, { session }: PageServices['config']): boolean {
+  return kind === 'frame' && !session.cookie.partitioned
+}
+
+/** Returns the URL of the start page, or `null` if there is no route for it. */
+export function startPage({ config, routes }: PageServices, origin: string): string | null {
+  return startRoute({ config, routes }, origin) === null ? null : origin + startPageOf(config)
+}
+
+function startRoute({ config, routes }: PageServices, origin: string): CompiledRoute | null {
+  const route = routes.match(hostOf(origin), 'GET', startPageOf(config))
+  return route === 'endpoint' ? null : route
+}
+
+/** Returns the URL of the start page, or `null` if the start page would show the user the same page again. */
+function startPageAfter(answer: Answer, situation: Situation, services: PageServices): string | null {
+  const { facts, route, session, now } = situation
+  const start = startRoute(services, facts?.origin ?? fallbackOrigin(services.config))
+  if (start === null) return null
+  const path = startPageOf(services.config)
+  if (facts !== null && facts.path === path && (facts.method === 'GET' || facts.method === 'HEAD')) return null
+  const isSame = (): boolean => {
+    switch (answer.code) {
+      case 'forbidden':
+      case 'cross_origin':
+        return session !== null && admit(start, session, true, now, facts?.client.address ?? '')?.reason === 'forbidden'
+      case 'upstream_unreachable':
+        return isDeepStrictEqual(start.upstream, route?.upstream)
+      case 'token_unavailable':
+        return isDeepStrictEqual(start.token, route?.token)
+      case 'provider_unavailable':
+        return start.access === 'required' && facts?.ticket === null
+      case 'store_unavailable':
+        return start.access === 'required'
+      case 'rate_limited':
+        return true
+      case 'login_failed':
+        return start.access === 'required' && facts?.ticket === null && leadsTo(answer.loginUrl, path)
+      default:
+        return answer.status === 431
+    }
+  }
+  return isSame() ? null : (facts?.origin ?? '') + path
+}
+
+function leadsTo(loginUrl: string | undefined, path: string): boolean {
+  return loginUrl !== undefined && (new URL(loginUrl).searchParams.get('redirect') ?? path) === path
+}
+
+const MAX_NAME_CHARACTERS = 80
+
+/** The claims by which a user recognizes an account, besides the name. */
+const IDENTIFIERS = ['email', 'preferred_username', 'upn', 'login'] as const
+
+/** Returns the name of a user with what distinguishes the user's accounts: `Alice Doe (alice@example.com)`. */
+function userName({ claims, subject }: Session): string {
+  const [name, ...identifiers] = ['name', ...IDENTIFIERS].map((claim) => legible(claims[claim]))
+  const identifier = identifiers.find((one) => one !== '' && one !== name)
+  if (name === undefined || name === '') return identifier ?? legible(subject)
+  return identifier === undefined ? name : `${name} (${identifier})`
+}
+
+/** Returns text without control characters and without those that change the direction of the text around it. */
+function legible(value: unknown): string {
+  if (typeof value !== 'string') return ''
+  const text = value
+    .slice(0, 2 * MAX_NAME_CHARACTERS)
+    .replace(/[\p{Cc}\p{Zl}\p{Zp}\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu, '')
+    .trim()
+  const characters = [...text]
+  return characters.length > MAX_NAME_CHARACTERS ? `${characters.slice(0, MAX_NAME_CHARACTERS).join('')}…` : text
+}

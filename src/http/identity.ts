@@ -1,0 +1,96 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { compileClaimPath, rawValueAt } from '../gate/claims.ts'
+import type { Facts, Who } from '../gate/verdict.ts'
+import type { Claims } from '../oidc/token-set.ts'
+import type { Session } from '../session/session.ts'
+import { printable, userIn, type NameUser } from '../telemetry/log.ts'
+
+/** What log lines say about who has sent a request. */
+interface Identity {
+  readonly session?: string | undefined
+  readonly user?: string | undefined
+  readonly client_id?: string | undefined
+}
+
+/** What is known about who has sent a request. */
+interface Sender {
+  readonly facts: Pick<Facts, 'ticket'>
+  readonly session: Session | null
+  readonly who: Who | null
+}
+
+interface Addressed {
+  readonly facts: Pick<Facts, 'ticket' | 'client'>
+}
+
+const NOBODY: Identity = {}
+const MAX_USER_LENGTH = 256
+const MAX_HEADER_LENGTH = 500
+/** Characters that could end a line, control a terminal, or change the order in which text is shown. */
+const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu
+/** The claims that name the client of an access token: RFC 9068, OpenID Connect, Okta, and Entra's older tokens. */
+const CLIENT_CLAIMS = ['client_id', 'azp', 'cid', 'appid']
+
+/**
+ * Returns who has sent a request, for the log. The session is the one in the session cookie, even if the route has not
+ * looked it up or if it has ended; with the client's own token, there is none.
+ */
+export function identityOf(sender: Sender | null, log: object): Identity {
+  if (sender === null) return NOBODY
+  const { facts, session, who } = sender
+  if (who?.bearer === true)
+    return { session: undefined, user: userIn(log, who.claims), client_id: clientOf(who.claims) }
+  const claims = session?.claims
+  const user = claims === undefined ? undefined : userIn(log, claims)
+  return { session: session?.id ?? facts.ticket?.id, user, client_id: undefined }
+}
+
+/** Returns the fields with which each event about a request begins: its name, the request, the client and who sent it. */
+export function eventOf(
+  event: string,
+  { id, context, log }: { readonly id: string; readonly context: (Sender & Addressed) | null; readonly log: object },
+): Readonly<Record<string, string | undefined>> {
+  return { event, id, client: context?.facts.client.address, ...identityOf(context, log) }
+}
+
+/** Returns the function that names users as `log.user` says, or `null` for `none`. */
+export function compileUserName(setting: string): NameUser | null {
+  if (setting === 'none') return null
+  const path = compileClaimPath(setting)
+  const known = new WeakMap<Claims, string>()
+  return (claims) => {
+    const cached = known.get(claims)
+    if (cached !== undefined) return cached === '' ? undefined : cached
+    const name = safe(textOf(rawValueAt(claims, path)))
+    known.set(claims, name)
+    return name === '' ? undefined : name
+  }
+}
+
+function clientOf(claims: Claims): string | undefined {
+  const name = CLIENT_CLAIMS.find((claim) => typeof claims[claim] === 'string')
+  return name === undefined ? undefined : safe(String(claims[name]))
+}
+
+function textOf(value: unknown): string {
+  if (Array.isArray(value)) return value.map(textOf).join(',')
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? String(value) : ''
+}
+
+function safe(text: string): string {
+  return text.slice(0, MAX_USER_LENGTH).replace(UNSAFE, '\ufffd')
+}
+
+export function userAgentOf(headers: IncomingHttpHeaders): string | undefined {
+  const sent = headers['user-agent']
+  return sent === undefined ? undefined : printable(sent.slice(0, MAX_HEADER_LENGTH))
+}
+
+/**
+ * Returns the Referer without user name, password, query and fragment, which may contain tokens. Returns `undefined`
+ * unless it is an http or https URL.
+ */
+export function refererOf({ referer = '' }: IncomingHttpHeaders): string | undefined {
+  const [, scheme, place] = /^(https?:\/\/)(?:[^/?#@]*@)?([^?#]*)/i.exec(referer.slice(0, MAX_HEADER_LENGTH)) ?? []
+  return scheme === undefined || place === undefined ? undefined : scheme + printable(place)
+}
