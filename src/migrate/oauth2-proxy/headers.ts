@@ -4,7 +4,7 @@ import { becomes, combined, type Rule } from '../rule.ts'
 import { flagOf, literal, type Setting } from '../setting.ts'
 import { emailClaim, groupsClaim } from './access.ts'
 
-/** Headers with the user's name, e-mail address and groups for the upstream. */
+/** Headers with the user's name, email address and groups for the upstream. */
 export const identity: Rule = combined(
   'routes[].headers.set',
   'the claims are sent as X-Forwarded-User, -Email, -Groups and -Preferred-Username',
