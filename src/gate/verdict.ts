@@ -52,12 +52,13 @@ export interface Who {
   readonly tokens?: Pick<TokenSet, 'accessToken'>
 }
 
+/** What the user may learn about the rule that denied a request: which kind of property it concerns. */
+export type ForbiddenHint = 'group' | 'email' | 'network'
+
 interface FromClient {
   /** The scheme of the client's Authorization. `Bearer` if missing. */
   readonly scheme?: 'Bearer' | 'DPoP'
 }
-/** What the user may learn about the rule that denied a request: which kind of property it concerns. */
-export type ForbiddenHint = 'group' | 'email' | 'network'
 
 export type GateDenial =
   | TokenDenial

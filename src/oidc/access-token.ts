@@ -25,7 +25,7 @@ import { unverifiedClaims, type Claims } from './token-set.ts'
 
 /** What a route demands of the access token of a client. */
 export interface Demand {
-  readonly settings: Pick<NonNullable<Route['bearer']>, 'clientIds' | 'issuers' | 'introspection'>
+  readonly settings: Pick<NonNullable<Route['bearer']>, 'audience' | 'clientIds' | 'issuers' | 'introspection'>
   /** `bearer.audience`, and the URL of the resource if that is an accepted audience. */
   readonly audiences: readonly string[]
   /** The names of the providers that the route allows, or `null` for all. */

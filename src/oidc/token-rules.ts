@@ -53,7 +53,8 @@ export function refusalText(refusal: Refusal): string {
   return parts.join(', and ')
 }
 
-function audienceClaimOf({ aud }: Claims, { audienceClaim = 'aud' }: Acceptance['substitutes']): string {
+/** Returns the claim that names the audience of a token. */
+export function audienceClaimOf({ aud }: Claims, { audienceClaim = 'aud' }: Acceptance['substitutes']): string {
   return aud === undefined ? audienceClaim : 'aud'
 }
 
