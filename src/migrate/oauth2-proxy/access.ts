@@ -91,7 +91,7 @@ function requireEmails(migration: Migration): void {
       migration,
       'security',
       domains,
-      'every user of the provider is let in, as before, and also users without an e-mail address: require claims under ' +
+      'every user of the provider is let in, as before, and also users without an email address: require claims under ' +
         'require.claims to let in fewer users',
     )
   } else if (names.length === 0 && list === null) {
