@@ -82,7 +82,7 @@ export const schema = group('Configuration of Gatehouse.', {
     default: [],
     description:
       'The IP addresses and CIDR ranges of the proxies in front of the gateway. The gateway trusts ' +
-      '`X-Forwarded-*` headers from these addresses only. The clients of a Unix socket have no address: with ' +
+      '`X-Forwarded-*` and `X-Request-Id` headers from these addresses only. The clients of a Unix socket have no address: with ' +
       '`listen: unix:/path`, any list that is not empty trusts all of them.',
   }),
   upstream: leaf(upstream, {
@@ -240,15 +240,19 @@ export const schema = group('Configuration of Gatehouse.', {
     user: leaf(text(), {
       default: 'sub',
       description:
-        'The claim that names the user in access lines and security events, as `user`. `none` leaves the user out.',
+        'The claim that names the user in access lines and security events, as `user`: a name or a path, as in ' +
+        '`routes[].require.claims`. With `none`, no line names the user.',
     }),
     fields: leaf(list(choice(['bytes', 'user_agent', 'referer']), { single: true }), {
       default: [],
-      description: 'Further fields of access lines.',
+      description:
+        'Further fields of access lines: `bytes` (of the response body), `user_agent`, `referer` (without its query).',
     }),
     exclude: leaf(list(pathPattern, { single: true }), {
       default: [],
-      description: 'Paths without access lines: exact, or with `*` and `**` as in `routes[].path`.',
+      description:
+        'Paths without access lines: exact, or with `*` and `**` as in `routes[].path`. Their requests are counted, and ' +
+        'their security events are logged.',
     }),
   }),
   workers: leaf(workers, {

@@ -41,13 +41,10 @@ export function buildGate({ config, routes, sessions, tokens, bearers, proofs }:
   }
 
   /** A client with a token of its own is a program, whatever media types it accepts. */
-  function denyClient(denial: GateDenial, route: CompiledRoute, facts: Facts): Verdict {
-    const denied = deny(denial, route, facts)
-    return denied.kind === 'websocket' ? denied : { ...denied, kind: 'script' }
-  }
-
   function verdictOf(decided: Verdict | GateDenial, route: CompiledRoute, facts: Facts): Verdict {
-    return 'type' in decided ? decided : denyClient(decided, route, facts)
+    if ('type' in decided) return decided
+    const denied = deny(decided, route, facts)
+    return { ...denied, kind: denied.kind === 'websocket' ? denied.kind : 'script' }
   }
 
   const decideByBearer = buildBearerGate({ bearers, proofs, tokens })

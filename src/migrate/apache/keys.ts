@@ -420,14 +420,16 @@ export const modAuthOpenidc: Rules = {
   OIDCClaimDelimiter: noEquivalent('items of a list are joined with a comma; a comma inside an item becomes %2C'),
   OIDCPassClaimsAs: combined(
     'routes[].headers.set',
-    'claims are passed as headers only; text that is not ASCII is encoded as in RFC 8187, or with ' +
-      'encoding: base64',
+    'claims are passed as headers only; none and latin1 become encoding: utf-8, and base64url becomes encoding: base64',
   ),
-  OIDCPassIDTokenAs: noEquivalent(
-    'the ID token does not leave the gateway; headers.set can use its claims',
-    'security',
+  OIDCPassIDTokenAs: combined(
+    'routes[].headers.set',
+    'serialized becomes {idToken}; payload has no equivalent, because headers.set sends single claims',
   ),
-  OIDCPassUserInfoAs: noEquivalent('headers.set can send single userinfo claims'),
+  OIDCPassUserInfoAs: combined(
+    'routes[].headers.set, assertion',
+    'signed_jwt becomes an assertion of the gateway; json and jwt have no equivalent',
+  ),
   OIDCPassAccessToken: combined('routes[].token'),
   OIDCPassRefreshToken: unavailable('the refresh token does not leave the gateway'),
   OIDCRemoteUserClaim: combined(

@@ -4,12 +4,12 @@ import { duration, flagOf, goDuration, listenAddress, listOf, literal, textOf } 
 import { bearer, providerType, tenants } from './access.ts'
 import { GOOGLE, googleGroups, groups, organization, roles, teams, users, withoutClaim, workspace } from './groups.ts'
 import { identity, responseIdentity, tokens } from './headers.ts'
+import { logs } from './logs.ts'
 import { withoutOpenId } from './provider.ts'
 import { apiRoutes, openRoutes, preflight } from './routes.ts'
 
 const BY_DISCOVERY = "the endpoints and keys come from the provider's discovery document; nothing to set"
-const LOGS = 'logs are JSON lines on stdout: set log.level, and leave files, formats and rotation to the log collector'
-const PAGES = 'the gateway has its own pages: set pages.title, pages.logo and pages.texts'
+const PAGES = 'the gateway has its own pages: set pages.title, pages.logo, pages.styleFile and pages.texts'
 const HEALTH = 'health is on the admin listener: GET /livez and GET /readyz at admin.listen, never on the public port'
 const REPOSITORY =
   'no claim says which repositories a user can access: under require.claims.groups, require a team or ' +
@@ -508,22 +508,7 @@ export const oauth2Proxy: Rules = {
       )
   }),
   show_debug_on_error: unavailable('error pages show a request id; the reason is in the log', 'gap'),
-  auth_logging: noEquivalent(LOGS),
-  auth_logging_format: noEquivalent(LOGS),
-  request_logging: noEquivalent(LOGS),
-  request_logging_format: noEquivalent(LOGS),
-  standard_logging: noEquivalent(LOGS),
-  standard_logging_format: noEquivalent(LOGS),
-  errors_to_info_log: noEquivalent(LOGS),
-  exclude_logging_paths: noEquivalent(LOGS),
-  logging_local_time: noEquivalent(LOGS),
-  silence_ping_logging: noEquivalent(LOGS),
-  logging_filename: noEquivalent(LOGS),
-  logging_max_size: noEquivalent(LOGS),
-  logging_max_age: noEquivalent(LOGS),
-  logging_max_backups: noEquivalent(LOGS),
-  logging_compress: noEquivalent(LOGS),
-  request_id_header: noEquivalent('each request gets a request id; traceparent is sent upstream'),
+  ...logs,
 }
 
 /** Returns the key of a flag; many flags name one item of a key that is a list. */
