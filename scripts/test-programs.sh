@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests run, from Debian packages with apt-get, as root or with sudo.
-# If that is impossible, the script prints the command to run and exits with status 1.
+# Installs the programs that the tests run, from Debian packages with apt-get, as root or with sudo, and the MCP SDK for
+# Python from PyPI. If that is impossible, the script prints the command to run and exits with status 1.
 set -uo pipefail
 
 # Each line: a program and the Debian package that contains it.
@@ -16,6 +16,7 @@ h2load nghttp2-client
 buildah buildah
 busybox busybox-static
 unzip unzip
+python3 python3
 '
 apache_module=/usr/lib/apache2/modules/mod_auth_openidc.so
 
@@ -25,10 +26,28 @@ find_missing() {
     [ -z "$name" ] || PATH="$PATH:/usr/sbin:/sbin" command -v "$name" > /dev/null || echo "$package"
   done <<< "$programs"
   [ -e "$apache_module" ] || echo libapache2-mod-auth-openidc
+  python3 -c 'import ensurepip' 2> /dev/null || echo python3-venv
+}
+
+# The SDK for Python lives in an environment of its own, which npm ci removes.
+install_python_packages() {
+  local requirements=test/mcp/requirements.txt environment=node_modules/.cache/python
+  cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+  cmp -s "$requirements" "$environment/requirements.txt" && return
+  rm -rf "$environment"
+  if ! python3 -m venv "$environment" ||
+    ! "$environment/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements"; then
+    printf '%s\n' 'The MCP SDK for Python could not be installed.' >&2
+    exit 1
+  fi
+  cp "$requirements" "$environment"
 }
 
 mapfile -t missing < <(find_missing)
-[ "${#missing[@]}" -eq 0 ] && exit 0
+if [ "${#missing[@]}" -eq 0 ]; then
+  install_python_packages
+  exit 0
+fi
 
 give_up() {
   printf '%s\n' "$1" "Install these packages, then run the tests again:" "" \
@@ -69,3 +88,4 @@ fi
 
 mapfile -t missing < <(find_missing)
 [ "${#missing[@]}" -eq 0 ] || give_up 'apt-get installed the packages, but some programs are still missing.'
+install_python_packages

@@ -3,7 +3,9 @@ import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { providersOf, type Config, type Listen } from './config/schema.ts'
 import { createAssertions } from './gate/assertion.ts'
+import { buildFindTokenOwner, type FindTokenOwner } from './gate/bearer.ts'
 import { compileCors, type FindCors } from './gate/cors.ts'
+import { createClientProofs, createUsedProofs, type UsedProofs } from './gate/dpop.ts'
 import { compileHeaders } from './gate/headers.ts'
 import { compileRoutes, type RouteTable } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
@@ -21,6 +23,7 @@ import { registerWellKnown } from './http/endpoints/well-known.ts'
 import { expectRequests } from './http/expected-requests.ts'
 import { createFactReader } from './http/facts.ts'
 import { createFastify } from './http/fastify.ts'
+import { describedBy, readAuthUrl } from './http/forward-auth/described-request.ts'
 import { registerForwardAuth, type ForwardAuthServices } from './http/forward-auth/verdict.ts'
 import { registerGate } from './http/gate.ts'
 import { compileUserName } from './http/identity.ts'
@@ -73,6 +76,7 @@ interface Lasting {
   readonly refresher: Refresher
   readonly routeTokens: RouteTokens
   readonly bearers: AccessTokens
+  readonly usedProofs: UsedProofs
   readonly streams: Streams
   readonly pools: Pools
   readonly counts: Counts
@@ -110,7 +114,8 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     sessions,
     refresher,
     routeTokens: createRouteTokens({ providers, refresher, sessions, log }),
-    bearers: createAccessTokens(providers),
+    bearers: createAccessTokens(providers, log),
+    usedProofs: createUsedProofs(store, session),
     streams: createStreams(sessions),
     pools: createPools(),
     counts: createCounts(store),
@@ -190,6 +195,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     await admin?.close()
     await lasting.pools.close()
     await providers.close()
+    await lasting.bearers.close()
     await store.close()
   }
   let closing: Promise<void> | null = null
@@ -240,7 +246,10 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   const viaName = viaNameOf(config)
   denyLoops(app, viaName, answers)
   registerWellKnown(app, { config, providers, routes, answers })
-  const limits = await createLimits(app, config.rateLimit, lasting.counts)
+  const findTokenOwner = buildFindTokenOwner(routes, lasting.bearers)
+  const limits = await createLimits(app, config.rateLimit, lasting.counts, ({ facts, now }) =>
+    findTokenOwner(facts, now),
+  )
 
   const tokens = createTokens({
     refresher,
@@ -248,8 +257,9 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     sessions,
     before: config.session.refreshBefore,
   })
-  const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers })
-  const assertions = createAssertions(config.assertion)
+  const proofs = createClientProofs(config.session.keys, lasting.usedProofs)
+  const gate = buildGate({ config, routes, sessions, tokens, bearers: lasting.bearers, proofs })
+  const assertions = config.assertion === null ? null : createAssertions(config.assertion)
   const headers = compileHeaders(routes, cookies.isOwn, viaName, assertions)
 
   const services: Services = {
@@ -312,6 +322,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
           },
           config.forwardAuth.listen,
           lasting,
+          findTokenOwner,
         )
   return {
     route: (request, response) => {
@@ -333,6 +344,7 @@ async function buildVerdicts(
   services: ForwardAuthServices,
   listen: Listen,
   { log, metrics, tracing, counts, warnOfProxy }: Lasting,
+  findTokenOwner: FindTokenOwner,
 ): Promise<FastifyInstance> {
   const { config, origins, answers, cookies } = services
   // This listener accepts no absolute targets.
@@ -348,7 +360,12 @@ async function buildVerdicts(
     onUntrusted: hasLimits(config.rateLimit) ? warnOfProxy : null,
   })
   giveContext(app, facts, answers, tracing)
-  registerForwardAuth(app, services, await createLimits(app, config.rateLimit, counts))
+  const limits = await createLimits(app, config.rateLimit, counts, ({ facts: subrequest, now }) => {
+    const authUrl = subrequest.headers.authorization === undefined ? null : readAuthUrl(subrequest, config.basePath)
+    const original = authUrl === null ? null : describedBy(authUrl, subrequest, origins, services.routes)
+    return original === null || 'reason' in original ? null : findTokenOwner(original, now)
+  })
+  registerForwardAuth(app, services, limits)
   await app.ready()
   return app
 }

@@ -49,16 +49,20 @@ function createOrders(): McpServer {
     text({ user: http?.authInfo?.clientId, orders: Object.fromEntries(orders) }),
   )
 
-  server.registerTool('export_orders', { description: 'Exports all orders, and reports progress.' }, async (context) => {
-    const { _meta: { progressToken } = {}, notify } = context.mcpReq
-    for (const [index, id] of [...orders.keys()].entries()) {
-      await sleep(STEP_MS)
-      if (progressToken === undefined) continue
-      const params = { progressToken, progress: index + 1, total: orders.size, message: `exported ${id}` }
-      await notify({ method: 'notifications/progress', params })
-    }
-    return text(`${orders.size} orders exported`)
-  })
+  server.registerTool(
+    'export_orders',
+    { description: 'Exports all orders, and reports progress.' },
+    async (context) => {
+      const { _meta: { progressToken } = {}, notify } = context.mcpReq
+      for (const [index, id] of [...orders.keys()].entries()) {
+        await sleep(STEP_MS)
+        if (progressToken === undefined) continue
+        const params = { progressToken, progress: index + 1, total: orders.size, message: `exported ${id}` }
+        await notify({ method: 'notifications/progress', params })
+      }
+      return text(`${orders.size} orders exported`)
+    },
+  )
 
   server.registerTool(
     'cancel_order',

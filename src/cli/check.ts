@@ -1,6 +1,7 @@
 import { toMaskedYaml } from '../config/masked-yaml.ts'
 import type { Config } from '../config/schema.ts'
 import { compileRoutes } from '../gate/match.ts'
+import type { Rule } from '../gate/rules.ts'
 import type { CompiledRoute } from '../gate/verdict.ts'
 import { type Command, loadConfigOption } from './command.ts'
 import { otherKeysOf } from './explanation-text.ts'
@@ -57,12 +58,36 @@ function upstreamOf({ upstream, stripPrefix, rewritePrefix }: CompiledRoute): st
   return target + rewrite
 }
 
-function requirementsOf({ require, provider }: CompiledRoute): string {
-  const claims = Object.entries(require.claims).map(([name, values]) => `${name}: ${values.join(' | ')}`)
+function requirementsOf({ require, provider, bearer }: CompiledRoute): string {
+  const ofTokens = bearer?.require ?? null
   return [
     ...(provider === null ? [] : [`provider: ${provider.join(' | ')}`]),
-    ...claims,
+    ...partsOf(require),
+    ...(ofTokens === null ? [] : [`with a token: ${partsOf(ofTokens).join(', ')}`]),
+  ].join('; ')
+}
+
+function partsOf(require: CompiledRoute['require']): string[] {
+  return [
+    ...rulePartsOf(require),
     ...(require.acr === null ? [] : [`acr: ${require.acr.join(' | ')}`]),
     ...(require.maxAge === null ? [] : [`login not older than ${require.maxAge / 1000} s`]),
-  ].join('; ')
+  ]
+}
+
+/** Returns the parts of a rule in short: the alternatives of `any` only by their number. */
+function rulePartsOf({ claims, networks, any = null, not = null }: Rule): string[] {
+  return [
+    ...Object.entries(claims).map(([name, values]) => `${name}: ${alternatives(values)}`),
+    ...(networks === null ? [] : [`networks: ${alternatives(networks)}`]),
+    ...(any === null ? [] : [`any of ${any.length}`]),
+    ...(not === null ? [] : [`not ${rulePartsOf(not).join(' and ')}`]),
+  ]
+}
+
+const MAX_VALUES = 4
+
+function alternatives(values: readonly unknown[]): string {
+  const some = values.slice(0, MAX_VALUES).join(' | ')
+  return values.length > MAX_VALUES ? `${some} | … (${values.length})` : some
 }

@@ -70,7 +70,7 @@ async function showApplication(url: string): Promise<void> {
 
 async function showMcp(serverUrl: string, running: Running): Promise<void> {
   process.stdout.write(`Users ${SIGN_IN}. Ctrl-C stops the demo.\n\n`)
-  await runMcpClient(serverUrl, running)
+  if (!(await runMcpClient(serverUrl, running))) return
   process.stdout.write(`Other MCP clients can connect to ${serverUrl} until Ctrl-C stops the demo.\n`)
 }
 

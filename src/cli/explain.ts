@@ -20,37 +20,42 @@ proxy of trustedProxies, if there is one, and any other request from 127.0.0.1.
 The command makes no network requests: provider, store and upstream need not run.
 `,
   async run(args) {
-    const { values, positionals } = readArguments({
-      args: [...args],
-      allowPositionals: true,
-      strict: true,
-      options: {
-        config: { type: 'string' },
-        header: { type: 'string', short: 'H', multiple: true },
-        claims: { type: 'string' },
-        provider: { type: 'string' },
-        client: { type: 'string' },
-      },
-    })
-    const [method, url, ...others] = positionals
-    if (method === undefined || url === undefined || others.length > 0)
-      throw new UsageError('explain needs METHOD and URL; see gatehouse explain --help')
-    if (values.client !== undefined && isIP(values.client) === 0)
-      throw new UsageError(`--client must be an IP address, not "${values.client}"`)
-    const { config } = loadConfigFile(values.config)
-    const claims = values.claims === undefined ? null : readClaims(values.claims)
-    const lines = await explainRequest(config, {
-      method,
-      url,
-      headers: (values.header ?? []).map(readHeader),
-      claims,
-      client: values.client ?? null,
-      provider: providerNamed(values.provider, config),
-      now: Date.now(),
-    })
-    process.stdout.write(`${lines.map(([name, text]) => `${name.padEnd(10)} ${text}`).join('\n')}\n`)
+    process.stdout.write(await explanationFor(args))
     return 0
   },
+}
+
+/** Returns what the command prints for these arguments. */
+export async function explanationFor(args: readonly string[]): Promise<string> {
+  const { values, positionals } = readArguments({
+    args: [...args],
+    allowPositionals: true,
+    strict: true,
+    options: {
+      config: { type: 'string' },
+      header: { type: 'string', short: 'H', multiple: true },
+      claims: { type: 'string' },
+      provider: { type: 'string' },
+      client: { type: 'string' },
+    },
+  })
+  const [method, url, ...others] = positionals
+  if (method === undefined || url === undefined || others.length > 0)
+    throw new UsageError('explain needs METHOD and URL; see gatehouse explain --help')
+  if (values.client !== undefined && isIP(values.client) === 0)
+    throw new UsageError(`--client must be an IP address, not "${values.client}"`)
+  const { config } = loadConfigFile(values.config)
+  const claims = values.claims === undefined ? null : readClaims(values.claims)
+  const lines = await explainRequest(config, {
+    method,
+    url,
+    headers: (values.header ?? []).map(readHeader),
+    claims,
+    client: values.client ?? null,
+    provider: providerNamed(values.provider, config),
+    now: Date.now(),
+  })
+  return `${lines.map(([name, text]) => `${name.padEnd(10)} ${text}`).join('\n')}\n`
 }
 
 function providerNamed(name: string | undefined, config: Config): string | null {

@@ -3,7 +3,9 @@ import type { ProviderSettings } from '../config/schema.ts'
 import { parseTemplate, whyNoHeader, type Values } from '../gate/header-template.ts'
 import { explainRule } from '../gate/rules.ts'
 import type { CompiledRoute, GateDenial, Verdict, Who } from '../gate/verdict.ts'
+import type { Demand } from '../oidc/access-token.ts'
 import { accessTokenIssuers, issuerOfTenant, mayHaveIssued, templateOf } from '../oidc/issuer.ts'
+import { refusalOf, type Acceptance, type Refusal } from '../oidc/token-rules.ts'
 import { authTimeOf, type Claims } from '../oidc/token-set.ts'
 
 /**
@@ -25,25 +27,44 @@ export function mayIssue(provider: ProviderSettings, { iss, tid }: Claims): bool
 /** Returns why the gateway would refuse a token with these claims, or `null`. Claims that are not given are not checked. */
 export function whyTokenRefused(
   claims: Claims,
-  audiences: readonly string[],
+  { settings, audiences }: Demand,
   providers: readonly ProviderSettings[],
   now: number,
 ): string | null {
-  const { iss, aud, exp, nbf, iat } = claims
-  const audience = aud === undefined ? null : [aud].flat()
-  const issuing = providers.find((provider) => mayIssue(provider, claims))
-  if (issuing === undefined)
-    return (
-      `the token’s iss is ${JSON.stringify(iss)}, the provider’s is ` +
-      providers.map(({ issuer }) => issuer).join(' or ')
-    )
-  if (audience !== null && !audience.some((one) => audiences.some((wanted) => wanted === one))) {
-    return `the token’s aud is ${JSON.stringify(aud)}, the route accepts ${audiences.join(', ')}`
+  const { iss, exp, nbf, iat } = claims
+  const other = settings.issuers.find(({ issuer }) => issuer === iss)
+  const issuing = other === undefined ? providers.find((provider) => mayIssue(provider, claims)) : providers[0]
+  if (issuing === undefined) {
+    const known = [...providers, ...settings.issuers].map(({ issuer }) => issuer)
+    return `the token’s iss is ${JSON.stringify(iss)}, the route accepts ${known.join(' or ')}`
   }
+  const isOthers = other !== undefined && other.audience !== null
+  const refusal = refusalOfGiven(claims, {
+    audiences: other?.audience ?? audiences,
+    clientIds: isOthers ? [] : (settings.clientIds ?? []),
+    substitutes: presetOf(other === undefined ? issuing : { preset: 'auto', issuer: other.issuer }) ?? {},
+    ownClientIds: other === undefined ? [issuing.clientId] : [],
+  })
+  if (refusal === 'other-kind') return 'the token is an ID token or of another kind'
+  if (refusal !== null) return refusal.map(mismatchText).join('; ')
   const [seconds, tolerance] = [now / 1000, issuing.clockTolerance / 1000]
   if (typeof exp === 'number' && exp <= seconds - tolerance) return 'the token has expired'
   const isAhead = [nbf, iat].some((time) => typeof time === 'number' && time > seconds + tolerance)
   return isAhead ? 'the token is not valid yet' : null
+}
+
+function mismatchText({ claim, value, accepted }: Exclude<Refusal, 'other-kind'>[number]): string {
+  return `the token’s ${claim} is ${JSON.stringify(value)}, the route accepts ${accepted.join(', ')}`
+}
+
+/** Compares only the given claims: the others are assumed to be accepted. */
+function refusalOfGiven(claims: Claims, accepted: Acceptance): Refusal | null {
+  const { audiences, clientIds } = accepted
+  const isUnknown =
+    (audiences.length > 0 && claims['aud'] === undefined) ||
+    (clientIds.length > 0 && claims['client_id'] === undefined && claims['azp'] === undefined)
+  const assumed = isUnknown ? { aud: audiences, client_id: clientIds[0] ?? '' } : {}
+  return refusalOf({ ...assumed, ...claims }, 'jwt', accepted)
 }
 
 /** Returns why a user meets what the route requires of sessions, or of clients with tokens of their own. */
@@ -74,9 +95,14 @@ export function tokenOf(verdict: Extract<Verdict, { type: 'forward' }>, passes: 
   return `${gatewayTokenOf(verdict)}${passes && !isVerified ? '; the client’s own Authorization passes' : ''}`
 }
 
-function gatewayTokenOf({ route: { access, token }, who, session }: Extract<Verdict, { type: 'forward' }>): string {
+function gatewayTokenOf({
+  route: { access, token, bearer },
+  who,
+  session,
+}: Extract<Verdict, { type: 'forward' }>): string {
   if (access === 'public' || who === null) return 'none from the gateway'
-  if (who.bearer === true || session === null) return 'the client’s own, unchanged'
+  const isExchanged = who.bearer === true && bearer?.token === 'exchange'
+  if (!isExchanged && (who.bearer === true || session === null)) return 'the client’s own, unchanged'
   const { grant, audience, resource, scopes } = token
   const target = [
     audience === null ? '' : `audience ${audience}`,
@@ -96,7 +122,7 @@ function gatewayTokenOf({ route: { access, token }, who, session }: Extract<Verd
       return `the gateway’s own, from the client-credentials grant${target === '' ? '' : ` for ${target}`}`
     case 'token-exchange':
     case 'on-behalf-of':
-      return `the session’s access token is exchanged with ${grant}${target === '' ? '' : ` for ${target}`}`
+      return `${isExchanged ? 'the client’s own' : 'the session’s access'} token is exchanged with ${grant}${target === '' ? '' : ` for ${target}`}`
   }
 }
 
@@ -168,7 +194,7 @@ export function reasonOf(denial: GateDenial): string {
     case 'token-refused':
       return 'the provider issues no token for this route'
     case 'invalid-token':
-      return 'the client’s own token is not accepted'
+      return denial.why === '' ? 'the client’s own token is not accepted' : denial.why
     case 'token-unavailable':
       return 'the access token has expired and can’t be refreshed now'
   }

@@ -1,4 +1,5 @@
 import { METHODS, type IncomingHttpHeaders } from 'node:http'
+import { userApiOf } from '../config/presets/apply.ts'
 import { compileRanges } from '../config/address-ranges.ts'
 import { providersOf, type Config, type ProviderSettings } from '../config/schema.ts'
 import { hasPlaceholder } from '../config/value-types/http.ts'
@@ -7,8 +8,10 @@ import { classify } from '../gate/classify.ts'
 import { allowsOrigin, corsHeaders, preflightHeaders } from '../gate/cors.ts'
 import { compileHeaders, passesAuthorization, valuesOf } from '../gate/headers.ts'
 import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
-import { beginsAsBearer } from '../gate/bearer.ts'
+import { carriesToken } from '../gate/bearer.ts'
+import { boundKey } from '../gate/dpop.ts'
 import { buildGate } from '../gate/pipeline.ts'
+import type { WellKnown } from '../gate/protected-resource.ts'
 import { type PublicOrigins, publicOriginsOf } from '../gate/public-origins.ts'
 import { upstreamPath } from '../gate/upstream-urls.ts'
 import type { Client, CompiledRoute, Facts, Verdict } from '../gate/verdict.ts'
@@ -18,6 +21,8 @@ import { redirectsProxy, statusForProxy } from '../http/forward-auth/verdict.ts'
 import { clientOf } from '../http/facts.ts'
 import { viaNameOf } from '../http/loop-detection.ts'
 import { readTarget } from '../http/target.ts'
+import type { Demand } from '../oidc/access-token.ts'
+import type { VerifiedToken } from '../oidc/token-rules.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import {
@@ -67,7 +72,9 @@ export async function explainRequest(
   const routes = compileRoutes(config.routes, config.basePath)
   const found = routes.match(hostOf(origin), method, target.path)
   const provider = named ?? providerOf(config, claims, found === 'endpoint' ? null : found)
-  const session = claims === null ? null : sessionOf(claims, provider, origin, now)
+  const own = providersOf(config).find(({ name }) => (name ?? null) === provider)
+  const idToken = own === undefined || userApiOf(own) === null ? 'ID-TOKEN' : null
+  const session = claims === null ? null : sessionOf(claims, provider, idToken, origin, now)
   const sent = headers.map(([name, value]) => [name, asBytes(value)] as const)
   const facts: Facts = {
     requestId: 'REQUEST-ID',
@@ -84,9 +91,18 @@ export async function explainRequest(
   const scenario = { config, routes, session, claims, provider, now }
   if (found !== 'endpoint' || routes.conflictingVariant(hostOf(origin), method, target.path, found) !== null)
     return [...lines, ...(await explainVerdict(facts, { ...scenario, authUrl: null }))]
+  const document = routes.wellKnown(hostOf(origin), method, target.path)
+  if (document !== null) return [...lines, ['answer', wellKnownText(document)]]
   const authUrl = readAuthUrl(facts, config.basePath)
   if (authUrl === null) return [...lines, ['answer', `the gateway itself serves everything under ${config.basePath}`]]
   return [...lines, ...(await explainForwardAuth(facts, authUrl, scenario))]
+}
+
+function wellKnownText({ about, route }: WellKnown): string {
+  const place = `${route.label} (routes[${route.index}])`
+  return about === 'resource'
+    ? `the gateway itself serves the metadata of ${place} as a protected resource`
+    : `the gateway itself serves the metadata of the provider, because of bearer.metadata of ${place}`
 }
 
 /** Explains the response of the forward-auth listener. The public listener does not serve this address. */
@@ -144,13 +160,26 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
     routes,
     sessions: { load: () => session, hasSuccessor: () => false },
     bearers: {
-      async verify(_token, audiences, _now, names) {
-        tokenProblem =
+      verify(_token, demand) {
+        const why =
           claims === null
             ? 'the client’s own token would have to be verified: give its claims with --claims'
-            : whyTokenRefused(claims, audiences, acceptedProviders(config, names), now)
-        return tokenProblem === null && claims !== null ? { claims, ...named(provider) } : null
+            : whyTokenRefused(claims, demand, acceptedProviders(config, demand.providers), now)
+        tokenProblem = why
+        return claims === null || why !== null ? { why: why ?? '' } : explainedToken(claims, demand, provider)
       },
+    },
+    // A proof is taken as valid, because it is made for one request at one time.
+    proofs: {
+      nonce: () => 'NONCE',
+      read: ({ headers: { dpop } }) =>
+        dpop === undefined
+          ? { error: 'invalid_dpop_proof', why: 'there is no DPoP header with a proof' }
+          : { jwt: '', jwk: {}, jti: '', nonce: '' },
+      prove: async (_proof, own) =>
+        boundKey(own) === null
+          ? { error: 'invalid_token', why: 'the token has no cnf.jkt, so no proof fits it' }
+          : null,
     },
     tokens: {
       acquire: (current, route) => ({
@@ -159,10 +188,11 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
         accessToken: route.grant === 'none' ? null : route.grant === 'id-token' ? current.idToken : ACCESS_TOKEN,
         proofKey: null,
       }),
+      exchange: () => ({ ok: true, accessToken: ACCESS_TOKEN, proofKey: null }),
     },
   })
   const verdict = await gate(facts, now)
-  const bearer = verdict.route !== null && verdict.route.bearer !== null && beginsAsBearer(facts)
+  const bearer = verdict.route !== null && verdict.route.bearer !== null && carriesToken(facts, verdict.route.bearer)
   const claimsJson = JSON.stringify(claims)
   return [
     ['kind', classify(facts.method, facts.headers, config.scripts)],
@@ -389,11 +419,23 @@ function acceptedProviders(config: Config, names: readonly string[] | null): Pro
   return providersOf(config).filter(({ name }) => names?.includes(name ?? '') ?? true)
 }
 
+/** Returns the token of these claims, as if it had been verified. Tokens of other issuers belong to no provider. */
+function explainedToken(claims: Claims, { settings }: Demand, provider: string | null): VerifiedToken {
+  const isOfOther = settings.issuers.some(({ issuer }) => issuer === claims['iss'])
+  return { claims, ...named(isOfOther ? null : provider), bearer: true, digest: '', owner: '' }
+}
+
 function named(provider: string | null): { provider?: string } {
   return provider === null ? {} : { provider }
 }
 
-function sessionOf(claims: Claims, provider: string | null, origin: string, now: number): Session {
+function sessionOf(
+  claims: Claims,
+  provider: string | null,
+  idToken: string | null,
+  origin: string,
+  now: number,
+): Session {
   const ticket = { id: 'SESSION-ID', key: '' }
   return {
     id: ticket.id,
@@ -407,7 +449,7 @@ function sessionOf(claims: Claims, provider: string | null, origin: string, now:
     claims,
     requestedStepUp: null,
     reauthenticated: true,
-    idToken: 'ID-TOKEN',
+    idToken,
     tokens: { accessToken: ACCESS_TOKEN, expiresAt: null, issuedAt: now, refreshToken: null, scope: null },
     createdAt: now,
     endsAt: Number.POSITIVE_INFINITY,

@@ -58,10 +58,13 @@ export async function startMcpServer(running: (() => Promise<void>)[]): Promise<
   throw new Error('the MCP server did not start')
 }
 
-/** Runs the client until it is done. Adds a function that stops the client to `running`. */
-export async function runMcpClient(serverUrl: string, running: (() => Promise<void>)[]): Promise<void> {
+/**
+ * Runs the client, and resolves with whether it has ended by itself. Adds a function that stops the client to `running`.
+ */
+export async function runMcpClient(serverUrl: string, running: (() => Promise<void>)[]): Promise<boolean> {
   const child = startExample('client', [serverUrl], false)
   running.push(async () => stop(child))
   await once(child, 'exit')
   if (child.exitCode !== null && child.exitCode !== 0) throw new Error('the MCP client failed')
+  return child.exitCode === 0
 }

@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
+import { basename, dirname, resolve } from 'node:path'
 import { migrateFiles, type Source } from '../migrate/migrate.ts'
 import { UnreadableFile } from '../migrate/setting.ts'
 import { writeReport, writeYaml } from '../migrate/write.ts'
@@ -34,7 +35,7 @@ Exits with status 0 if the YAML was printed, and with 2 if a file could not be u
     const { positionals } = readArguments({ args: [...args], options: {}, strict: true, allowPositionals: true })
     if (positionals.length === 0) throw new UsageError('name a file: gatehouse migrate oauth2-proxy.cfg')
     try {
-      const migration = migrateFiles(positionals.map(readSource))
+      const migration = migrateFiles(positionals.map(readSource), readNamedFile)
       process.stderr.write(writeReport(migration))
       process.stdout.write(writeYaml(migration))
       return 0
@@ -53,4 +54,20 @@ function readSource(name: string): Source {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
     throw new UnreadableFile(`${name}: can't be read (${code})`)
   }
+}
+
+const MAX_BYTES = 1_000_000
+
+/** Reads a file that a configuration names: where the configuration says, or beside the configuration. */
+function readNamedFile(path: string, besideFile: string): string | null {
+  const folder = dirname(besideFile)
+  for (const file of [resolve(folder, path), resolve(folder, basename(path))]) {
+    try {
+      const found = statSync(file)
+      if (found.isFile() && found.size <= MAX_BYTES) return readFileSync(file, 'utf8').replace(/^\uFEFF/, '')
+    } catch {
+      // The other place may have the file.
+    }
+  }
+  return null
 }

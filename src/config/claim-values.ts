@@ -39,7 +39,7 @@ export function compileClaimValues(name: string, configured: readonly ClaimValue
  * Splits a value at its wildcards. A backslash escapes a star and, before a star, a backslash; elsewhere it is an
  * ordinary character, as in `DOMAIN\user`.
  */
-export function splitPattern(value: string): string[] {
+function splitPattern(value: string): string[] {
   const parts = ['']
   for (const token of value.match(/\\*\*|\\+|[^\\*]+/g) ?? []) {
     const last = parts.length - 1

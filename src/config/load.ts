@@ -8,7 +8,7 @@ import { formatKeyPath, isMapping, type KeyPath, valueAt, withValue } from './ke
 import { checkedProvider, withPreset } from './presets/apply.ts'
 import { newAssertionKey } from './private-key.ts'
 import { ConfigurationError, type Finding, formatProblems, type Problem } from './problems.ts'
-import { resolve, UNREADABLE } from './resolve.ts'
+import { resolve, UNREADABLE, type ResolveContext } from './resolve.ts'
 import {
   type Config,
   type ProviderSection,
@@ -18,6 +18,7 @@ import {
   schema,
   type SessionSettings,
 } from './schema.ts'
+import { placeholdersIn } from './value-types/http.ts'
 import { readYaml, type YamlText } from './yaml.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -144,9 +145,14 @@ function locate(written: Written, { path, part = 'value', message, instead = nul
 
 /**
  * Applies the defaults that depend on other keys: the provider's preset, the path of the cookies, a route's upstream,
- * no token on public routes.
+ * no token on public routes, and `assertion` if a route sends assertions.
  */
-function inherit(config: ResolvedConfig, written: unknown, broken: readonly KeyPath[]): ResolvedConfig {
+function inherit(
+  config: ResolvedConfig,
+  written: unknown,
+  broken: readonly KeyPath[],
+  assertion: ResolvedConfig['assertion'],
+): ResolvedConfig {
   // The list is undefined if it could not be resolved, and so is each route that could not be resolved.
   const resolved: (ResolvedRoute | undefined)[] | undefined = config.routes
   const routes = resolved?.map((route, index) => {
@@ -168,8 +174,14 @@ function inherit(config: ResolvedConfig, written: unknown, broken: readonly KeyP
       isBroken(['session']) || isBroken(['basePath'])
         ? config.session
         : withCookiePath(config.session, config.basePath),
+    assertion:
+      isBroken(['routes']) || !config.routes.some(sendsAssertion) ? config.assertion : (config.assertion ?? assertion),
     routes,
   } as ResolvedConfig
+}
+
+function sendsAssertion({ headers }: ResolvedRoute): boolean {
+  return Object.values(headers.set).flatMap(placeholdersIn).includes('assertion')
 }
 
 function mapValues<T, U>(map: Readonly<Record<string, T>>, change: (value: T, key: string) => U): Record<string, U> {
@@ -222,7 +234,7 @@ export function loadConfig({ file, env, files, fallbackKey, fallbackAssertionKey
   const folder = written.file === null ? '.' : dirname(written.file)
   const base = (path: KeyPath): string => (setterOf(written, path) === undefined ? folder : '.')
   const settable = new Set(variables(schema).map(({ name }) => name))
-  const { value, findings, broken } = resolve(schema, written.value, {
+  const context: ResolveContext = {
     sources(path): Sources | null {
       const setter = setterOf(written, path)
       if (setter !== undefined && setter.variable.shape !== 'yaml') return null
@@ -239,9 +251,11 @@ export function loadConfig({ file, env, files, fallbackKey, fallbackAssertionKey
       return { path, problem: 'reason' in read ? read.reason : null }
     },
     variable: (path) => (settable.has(variableName(path)) ? variableName(path) : null),
-  })
+  }
+  const { value, findings, broken } = resolve(schema, written.value, context)
+  const { value: assertion } = resolve(schema.properties.assertion, {}, context)
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `resolve` has parsed every key that is not in `broken` to the type in the schema
-  const resolved = inherit(value as ResolvedConfig, written.value, broken)
+  const resolved = inherit(value as ResolvedConfig, written.value, broken, assertion as ResolvedConfig['assertion'])
   const all = [...findings, ...check(resolved, broken)]
   const errors = all.filter(({ warning }) => warning !== true)
   const problems = [...written.problems, ...errors.map((finding) => locate(written, finding))]
@@ -258,7 +272,7 @@ export function loadConfig({ file, env, files, fallbackKey, fallbackAssertionKey
     routes: resolved.routes.map(checkedRoute),
   }
   if (config.session.keys.length === 0) config.session.keys = [fallbackKey ?? randomBytes(32)]
-  if (config.assertion.keys.length === 0) config.assertion.keys = [fallbackAssertionKey ?? newAssertionKey()]
+  if (config.assertion?.keys.length === 0) config.assertion.keys = [fallbackAssertionKey ?? newAssertionKey()]
   return { config, warnings: written.warnings }
 }
 

@@ -71,10 +71,10 @@ export function newAssertionKey(): string {
 }
 
 export interface PublicJwk {
-  readonly kty: string | undefined
-  readonly crv: string | undefined
-  readonly x: string | undefined
-  readonly y: string | undefined
+  readonly kty: string
+  readonly crv: string
+  readonly x: string
+  readonly y?: string
   /** The `kid` of the private JWK, otherwise the thumbprint: https://www.rfc-editor.org/rfc/rfc7638 */
   readonly kid: string
   readonly use: 'sig'
@@ -83,8 +83,9 @@ export interface PublicJwk {
 
 /** Returns the public part of a private key for assertions. */
 export function publicJwkOf({ key, id }: PrivateKey): PublicJwk {
-  const { kty, crv, x, y } = createPublicKey(key).export({ format: 'jwk' })
-  const members = JSON.stringify({ crv, kty, x, y })
-  const kid = id ?? createHash('sha256').update(members).digest('base64url')
-  return { kty, crv, x, y, kid, use: 'sig', alg: kty === 'EC' ? 'ES256' : 'EdDSA' }
+  const { kty = '', crv = '', x = '', y } = createPublicKey(key).export({ format: 'jwk' })
+  // The thumbprint covers these members in this order.
+  const members = { crv, kty, x, ...(y === undefined ? {} : { y }) }
+  const kid = id ?? createHash('sha256').update(JSON.stringify(members)).digest('base64url')
+  return { ...members, kid, use: 'sig', alg: kty === 'EC' ? 'ES256' : 'EdDSA' }
 }

@@ -200,35 +200,37 @@ export const schema = group('Configuration of Gatehouse.', {
         'status 403 links.',
     }),
   }),
-  assertion: group(
-    'The signed assertion that `{assertion}` in `headers.set` sends to the application: a JWT that proves that the ' +
-      'request came through the gateway.',
-    {
-      keys: leaf(assertionKeys, {
-        default: [],
-        defaultText: 'one that the gateway generates when it starts',
-        secret: 'whole',
-        description:
-          'Private keys, each as PEM without a passphrase or as a JWK (a map, or JSON): EC P-256 (ES256) or Ed25519 ' +
-          '(EdDSA). The first one signs, and the endpoint `jwks` lists the public keys of all.',
-      }),
-      audience: leaf(text(), {
-        default: null,
-        defaultText: 'the public URL of the request',
-        description: 'The `aud` of the assertion.',
-      }),
-      lifetime: leaf(duration({ min: 10_000 }), {
-        default: '5m',
-        description:
-          'How long an assertion is valid, at least 10 seconds. The gateway signs another one after half of that time.',
-      }),
-      claims: leaf(list(text(), { single: true }), {
-        default: [],
-        description:
-          'The claims of the user that the assertion contains besides `sub`, each named directly or by its path. In the ' +
-          'assertion, the name is as written here.',
-      }),
-    },
+  assertion: optional(
+    group(
+      'The signed assertion that `{assertion}` in `headers.set` sends to the application: a JWT that proves that the ' +
+        'request came through the gateway.',
+      {
+        keys: leaf(assertionKeys, {
+          default: [],
+          defaultText: 'one that the gateway generates when it starts',
+          secret: 'whole',
+          description:
+            'Private keys, each as PEM without a passphrase or as a JWK (a map, or JSON): EC P-256 (ES256) or Ed25519 ' +
+            '(EdDSA). The first one signs, and the endpoint `jwks` lists the public keys of all.',
+        }),
+        audience: leaf(text(), {
+          default: null,
+          defaultText: 'the public URL of the request',
+          description: 'The `aud` of the assertion.',
+        }),
+        lifetime: leaf(duration({ min: 10_000 }), {
+          default: '5m',
+          description:
+            'How long an assertion is valid, at least 10 seconds. The gateway signs another one after half of that time.',
+        }),
+        claims: leaf(list(text(), { single: true }), {
+          default: [],
+          description:
+            'The claims of the user that the assertion contains besides `sub`, each named directly or by its path. In the ' +
+            'assertion, the name is as written here.',
+        }),
+      },
+    ),
   ),
   log: group('The log: JSON lines on stdout.', {
     level: leaf(choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']), {

@@ -49,6 +49,8 @@ export interface IdpOptions {
    * @see https://datatracker.ietf.org/doc/draft-ietf-oauth-client-id-metadata-document/
    */
   selfRegistration?: boolean
+  /** The audience of access tokens for which a client names no resource. Default: none, and tokens that are not JWTs. */
+  defaultResource?: string
   /** Fetches the metadata of clients and sends back-channel logouts. Default: the global `fetch`. */
   fetch?: typeof fetch
   /** APIs for which any refresh token yields an access token, one API per request. */
@@ -148,6 +150,7 @@ export async function startIdp(options: IdpOptions = {}): Promise<Idp> {
     dpop: options.dpop ?? 'off',
     fapi: options.fapi ?? false,
     selfRegistration: options.selfRegistration ?? false,
+    defaultResource: options.defaultResource,
     fetch: options.fetch ?? fetch,
   }
 

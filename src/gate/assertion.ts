@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache'
 import { publicJwkOf, readPrivateKey, type PublicJwk } from '../config/private-key.ts'
 import type { Config } from '../config/schema.ts'
 import type { Claims } from '../oidc/token-set.ts'
-import { claimAt } from './claims.ts'
+import { compileClaimPath, rawValueAt } from './claims.ts'
 import type { CompiledRoute, Who } from './verdict.ts'
 
 /** The JWTs that prove to an application that a request came through the gateway, and who sent it. */
@@ -29,9 +29,15 @@ const MAX_USERS = 20_000
 /** The limit for routes and origins of one user. With a wildcard in `publicUrl`, a client can name any number of hosts. */
 const MAX_PER_USER = 100
 
-export function createAssertions({ keys, audience, lifetime, claims: names }: Config['assertion']): Assertions {
+export function createAssertions({
+  keys,
+  audience,
+  lifetime,
+  claims: names,
+}: NonNullable<Config['assertion']>): Assertions {
   const privateKeys = keys.map((text) => readPrivateKey(text, 'assert'))
   const publicKeys = privateKeys.map(publicJwkOf)
+  const paths = names.map(compileClaimPath)
   const [signing] = privateKeys
   const [published] = publicKeys
   if (signing === undefined || published === undefined) throw new Error('there is no key for assertions')
@@ -51,7 +57,7 @@ export function createAssertions({ keys, audience, lifetime, claims: names }: Co
       // Users of two providers may have the same `sub`.
       provider,
     }
-    return JSON.stringify({ ...Object.fromEntries(names.map((name) => [name, claimAt(claims, name)])), ...own })
+    return JSON.stringify({ ...Object.fromEntries(paths.map((path) => [path.name, rawValueAt(claims, path)])), ...own })
   }
 
   function signed(content: string, now: number): string {

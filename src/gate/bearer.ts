@@ -1,57 +1,146 @@
-import type { AccessTokens } from '../oidc/access-token.ts'
+import type { AccessTokens, Demand, NotAccepted } from '../oidc/access-token.ts'
+import type { ClientProof } from '../oidc/dpop-proof.ts'
+import type { VerifiedToken } from '../oidc/token-rules.ts'
 import type { Claims } from '../oidc/token-set.ts'
+import type { Tokens } from '../token/acquire.ts'
+import type { ClientToken, RouteToken } from '../token/route-tokens.ts'
 import { admitToken } from './admit.ts'
+import type { ClientProofs } from './dpop.ts'
+import { hostOf, type RouteTable } from './match.ts'
 import { resourceAudiences } from './protected-resource.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
 
 type BearerRoute = NonNullable<CompiledRoute['bearer']>
 
+type Forward = Extract<Verdict, { type: 'forward' }>
+type Decision = Verdict | GateDenial
+type Pending = Decision | Promise<Decision>
+
 /**
  * Decides on a request with the client's own access token. Such a request has no session. Returns `null` if the request
- * has no such token. Rejects only with `provider_unavailable`.
+ * has no such token. Decides synchronously if the token was verified before and needs no proof. Rejects only with
+ * `provider_unavailable` and `store_unavailable`.
  */
-export type BearerGate = (
-  route: CompiledRoute,
-  settings: BearerRoute,
-  facts: Facts,
-  now: number,
-) => Promise<Verdict | GateDenial> | null
+export type BearerGate = (route: CompiledRoute, settings: BearerRoute, facts: Facts, now: number) => Pending | null
 
-export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>): BearerGate {
-  async function decide(
-    route: CompiledRoute,
-    { audience, metadata, scopes }: BearerRoute,
-    token: string,
-    { client: { address }, origin }: Facts,
-    now: number,
-  ): Promise<Verdict | GateDenial> {
-    let why = ''
-    const audiences = [...(audience ?? []), ...(metadata ? resourceAudiences(route, origin) : [])]
-    const verified = await bearers.verify(token, audiences, now, route.provider, (reason) => {
-      why = reason
-    })
-    if (verified === null) return { reason: 'invalid-token', why }
-    const missing = missingScopes(verified.claims, scopes)
-    if (missing.length > 0) return { reason: 'insufficient-scope', why: `its scopes lack ${missing.join(' ')}` }
-    const denial = admitToken(route, verified.claims, now, address)
-    if (denial === null)
-      return {
-        type: 'forward',
-        route,
-        session: null,
-        who: { ...verified, bearer: true },
-        accessToken: null,
-        proofKey: null,
-      }
-    return denial
+/** A request with a token, and the route that it is for. */
+interface Asked {
+  readonly route: CompiledRoute
+  readonly settings: BearerRoute
+  readonly sent: SentToken
+  readonly address: string
+  readonly now: number
+}
+
+interface BearerServices {
+  readonly bearers: Pick<AccessTokens, 'verify'>
+  readonly proofs: ClientProofs
+  readonly tokens: Pick<Tokens, 'exchange'>
+}
+
+export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): BearerGate {
+  function decide(asked: Asked, facts: Facts): Pending {
+    const { route, settings, now } = asked
+    const { scheme, token } = asked.sent
+    if (scheme === 'Bearer' && settings.dpop === 'required')
+      return { reason: 'invalid-token', scheme, why: 'the route requires a DPoP proof' }
+    const proof = scheme === 'DPoP' ? proofs.read(facts, token, now) : null
+    if (proof !== null && 'error' in proof) return { reason: 'invalid-token', scheme, ...proof }
+    const verified = bearers.verify(token, demandOf(route, settings, facts), now)
+    return verified instanceof Promise
+      ? verified.then((late) => decideByToken(asked, late, proof))
+      : decideByToken(asked, verified, proof)
+  }
+
+  function decideByToken(asked: Asked, token: VerifiedToken | NotAccepted, proof: ClientProof | null): Pending {
+    const { scheme } = asked.sent
+    if ('why' in token) return { reason: 'invalid-token', scheme, why: token.why }
+    if (proof !== null)
+      return proofs
+        .prove(proof, token.claims, asked.now)
+        .then((unproven) =>
+          unproven === null ? decideByClaims(asked, token) : { reason: 'invalid-token', scheme, ...unproven },
+        )
+    // A bound token without a proof may be stolen: https://www.rfc-editor.org/rfc/rfc7800#section-3
+    return 'cnf' in token.claims
+      ? { reason: 'invalid-token', scheme, why: 'it is bound to a key of the client (cnf), and there is no proof' }
+      : decideByClaims(asked, token)
+  }
+
+  function decideByClaims(asked: Asked, token: VerifiedToken): Pending {
+    const { route, settings, sent, now } = asked
+    const { scheme } = sent
+    const { claims } = token
+    const missing = missingScopes(claims, settings.scopes)
+    if (missing.length > 0) return { reason: 'insufficient-scope', scheme, why: `its scopes lack ${missing.join(' ')}` }
+    const denial = admitToken(route, claims, now, asked.address)
+    if (denial !== null) return denialForClient(denial, asked)
+    if (settings.token === 'pass') return forward(asked, token, UNCHANGED)
+    const provider = token.provider ?? route.provider?.[0]
+    const client = { id: `token ${token.digest}`, provider, accessToken: sent.token }
+    const got = tokens.exchange(client, route.token, now)
+    return got instanceof Promise
+      ? got.then((late) => decideByExchange(asked, token, client, late))
+      : decideByExchange(asked, token, client, got)
+  }
+
+  function decideByExchange(asked: Asked, who: VerifiedToken, exchanged: ClientToken, got: RouteToken): Decision {
+    if (got.ok) return forward(asked, who, { accessToken: got.accessToken, proofKey: got.proofKey, exchanged })
+    return denialForClient(got.denial, asked)
+  }
+
+  function forward(
+    { route, sent, now }: Asked,
+    who: VerifiedToken,
+    token: Pick<Forward, 'accessToken' | 'proofKey' | 'exchanged'>,
+  ): Forward {
+    const nonce = sent.scheme === 'DPoP' ? { dpopNonce: proofs.nonce(now) } : {}
+    return { type: 'forward', route, session: null, who, ...token, ...nonce }
   }
 
   return (route, settings, facts, now) => {
-    const token = bearerToken(facts)
-    if (token !== null) return decide(route, settings, token, facts, now)
-    if (!beginsAsBearer(facts)) return null
-    return Promise.resolve({ reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' })
+    const sent = sentToken(facts, settings)
+    if (sent !== null) return decide({ route, settings, sent, address: facts.client.address, now }, facts)
+    if (!carriesToken(facts, settings)) return null
+    return { reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' }
   }
+}
+
+/**
+ * Returns who sends a request with a token that was verified before and that the route accepts. Returns `null` for any
+ * other request: what an unverified token says must not decide how its requests are counted.
+ */
+export type FindTokenOwner = (facts: Facts, now: number) => string | null
+
+export function buildFindTokenOwner(routes: RouteTable, bearers: Pick<AccessTokens, 'known'>): FindTokenOwner {
+  return (facts, now) => {
+    if (facts.headers.authorization === undefined) return null
+    const route = routes.match(hostOf(facts.origin), facts.method, facts.path)
+    if (route === null || route === 'endpoint' || route.bearer === null) return null
+    const sent = sentToken(facts, route.bearer)
+    return sent === null ? null : (bearers.known(sent.token, demandOf(route, route.bearer, facts), now)?.owner ?? null)
+  }
+}
+
+/** A client that needs another login gets a 401, because the gateway cannot send it to a login. */
+function denialForClient(denial: GateDenial, { sent: { scheme } }: Asked): GateDenial {
+  return denial.reason === 'step-up' || denial.reason === 'insufficient-authentication'
+    ? { reason: 'insufficient-authentication', scheme, stepUp: denial.stepUp }
+    : denial
+}
+
+/** The client's own token goes upstream. */
+const UNCHANGED = { accessToken: null, proofKey: null }
+
+function demandOf(route: CompiledRoute, settings: BearerRoute, { client, origin }: Facts): Demand {
+  const { audience, metadata } = settings
+  const audiences = metadata ? [...(audience ?? []), ...resourceAudiences(route, origin)] : (audience ?? [])
+  return { settings, audiences, providers: route.provider, address: client.address }
+}
+
+interface SentToken {
+  readonly scheme: 'Bearer' | 'DPoP'
+  readonly token: string
 }
 
 /**
@@ -60,25 +149,37 @@ export function buildBearerGate(bearers: Pick<AccessTokens, 'verify'>): BearerGa
  */
 function missingScopes(claims: Claims, required: readonly string[]): readonly string[] {
   if (required.length === 0) return required
-  const granted = new Set([claims['scope'], claims['scp']].flat().flatMap((value) => String(value ?? '').split(' ')))
-  return required.filter((scope) => !granted.has(scope))
+  const values: unknown[] = [claims['scope'], claims['scp']].flat()
+  const granted = new Set(values.flatMap((value) => (typeof value === 'string' ? value.split(' ') : [])))
+  // Entra ID leaves out the URI of the application: the token for `api://orders/orders.read` has `orders.read` in `scp`.
+  const nameOf = (scope: string): string => scope.slice(scope.lastIndexOf('/') + 1)
+  const hasNames = typeof claims['scp'] === 'string'
+  return required.filter((scope) => !granted.has(scope) && !(hasNames && granted.has(nameOf(scope))))
 }
 
 /**
- * Returns the token in the client's own `Authorization: Bearer`, or `null`.
+ * Returns the token in the client's own Authorization, or `null`. The scheme `DPoP` counts on routes that accept proofs.
  * @see https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+ * @see https://www.rfc-editor.org/rfc/rfc9449#section-7.1
  */
-export function bearerToken({ headers }: Pick<Facts, 'headers'>): string | null {
-  const [, token = null] = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(headers.authorization ?? '') ?? []
-  return token
+export function sentToken({ headers }: Pick<Facts, 'headers'>, { dpop }: Pick<BearerRoute, 'dpop'>): SentToken | null {
+  const [, scheme = '', token = null] =
+    /^(Bearer|DPoP) +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(headers.authorization ?? '') ?? []
+  if (token === null) return null
+  if (scheme.toLowerCase() === 'bearer') return { scheme: 'Bearer', token }
+  return dpop === 'off' ? null : { scheme: 'DPoP', token }
 }
 
 /**
- * Returns whether any Authorization header begins with `Bearer`, well-formed or not. An application with a more lenient
- * parser than `bearerToken` would accept an unverified token from such a header.
+ * Returns whether any Authorization header begins with `Bearer`, or with `DPoP` where proofs are accepted, well-formed or
+ * not. An application with a more lenient parser than `sentToken` would accept an unverified token from such a header.
  */
-export function beginsAsBearer(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
-  return authorizationFields(facts).some((value) => /^\W*bearer/i.test(value))
+export function carriesToken(
+  facts: Pick<Facts, 'headers' | 'rawHeaders'>,
+  { dpop }: Pick<BearerRoute, 'dpop'>,
+): boolean {
+  const begins = dpop === 'off' ? /^\W*bearer/i : /^\W*(?:bearer|dpop)/i
+  return authorizationFields(facts).some((value) => begins.test(value))
 }
 
 /** Returns whether there is a single Authorization header with Basic credentials, which cannot contain a JWT. */

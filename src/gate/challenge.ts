@@ -1,6 +1,7 @@
 import { percentEncodeBytes } from '../bytes.ts'
 import type { Config } from '../config/schema.ts'
 import { faults, wordsFor, type Code, type FaultCode, type Words } from '../errors.ts'
+import { PROOF_ALGORITHMS } from '../oidc/dpop-proof.ts'
 import { english, type TextName } from '../texts/texts.ts'
 import type { StepUp } from '../token/denial.ts'
 import { metadataUrl } from './protected-resource.ts'
@@ -103,13 +104,20 @@ type Parameters = readonly (readonly [name: string, value: string])[]
 export function authenticateOf(denial: Denial, route: CompiledRoute | null, { origin }: Pick<Facts, 'origin'>): string {
   const error = errorOf(denial)
   if (route === null || route.bearer === null) return challengeOf('Bearer', error)
-  const { scopes, metadata } = route.bearer
-  return challengeOf('Bearer', [
+  const { scopes, metadata, dpop } = route.bearer
+  const isDpop = 'scheme' in denial && denial.scheme === 'DPoP'
+  const scope: Parameters = scopes.length === 0 ? [] : [['scope', scopes.join(' ')]]
+  const bearer = challengeOf('Bearer', [
     ['realm', hostOf(origin)],
-    ...(scopes.length === 0 ? [] : [['scope', scopes.join(' ')] as const]),
-    ...error,
+    ...scope,
+    ...(isDpop ? [] : error),
     ...(metadata ? [['resource_metadata', metadataUrl(route, origin)] as const] : []),
   ])
+  if (dpop === 'off') return bearer
+  // https://www.rfc-editor.org/rfc/rfc9449#section-7.2
+  const algorithms = PROOF_ALGORITHMS.join(' ')
+  const proven = challengeOf('DPoP', [['algs', algorithms], ...(isDpop ? [...error, ...scope] : [])])
+  return `${bearer}, ${proven}`
 }
 
 function challengeOf(scheme: string, parameters: Parameters): string {
@@ -118,23 +126,16 @@ function challengeOf(scheme: string, parameters: Parameters): string {
 }
 
 function errorOf(denial: Denial): Parameters {
-  switch (denial.reason) {
-    case 'invalid-token':
-      return [['error', 'invalid_token']]
-    case 'insufficient-scope':
-      return [['error', 'insufficient_scope']]
-    case 'insufficient-authentication': {
-      const { acrValues, maxAge } = denial.stepUp
-      // https://www.rfc-editor.org/rfc/rfc9470#section-3
-      return [
-        ['error', 'insufficient_user_authentication'],
-        ...(acrValues === null ? [] : [['acr_values', acrValues.join(' ')] as const]),
-        ...(maxAge === null ? [] : [['max_age', String(maxAge)] as const]),
-      ]
-    }
-    default:
-      return []
-  }
+  if (denial.reason === 'invalid-token') return [['error', denial.error ?? 'invalid_token']]
+  if (denial.reason === 'insufficient-scope') return [['error', 'insufficient_scope']]
+  if (denial.reason !== 'insufficient-authentication') return []
+  const { acrValues, maxAge } = denial.stepUp
+  // https://www.rfc-editor.org/rfc/rfc9470#section-3
+  return [
+    ['error', 'insufficient_user_authentication'],
+    ...(acrValues === null ? [] : [['acr_values', acrValues.join(' ')] as const]),
+    ...(maxAge === null ? [] : [['max_age', String(maxAge)] as const]),
+  ]
 }
 
 function upstreamLogin(loginUrl: string): Answer {

@@ -39,10 +39,13 @@ export function compileClaimPath(name: string): ClaimPath {
   }
 }
 
+function isQuoted(segment: string): boolean {
+  return /^".+"$/.test(segment)
+}
+
 /** Returns the member that segments name, or `null` if a quoted segment is one of several. */
 function memberOf(segments: readonly string[]): string | null {
   const [only = ''] = segments
-  const isQuoted = (segment: string): boolean => /^".+"$/.test(segment)
   if (segments.length === 1) return isQuoted(only) ? only.slice(1, -1) : only
   return segments.some(isQuoted) ? null : segments.join('.')
 }
@@ -88,11 +91,11 @@ export function isSet(mapping: Claims, key: string): boolean {
 }
 
 /**
- * Returns the value of a claim by its name or path, as templates send it: with the keys in place of a mapping of mappings.
+ * Returns the value of a claim by its name or path, compiled or not, as templates send it: with the keys in place of a mapping of mappings.
  * Templates send other mappings as JSON.
  */
-export function claimAt(claims: Claims, name: string): unknown {
-  const value = rawValueAt(claims, compileClaimPath(name))
+export function claimAt(claims: Claims, name: ClaimPath | string): unknown {
+  const value = rawValueAt(claims, typeof name === 'string' ? compileClaimPath(name) : name)
   return Array.isArray(value) ? value.flatMap(keysOrItself) : keysOrItself(value)
 }
 

@@ -1,9 +1,9 @@
 import type { Route } from '../config/schema.ts'
 import { PLACEHOLDER, PLACEHOLDERS, TOKEN_ALONE, type Placeholder } from '../config/value-types/http.ts'
 import type { Claims } from '../oidc/token-set.ts'
-import { claimAt } from './claims.ts'
+import { claimAt, compileClaimPath, type ClaimPath } from './claims.ts'
 
-type Part = { readonly text: string } | { readonly claim: string } | Placeholder
+type Part = { readonly text: string } | { readonly claim: ClaimPath } | Placeholder
 
 export interface Template {
   readonly parts: readonly Part[]
@@ -29,8 +29,8 @@ export function parseTemplate(template: string): Template {
   // Every second part of the split is the name of a placeholder.
   const parts = template.split(PLACEHOLDER).flatMap((part, index): Part[] => {
     if (index % 2 === 0) return part === '' ? [] : [{ text: part }]
-    const claim = part.startsWith('claims.') ? part.slice('claims.'.length) : part
-    return [PLACEHOLDERS.find((name) => name === part) ?? { claim }]
+    const placeholder = PLACEHOLDERS.find((name) => name === part)
+    return [placeholder ?? { claim: compileClaimPath(part.replace(/^claims\./, '')) }]
   })
   return {
     parts,
@@ -72,7 +72,7 @@ export function whyNoHeader(template: Template, claims: Claims, encoding: Encodi
   if (values === null) {
     const missing = template.parts.find((part) => valueOf(part, claims, others) === null) ?? 'provider'
     if (typeof missing === 'string') return WHY_MISSING[missing]
-    return 'claim' in missing ? `the claim ${missing.claim} is missing` : null
+    return 'claim' in missing ? `the claim ${missing.claim.name} is missing` : null
   }
   if (fillTemplate(template, claims, encoding, others) !== null) return null
   return encoders[encoding](values) === null

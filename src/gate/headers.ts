@@ -12,7 +12,7 @@ import type { Route } from '../config/schema.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Assertions } from './assertion.ts'
 import { hostOf, type RouteTable } from './match.ts'
-import { bearerToken, isBasicAlone } from './bearer.ts'
+import { isBasicAlone, sentToken } from './bearer.ts'
 import { fillTemplate, parseTemplate, type Template, type Values } from './header-template.ts'
 import { prefixOf, upstreamHostOf } from './upstream-urls.ts'
 import type { CompiledRoute, Facts, Who } from './verdict.ts'
@@ -222,7 +222,8 @@ export function compileHeaders(
           case 'authorization': {
             if (mine?.setsAuthorization === true || !passesAuthorization(facts, route, who)) break
             // With several Authorization headers, only the first one has been verified.
-            if (who?.bearer !== true || !bearerSent) out.push(name, value)
+            if (who?.bearer !== true) out.push(name, value)
+            else if (!bearerSent) out.push(name, asBearer(value))
             bearerSent = true
             break
           }
@@ -231,6 +232,7 @@ export function compileHeaders(
             // request with two proofs would be rejected: https://www.rfc-editor.org/rfc/rfc9449#section-4.3
             if (scheme === 'DPoP' && accessToken !== null) break
             if (who === null && route.bearer !== null) break
+            if (who?.bearer === true && route.bearer?.dpop !== 'off') break
             if (passesAuthorization(facts, route, who)) out.push(name, value)
             break
           case 'authorization-variant':
@@ -279,7 +281,7 @@ export function compileHeaders(
       const { authorization } = facts.headers
       const setsAuthorization = rules[route.index]?.setsAuthorization === true
       if (authorization !== undefined && !setsAuthorization && passesAuthorization(facts, route, who))
-        out.push('Authorization', authorization)
+        out.push('Authorization', who?.bearer === true ? asBearer(authorization) : authorization)
       return out
     },
     forged({ rawHeaders, method, path, origin }) {
@@ -293,6 +295,11 @@ export function compileHeaders(
       )
     },
   }
+}
+
+/** Returns a client's verified Authorization with the scheme `Bearer`. The gateway has checked the proof of `DPoP`. */
+function asBearer(authorization: string): string {
+  return authorization.replace(/^DPoP(?= )/i, 'Bearer')
 }
 
 /** Allocates no array, because this runs for every request. */
@@ -328,8 +335,8 @@ function append(list: string, item: string): string {
 }
 
 /**
- * Returns whether the client's own Authorization passes: with a verified token, on a route with `authorization: client`,
- * or without a session. On a route with `bearer`, only Basic credentials pass without a session, because applications
+ * Returns whether the client's own Authorization passes: with a verified token that is not exchanged, on a route with
+ * `authorization: client`, or without a session. On a route with `bearer`, only Basic credentials pass without a session, because applications
  * also accept tokens in other schemes.
  */
 export function passesAuthorization(
@@ -337,7 +344,7 @@ export function passesAuthorization(
   { authorization, bearer }: Pick<Route, 'authorization' | 'bearer'>,
   who: Who | null,
 ): boolean {
-  if (who !== null) return who.bearer === true || authorization === 'client'
+  if (who !== null) return (who.bearer === true && bearer?.token !== 'exchange') || authorization === 'client'
   return bearer === null || isBasicAlone(facts)
 }
 
@@ -392,7 +399,8 @@ export function valuesOf(
   accessToken: string | null,
   assertion: string | null,
 ): Values {
-  const own = who?.tokens?.accessToken ?? (who?.bearer === true ? bearerToken(facts) : null)
+  const sent = who?.bearer === true && route.bearer !== null ? sentToken(facts, route.bearer) : null
+  const own = who?.tokens?.accessToken ?? sent?.token ?? null
   return {
     'provider': who?.provider ?? null,
     'session.id': who?.id ?? null,

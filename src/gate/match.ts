@@ -4,7 +4,7 @@ import { isWildcard, wildcardOf } from '../config/value-types/address.ts'
 import { placeholdersIn } from '../config/value-types/http.ts'
 import type { WantedTokens } from '../token/acquire.ts'
 import { fold, isPlain, pathVariants } from './path-variants.ts'
-import { wellKnownOf } from './protected-resource.ts'
+import { wellKnownOf, type WellKnown } from './protected-resource.ts'
 import type { CompiledRoute } from './verdict.ts'
 
 export type Match = CompiledRoute | 'endpoint' | null
@@ -21,6 +21,8 @@ export interface RouteTable {
    * its trailing slash conflicts when its route is stricter.
    */
   conflictingVariant(host: string, method: string, path: string, matched: Match): string | null
+  /** Returns the document that the gateway serves at a path below `/.well-known/`, or `null`. */
+  wellKnown(host: string, method: string, path: string): WellKnown | null
 }
 
 interface Node {
@@ -71,7 +73,8 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   insert(exact, `${basePath}/**`, own)
   insert(normalized, `${basePath}/**`, own)
   insert(folded, `${fold(basePath)}/**`, own)
-  for (const { path, host } of wellKnownOf(routes)) {
+  const documents = wellKnownOf(routes)
+  for (const { path, host } of documents) {
     const leaf: Leaf = { target: 'endpoint', host, methods: null }
     insert(exact, path, leaf)
     for (const pattern of new Set([path, decoded(path)])) {
@@ -107,6 +110,12 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
       return [...methods, ''].some((other) => find(exact, path, 0, host, other) !== matched)
     },
     match: (host, method, path) => find(exact, path, 0, host, method),
+    wellKnown(host, method, path) {
+      if (!path.startsWith('/.well-known/')) return null
+      const found = documents.find((one) => one.path === path && (one.host === null || names(one.host, host)))
+      // A route of the application for exactly this path has precedence.
+      return found !== undefined && find(exact, path, 0, host, method) === 'endpoint' ? found : null
+    },
     conflictingVariant(host, method, path, matched) {
       if (allLowerCase && isPlain(path)) return trailingSlashConflict(normalized, path, host, method, matched)
       const conflictIn = (root: Node, variants: readonly string[]): string | null => {
@@ -238,8 +247,8 @@ function pick(leaves: readonly Leaf[], host: string, method: string): Match {
   return null
 }
 
-/** Returns whether a configured host names the host of a request. A configured host without a port names any port. */
-export function names(wanted: string, host: string): boolean {
+/** A route's host may have a port. A host without a port matches any port. */
+function names(wanted: string, host: string): boolean {
   return host === wanted || host.startsWith(`${wanted}:`)
 }
 

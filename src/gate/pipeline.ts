@@ -8,6 +8,7 @@ import { buildBearerGate } from './bearer.ts'
 import { classify } from './classify.ts'
 import { preflightRoute } from './cors.ts'
 import { passesCsrfCheck } from './csrf.ts'
+import type { ClientProofs } from './dpop.ts'
 import { hostOf, type RouteTable } from './match.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
 
@@ -15,8 +16,9 @@ interface GateServices {
   readonly config: Pick<Config, 'scripts'>
   readonly routes: RouteTable
   readonly sessions: Pick<Sessions, 'load' | 'hasSuccessor'>
-  readonly tokens: Pick<Tokens, 'acquire'>
+  readonly tokens: Pick<Tokens, 'acquire' | 'exchange'>
   readonly bearers: Pick<AccessTokens, 'verify'>
+  readonly proofs: ClientProofs
 }
 
 /**
@@ -25,23 +27,30 @@ interface GateServices {
  */
 export type Gate = (facts: Facts, now: number) => Verdict | Promise<Verdict>
 
-export function buildGate({ config, routes, sessions, tokens, bearers }: GateServices): Gate {
+export function buildGate({ config, routes, sessions, tokens, bearers, proofs }: GateServices): Gate {
   function deny(
     denial: GateDenial,
     route: CompiledRoute | null,
     { method, headers }: Facts,
     session: Session | null = null,
-  ): Verdict {
-    return { type: 'deny', denial, kind: classify(method, headers, config.scripts), route, session }
+  ): Extract<Verdict, { type: 'deny' }> {
+    const kind = classify(method, headers, config.scripts)
+    const takesProofs = route !== null && route.bearer !== null && route.bearer.dpop !== 'off'
+    const nonce = takesProofs ? { dpopNonce: proofs.nonce(Date.now()) } : {}
+    return { type: 'deny', denial, kind, route, session, ...nonce }
   }
 
   /** A client with a token of its own is a program, whatever media types it accepts. */
   function denyClient(denial: GateDenial, route: CompiledRoute, facts: Facts): Verdict {
-    const kind = classify(facts.method, facts.headers, config.scripts)
-    return { type: 'deny', denial, kind: kind === 'websocket' ? kind : 'script', route, session: null }
+    const denied = deny(denial, route, facts)
+    return denied.kind === 'websocket' ? denied : { ...denied, kind: 'script' }
   }
 
-  const decideByBearer = buildBearerGate(bearers)
+  function verdictOf(decided: Verdict | GateDenial, route: CompiledRoute, facts: Facts): Verdict {
+    return 'type' in decided ? decided : denyClient(decided, route, facts)
+  }
+
+  const decideByBearer = buildBearerGate({ bearers, proofs, tokens })
 
   /** Takes all steps synchronously. A request that must wait for its session or token continues in another function. */
   function decideNow(facts: Facts, now: number): Verdict | Promise<Verdict> {
@@ -57,8 +66,8 @@ export function buildGate({ config, routes, sessions, tokens, bearers }: GateSer
 
     if (route.bearer !== null) {
       const decided = decideByBearer(route, route.bearer, facts, now)
-      if (decided !== null)
-        return decided.then((result) => ('type' in result ? result : denyClient(result, route, facts)))
+      if (decided instanceof Promise) return decided.then((late) => verdictOf(late, route, facts))
+      if (decided !== null) return verdictOf(decided, route, facts)
     }
 
     const session = facts.ticket === null ? null : sessions.load(facts.ticket, now)

@@ -1,8 +1,6 @@
 import type { Route } from '../config/schema.ts'
-import { literalPart } from '../config/value-types/path.ts'
+import { RESOURCE_METADATA_PATH, resourcePath } from '../config/value-types/path.ts'
 import type { CompiledRoute } from './verdict.ts'
-
-const METADATA_PATH = '/.well-known/oauth-protected-resource'
 
 /**
  * Where clients look for the metadata of the authorization server if they do not know protected resource metadata.
@@ -11,18 +9,13 @@ const METADATA_PATH = '/.well-known/oauth-protected-resource'
 const PROVIDER_PATHS = ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']
 
 /** A document that the gateway serves below `/.well-known/`, outside its base path. */
-export interface WellKnown<R> {
+export interface WellKnown {
   readonly path: string
   /** The only host that has the document, or `null`. */
   readonly host: string | null
   /** The metadata of the resource, or that of the provider. */
   readonly about: 'resource' | 'provider'
-  readonly route: R
-}
-
-/** Returns the path of a route as a protected resource: up to its wildcard, and without a slash at the end. */
-function resourcePath({ path }: Pick<Route, 'path'>): string {
-  return literalPart(path).replace(/\/$/, '')
+  readonly route: CompiledRoute
 }
 
 /**
@@ -30,7 +23,7 @@ function resourcePath({ path }: Pick<Route, 'path'>): string {
  * @see https://www.rfc-editor.org/rfc/rfc9728#section-1.2
  */
 export function resourceUrl(route: Pick<Route, 'path'>, origin: string): string {
-  return origin + resourcePath(route)
+  return origin + resourcePath(route.path)
 }
 
 /**
@@ -44,17 +37,15 @@ export function resourceAudiences(route: Pick<Route, 'path'>, origin: string): s
 
 /** @see https://www.rfc-editor.org/rfc/rfc9728#section-3.1 */
 export function metadataUrl(route: Pick<Route, 'path'>, origin: string): string {
-  return origin + METADATA_PATH + resourcePath(route)
+  return origin + RESOURCE_METADATA_PATH + resourcePath(route.path)
 }
 
 /** Returns the documents of all routes with metadata. An earlier document of the same path and host wins. */
-export function wellKnownOf<R extends Pick<CompiledRoute, 'path' | 'host' | 'bearer'>>(
-  routes: readonly R[],
-): WellKnown<R>[] {
+export function wellKnownOf(routes: readonly CompiledRoute[]): WellKnown[] {
   const published = routes.filter(({ bearer }) => bearer?.metadata === true)
-  return published.flatMap((route): WellKnown<R>[] => {
+  return published.flatMap((route): WellKnown[] => {
     const { host } = route
-    const path = METADATA_PATH + resourcePath(route)
+    const path = RESOURCE_METADATA_PATH + resourcePath(route.path)
     return [
       ...[path, `${path}/`].map((one) => ({ path: one, host, about: 'resource' as const, route })),
       ...PROVIDER_PATHS.map((one) => ({ path: one, host, about: 'provider' as const, route })),

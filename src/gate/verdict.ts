@@ -6,6 +6,8 @@ import type { Session } from '../session/session.ts'
 import type { Ticket } from '../session/ticket.ts'
 import type { WantedTokens } from '../token/acquire.ts'
 import type { StepUp, TokenDenial } from '../token/denial.ts'
+import type { ClientToken } from '../token/route-tokens.ts'
+import type { Unproven } from './dpop.ts'
 
 export type RequestKind = 'navigation' | 'frame' | 'form' | 'script' | 'websocket'
 
@@ -50,6 +52,10 @@ export interface Who {
   readonly tokens?: Pick<TokenSet, 'accessToken'>
 }
 
+interface FromClient {
+  /** The scheme of the client's Authorization. `Bearer` if missing. */
+  readonly scheme?: 'Bearer' | 'DPoP'
+}
 /** What the user may learn about the rule that denied a request: which kind of property it concerns. */
 export type ForbiddenHint = 'group' | 'email' | 'network'
 
@@ -70,11 +76,14 @@ export type GateDenial =
   | { readonly reason: 'forbidden'; readonly why: string; readonly hint?: ForbiddenHint; readonly overage?: true }
   /** `logout`: another site asked for a logout. */
   | { readonly reason: 'cross-origin'; readonly logout?: true }
-  /** The client's own token is not valid for the route. @see https://www.rfc-editor.org/rfc/rfc6750#section-3.1 */
-  | { readonly reason: 'invalid-token'; readonly why: string }
-  | { readonly reason: 'insufficient-authentication'; readonly stepUp: StepUp }
+  /**
+   * The client's own token is not valid for the route, or not proven. `error`: `invalid_token` if missing.
+   * @see https://www.rfc-editor.org/rfc/rfc6750#section-3.1
+   */
+  | (FromClient & { readonly reason: 'invalid-token'; readonly error?: Unproven['error']; readonly why: string })
+  | (FromClient & { readonly reason: 'insufficient-authentication'; readonly stepUp: StepUp })
   /** The client's own token lacks a scope that the route requires. */
-  | { readonly reason: 'insufficient-scope'; readonly why: string }
+  | (FromClient & { readonly reason: 'insufficient-scope'; readonly why: string })
 
 export type Denial =
   | GateDenial
@@ -112,6 +121,10 @@ export type Verdict =
       readonly accessToken: string | null
       /** The key that signs a DPoP proof for the request, or `null` without a token or with a bearer token. */
       readonly proofKey: DpopKey | null
+      /** The client's own token for which `accessToken` was exchanged. */
+      readonly exchanged?: ClientToken
+      /** The nonce for the next DPoP proof of a client that has sent one. */
+      readonly dpopNonce?: string
     }
   /** The gateway answers a CORS preflight request itself. `route` is the route that the page wants to call. */
   | { readonly type: 'preflight'; readonly route: CompiledRoute }
@@ -120,6 +133,8 @@ export type Verdict =
       readonly denial: GateDenial
       readonly kind: RequestKind
       readonly route: CompiledRoute | null
+      /** The nonce for DPoP proofs of clients, on a route that accepts them. */
+      readonly dpopNonce?: string
       /** The session that the request was denied with, or `null`. */
       readonly session: Session | null
     }

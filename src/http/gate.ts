@@ -62,7 +62,7 @@ function answerPreflight(route: CompiledRoute, request: FastifyRequest, reply: F
 
 async function deny(
   { answers, config, cookies }: GateServices,
-  { denial, kind, route, session }: Extract<Verdict, { type: 'deny' }>,
+  { denial, kind, route, session, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
@@ -71,6 +71,7 @@ async function deny(
   context.kind = kind
   context.session = session
   logDenial(request, denial, route?.label)
+  if (dpopNonce !== undefined) reply.header('dpop-nonce', dpopNonce)
   const answer = challenge(denial, kind, context.facts, route, config)
   if (answer.location !== undefined) logLongTarget(request, context.facts.path.length + context.facts.query.length)
   const two = answer.location === undefined ? null : clearTwoSessions(cookies, context.facts, reply)

@@ -1,27 +1,31 @@
 import rateLimit from '@fastify/rate-limit'
 import { type FastifyRateLimitStore, type FastifyRateLimitStoreCtor, normalizeIP } from '@fastify/rate-limit'
-import type { FastifyInstance, onRequestHookHandler } from 'fastify'
+import type { FastifyInstance, FastifyRequest, onRequestHookHandler } from 'fastify'
 import { LRUCache } from 'lru-cache'
 import type { Config } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
 import { withDeadline } from '../resilience/deadline.ts'
 import type { Count, Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Context } from './context.ts'
 
 /** The hooks of the configured rate limits. A limit that is off has no hook. */
 export type Limits = { readonly [name in keyof Config['rateLimit']]: onRequestHookHandler[] }
 
-/** Creates the rate limits per client address. Their hooks throw `rate_limited` with Retry-After above the limit. */
+/**
+ * Creates the rate limits per client address. Their hooks throw `rate_limited` with Retry-After above the limit. Requests
+ * to the application are counted by what `tokenOwner` returns, unless it is `null`.
+ */
 export async function createLimits(
   app: FastifyInstance,
   settings: Config['rateLimit'],
   counts: Counts,
+  tokenOwner: (context: Context) => string | null,
 ): Promise<Limits> {
   await app.register(rateLimit, {
     global: false,
     store: storeOf(counts),
-    // IPv6 addresses are counted by their first 64 bits: https://www.rfc-editor.org/rfc/rfc6177#section-2
-    keyGenerator: (request) => normalizeIP(request.context?.facts.client.address ?? request.ip),
+    keyGenerator: addressOf,
     addHeaders: {
       'x-ratelimit-limit': false,
       'x-ratelimit-remaining': false,
@@ -32,11 +36,20 @@ export async function createLimits(
     errorResponseBuilder: (_request, context) =>
       new Fault('rate_limited', { retryAfter: Math.max(1, Math.ceil(context.ttl / 1000)) }),
   })
+  const keyGenerator = (request: FastifyRequest): string =>
+    (request.context === null ? null : tokenOwner(request.context)) ?? addressOf(request)
   const hooks = (name: keyof Limits): onRequestHookHandler[] => {
     const limit = settings[name]
-    return limit === null ? [] : [app.rateLimit({ max: limit.max, timeWindow: limit.window, groupId: name })]
+    if (limit === null) return []
+    const options = { max: limit.max, timeWindow: limit.window, groupId: name }
+    return [app.rateLimit(name === 'requests' ? { ...options, keyGenerator } : options)]
   }
   return { login: hooks('login'), callback: hooks('callback'), session: hooks('session'), requests: hooks('requests') }
+}
+
+/** IPv6 addresses are counted by their first 64 bits: https://www.rfc-editor.org/rfc/rfc6177#section-2 */
+function addressOf({ context, ip }: FastifyRequest): string {
+  return normalizeIP(context?.facts.client.address ?? ip)
 }
 
 export function hasLimits(settings: Config['rateLimit']): boolean {

@@ -1,6 +1,6 @@
 import { migrateApache } from './apache/migrate.ts'
 import { formatOf } from './formats.ts'
-import type { Migration } from './migration.ts'
+import type { Migration, ReadFile } from './migration.ts'
 import { migrateOauth2Proxy } from './oauth2-proxy/migrate.ts'
 import { UnreadableFile } from './setting.ts'
 import { migrateWonderwall } from './wonderwall/migrate.ts'
@@ -10,8 +10,11 @@ export interface Source {
   readonly text: string
 }
 
-/** Migrates the configuration files of one gateway; throws `UnreadableFile`. */
-export function migrateFiles(sources: readonly Source[]): Migration {
+/**
+ * Migrates the configuration files of one gateway; throws `UnreadableFile`. `readFile` reads other files that the
+ * configuration names.
+ */
+export function migrateFiles(sources: readonly Source[], readFile: ReadFile = () => null): Migration {
   const files = sources
     .map(({ name, text }) => {
       const format = formatOf(text)
@@ -28,5 +31,6 @@ export function migrateFiles(sources: readonly Source[]): Migration {
   return migrateOauth2Proxy(
     settings,
     files.some(({ format }) => format.name === 'alpha'),
+    readFile,
   )
 }

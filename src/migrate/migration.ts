@@ -1,3 +1,4 @@
+import type { Condition } from './condition.ts'
 import { literal, positionOf, type Setting, textOf } from './setting.ts'
 
 /** How much a difference matters; each grade is a section of the report. */
@@ -18,7 +19,8 @@ export interface Part {
 /** What all routes with a session have in common. */
 export interface RouteDefaults {
   challenge?: string
-  readonly claims: Record<string, (string | boolean)[]>
+  /** Conditions that a user must meet, all of them. */
+  readonly conditions: Condition[]
   acr?: string[]
   token?: { grant?: string; header?: string }
   readonly set: Record<string, string>
@@ -32,8 +34,8 @@ export interface BaseRoute {
   readonly path: string
   readonly access?: 'required' | 'optional' | 'public'
   readonly challenge?: string
-  /** Claims that this route requires in addition to the claims that all routes require. */
-  readonly claims?: Readonly<Record<string, (string | boolean)[]>>
+  /** What a user must meet in addition to the conditions of all routes. */
+  readonly condition?: Condition
   readonly acr?: readonly string[]
   readonly upstream: string | null
   readonly protocol?: 'h2c' | 'h2'
@@ -50,10 +52,15 @@ export interface RouteException {
   readonly methods: readonly string[] | null
   readonly access: 'required' | 'optional' | 'public'
   readonly challenge?: string
+  /** What a user must meet in place of the condition of the base route. */
+  readonly condition?: Condition
   /** Whether the path admits no user until the operator has decided who may use it. */
   readonly closed?: true
   readonly from: Setting
 }
+
+/** Returns the text of a file that a setting in `besideFile` names; `null` if it cannot be read. */
+export type ReadFile = (path: string, besideFile: string) => string | null
 
 export interface Migration {
   /** The name of the other gateway. */
@@ -73,6 +80,7 @@ export interface Migration {
   readonly remarks: Remark[]
   /** How to set each variable that the configuration uses. */
   readonly secrets: Map<string, string>
+  readonly readFile: ReadFile
 }
 
 /** Starts a migration with an empty configuration. `effective` are the settings that apply to the whole site. */
@@ -87,13 +95,14 @@ export function startMigration(
     effective: new Map(effective.map((setting) => [setting.key, setting])),
     handled: new Set(),
     parts: [],
-    routeDefaults: { claims: {}, set: {}, remove: [] },
+    routeDefaults: { conditions: [], set: {}, remove: [] },
     baseRoutes: [],
     exceptions: [],
     preflight: null,
     routeSources: new Set(),
     remarks: [],
     secrets: new Map(),
+    readFile: () => null,
   }
 }
 
@@ -205,16 +214,10 @@ export function putMetadataUrl(migration: Migration, setting: Setting, issuer?: 
     remark(migration, 'todo', setting, 'set provider.issuer exactly as the discovery document spells it')
 }
 
-/** Requires one of these values of a claim on all routes, in addition to earlier requirements. */
-export function requireClaim(
-  migration: Migration,
-  claim: string,
-  values: readonly (string | boolean)[],
-  setting: Setting,
-): void {
-  const { claims } = migration.routeDefaults
-  claims[claim] = [...new Set([...(claims[claim] ?? []), ...values])]
-  markRouteSource(migration, setting)
+/** Requires a condition on all routes, in addition to earlier ones. */
+export function requireOnAllRoutes(migration: Migration, condition: Condition, ...from: Setting[]): void {
+  migration.routeDefaults.conditions.push(condition)
+  markRouteSource(migration, ...from)
 }
 
 /** Sets a header on all routes that have a session, replacing an earlier value. Names are case-insensitive. */
@@ -224,6 +227,3 @@ export function setHeader({ routeDefaults }: Migration, name: string, template: 
   }
   routeDefaults.set[name] = template
 }
-
-/** A claim that no token has. A route that requires this claim lets no user in until the operator has decided. */
-export const UNDECIDED_CLAIM = 'not_migrated'

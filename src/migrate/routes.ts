@@ -1,12 +1,5 @@
-import {
-  type BaseRoute,
-  type Migration,
-  put,
-  remark,
-  type RouteDefaults,
-  type RouteException,
-  UNDECIDED_CLAIM,
-} from './migration.ts'
+import { type AccessRule, accessRuleOf, allOf, undecided, UNDECIDED_CLAIM } from './condition.ts'
+import { type BaseRoute, type Migration, put, remark, type RouteDefaults, type RouteException } from './migration.ts'
 import type { Setting } from './setting.ts'
 
 type Route = Record<string, unknown>
@@ -113,15 +106,17 @@ function baseRouteOf(path: string, baseRoutes: readonly BaseRoute[]): BaseRoute 
   return baseRoutes.filter((base) => covers(base.path, path)).toSorted((a, b) => b.path.length - a.path.length)[0]
 }
 
-function withException(base: BaseRoute, { path, access, challenge, closed, from }: RouteException): BaseRoute {
-  const { claims, acr, ...rest } = base
+function withException(base: BaseRoute, exception: RouteException): BaseRoute {
+  const { path, access, challenge, closed, from } = exception
+  const { condition: baseCondition, acr, ...rest } = base
   // An exception that only chooses the challenge leaves an open route open.
   const ownAccess = access === 'required' && challenge !== undefined ? (base.access ?? 'required') : access
-  const requirements = { ...(claims === undefined ? {} : { claims }), ...(acr === undefined ? {} : { acr }) }
+  const conditions = [exception.condition ?? baseCondition, closed === true ? undecided(from.key) : undefined]
+  const known = conditions.filter((condition) => condition !== undefined)
   return {
     ...rest,
-    ...(ownAccess === 'required' ? requirements : {}),
-    ...(closed === true ? { claims: { ...claims, [UNDECIDED_CLAIM]: [from.key] } } : {}),
+    ...(ownAccess === 'required' && known.length > 0 ? { condition: allOf(known) } : {}),
+    ...(ownAccess === 'required' && acr !== undefined ? { acr } : {}),
     path,
     access: ownAccess,
     ...(challenge === undefined ? {} : { challenge }),
@@ -149,7 +144,8 @@ function preflightRoutes(
   })
 }
 
-function routeOf({ routeDefaults }: Migration, base: BaseRoute, siteUpstream: string | null): Route {
+function routeOf(migration: Migration, base: BaseRoute, siteUpstream: string | null): Route {
+  const { routeDefaults } = migration
   const access = base.access ?? 'required'
   const route: Route = { path: base.path, ...(access === 'required' ? {} : { access }) }
   if (base.upstream !== null && base.upstream !== siteUpstream) route['upstream'] = base.upstream
@@ -166,14 +162,10 @@ function routeOf({ routeDefaults }: Migration, base: BaseRoute, siteUpstream: st
   if (access === 'public') return route
   const challenge = base.challenge ?? routeDefaults.challenge
   if (challenge !== undefined && challenge !== 'auto') route['challenge'] = challenge
-  const claims = { ...routeDefaults.claims, ...base.claims }
   const acr = base.acr ?? routeDefaults.acr
-  if (access === 'required' && (Object.keys(claims).length > 0 || acr !== undefined)) {
-    route['require'] = {
-      ...(Object.keys(claims).length > 0 ? { claims } : {}),
-      ...(acr === undefined ? {} : { acr: [...acr] }),
-    }
-  }
+  const rule = ruleOf(migration, base)
+  if (access === 'required' && (Object.keys(rule).length > 0 || acr !== undefined))
+    route['require'] = { ...rule, ...(acr === undefined ? {} : { acr: [...acr] }) }
   if (base.withoutToken === true) route['token'] = { grant: 'none' }
   else if (routeDefaults.token !== undefined) route['token'] = { ...routeDefaults.token }
   if (passesAuthorization(routeDefaults, base)) route['authorization'] = 'client'
@@ -181,6 +173,21 @@ function routeOf({ routeDefaults }: Migration, base: BaseRoute, siteUpstream: st
   if (routeDefaults.bearer !== undefined) route['bearer'] = { audience: [...routeDefaults.bearer] }
   if (routeDefaults.preservePost === false) route['preservePost'] = false
   return route
+}
+
+/** Returns the rule of a route. No user is let in if `any` and `not` would nest too deep. */
+function ruleOf(migration: Migration, { condition, from }: BaseRoute): AccessRule {
+  const all = allOf([...migration.routeDefaults.conditions, ...(condition === undefined ? [] : [condition])])
+  const rule = accessRuleOf(all)
+  if (rule !== null) return rule
+  remark(
+    migration,
+    'security',
+    from[0] ?? null,
+    'any and not nest at most two deep, and the old rules nest deeper: no user is let in until you write the rule and ' +
+      `remove ${UNDECIDED_CLAIM}`,
+  )
+  return accessRuleOf(undecided('nesting')) ?? {}
 }
 
 function isAuthorization(name: string): boolean {

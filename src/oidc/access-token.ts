@@ -1,109 +1,240 @@
-import { createHash } from 'node:crypto'
-import { decodeJwt, errors, type JWTPayload } from 'jose'
+import { errors } from 'jose'
 import { LRUCache } from 'lru-cache'
+import { presetOf } from '../config/presets/apply.ts'
+import type { Route } from '../config/schema.ts'
 import { Fault, causes, quote } from '../errors.ts'
+import type { Log } from '../telemetry/log.ts'
+import { createIntrospection, type Introspection } from './introspection.ts'
 import { accessTokenIssuers, mayHaveIssued } from './issuer.ts'
 import { jwtType } from './jwks.ts'
+import { isUnreachable } from './oauth-errors.ts'
 import type { Provider } from './provider.ts'
 import type { Providers } from './providers.ts'
-import { isUnreachable } from './oauth-errors.ts'
-import { isIdentifier, type Claims } from './token-set.ts'
+import { createTokenIssuers, type TokenIssuer } from './token-issuers.ts'
+import {
+  tailOf,
+  toVerifiedToken,
+  refusalOf,
+  refusalText,
+  type Acceptance,
+  type Refusal,
+  type TokenForm,
+  type VerifiedToken,
+} from './token-rules.ts'
+import { unverifiedClaims, type Claims } from './token-set.ts'
 
-export interface VerifiedToken {
-  readonly claims: Claims
-  /** The name of the provider in `providers`. Missing with the key `provider`. */
-  readonly provider?: string
+/** What a route demands of the access token of a client. */
+export interface Demand {
+  readonly settings: Pick<NonNullable<Route['bearer']>, 'clientIds' | 'issuers' | 'introspection'>
+  /** `bearer.audience`, and the URL of the resource if that is an accepted audience. */
+  readonly audiences: readonly string[]
+  /** The names of the providers that the route allows, or `null` for all. */
+  readonly providers: readonly string[] | null
+  /** The client's address. */
+  readonly address: string
+}
+
+/** Why a token is not accepted, for the log. */
+export interface NotAccepted {
+  readonly why: string
 }
 
 export interface AccessTokens {
   /**
-   * Returns the claims of a JWT access token that a provider named in `names` (`null`: any provider) issued for one of
-   * `audiences`. For any other token, calls `refuse` with the reason for the log and returns `null`. Rejects with
-   * `provider_unavailable` if the provider's keys cannot be read.
+   * Verifies an access token of a provider or another issuer of the route: a JWT by its signature, any other token at
+   * the provider's introspection endpoint. Returns the result synchronously if the token was verified before. Rejects
+   * with `provider_unavailable` if the token cannot be verified at the moment.
    * @see https://www.rfc-editor.org/rfc/rfc9068#section-4
    */
-  verify(
-    token: string,
-    audiences: readonly string[],
-    now: number,
-    names: readonly string[] | null,
-    refuse: (why: string) => void,
-  ): Promise<VerifiedToken | null>
+  verify(token: string, demand: Demand, now: number): VerifiedToken | NotAccepted | Promise<VerifiedToken | NotAccepted>
+  /** Returns a token that was verified before and that the route accepts, or `null`. */
+  known(token: string, demand: Demand, now: number): VerifiedToken | null
+  close(): Promise<void>
 }
 
-const TYPES = new Set(['at+jwt', 'application/at+jwt', 'jwt'])
+const FORMS: ReadonlyMap<string, TokenForm> = new Map([
+  ['at+jwt', 'at+jwt'],
+  ['application/at+jwt', 'at+jwt'],
+  ['jwt', 'jwt'],
+])
 const MAX_REMEMBERED = 5_000
 
-interface Remembered {
+interface Signed {
+  readonly raw: string
+  readonly source: Provider | TokenIssuer
+  readonly form: TokenForm
   readonly token: VerifiedToken
   readonly expiresAt: number
 }
 
 /** Creates a verifier that caches each verified token until the token expires. */
-export function createAccessTokens(providers: Providers): AccessTokens {
-  const verified = new LRUCache<string, Remembered>({ max: MAX_REMEMBERED })
+export function createAccessTokens(providers: Providers, log: Log): AccessTokens {
+  const verified = new LRUCache<string, Signed>({ max: MAX_REMEMBERED })
+  const issuers = createTokenIssuers()
+  const introspections = new Map<Provider, Introspection>()
+  const warned = new Set<string>()
 
-  async function verifyFor(
-    provider: Provider,
-    { token, audiences, type }: { token: string; audiences: readonly string[]; type: string },
-    now: number,
-  ): Promise<Remembered | string> {
+  function allowed({ providers: names }: Demand): readonly Provider[] {
+    return names === null ? providers.all : providers.all.filter(({ name }) => names.includes(name ?? ''))
+  }
+
+  function introspectionOf(provider: Provider): Introspection {
+    const known = introspections.get(provider) ?? createIntrospection(provider)
+    introspections.set(provider, known)
+    return known
+  }
+
+  function refusalFrom(provider: Provider, claims: Claims, form: TokenForm, demand: Demand): Refusal | null {
+    return refusalOf(claims, form, {
+      audiences: demand.audiences,
+      clientIds: demand.settings.clientIds ?? [],
+      substitutes: provider.peek()?.preset ?? {},
+      // Several providers may be clients at the same issuer.
+      ownClientIds: providers.all.map(({ settings }) => settings.clientId),
+    })
+  }
+
+  /** Returns why a route does not accept a JWT whose signature is valid, or `null` if the route accepts it. */
+  function refusalOfSigned({ source, form, token: { claims } }: Signed, demand: Demand): Refusal | null {
+    if ('discovered' in source)
+      return allowed(demand).includes(source) ? refusalFrom(source, claims, form, demand) : NO_CLAIM
+    let refusal: Refusal | null = NO_CLAIM
+    for (const { issuer, jwksUri, audience } of demand.settings.issuers) {
+      if (issuer !== source.issuer || jwksUri !== source.jwksUri) continue
+      refusal = refusalOf(claims, form, {
+        audiences: audience ?? demand.audiences,
+        clientIds: audience === null ? (demand.settings.clientIds ?? []) : [],
+        substitutes: substitutesOf(source),
+        ownClientIds: [],
+      })
+      if (refusal === null) return null
+    }
+    return refusal
+  }
+
+  function known(token: string, demand: Demand, now: number): VerifiedToken | null {
+    const found = verified.get(tailOf(token))
+    if (found !== undefined && found.raw === token)
+      return now < found.expiresAt && refusalOfSigned(found, demand) === null ? found.token : null
+    if (demand.settings.introspection === 'off') return null
+    for (const [provider, introspection] of introspections) {
+      const active = introspection.peek(token, now)
+      if (active === null || !allowed(demand).includes(provider)) continue
+      return refusalFrom(provider, active.claims, 'opaque', demand) === null ? active : null
+    }
+    return null
+  }
+
+  async function verifyAtProvider(provider: Provider, raw: string, form: TokenForm, now: number) {
     const { configuration, preset, keys } = await provider.discovered()
     const server = configuration.serverMetadata()
-    let issuer = server.issuer
+    if (server.jwks_uri === undefined) return 'the provider has no keys that verify a JWT'
+    const { iss } = unverifiedClaims(raw)
+    const issuer = accessTokenIssuers(server, preset).find((one) => mayHaveIssued(one, String(iss))) ?? server.issuer
     try {
-      const { iss, aud } = decodeJwt(token)
-      issuer = accessTokenIssuers(server, preset).find((one) => mayHaveIssued(one, iss ?? '')) ?? issuer
-      const audienceClaim = aud === undefined ? preset?.audienceClaim : undefined
-      const audience = audienceClaim === undefined ? { audience: [...audiences] } : {}
-      const claims = await keys.verify(token, { issuer, ...audience, requiredClaims: ['exp', 'sub'] }, now)
-      if (audienceClaim !== undefined && !audiences.includes(String(claims[audienceClaim])))
-        return `its ${audienceClaim} is ${quote(claims[audienceClaim])}, not ${audiences.map(quote).join(' or ')}`
-      // The gateway does not check that the client has the key to which the token is bound, so the token may be stolen:
-      // https://www.rfc-editor.org/rfc/rfc7800#section-3
-      if ('cnf' in claims) return 'it is bound to a key of the client (cnf)'
-      if (!isIdentifier(claims.sub)) return 'its sub is empty or too long'
-      if (typeof claims.exp !== 'number') return 'its exp is not a number'
-      // Several providers may be clients at the same issuer.
-      const clientIds = providers.all.map(({ settings }) => settings.clientId)
-      if (isForOtherUse(claims, type, clientIds)) return 'it is an ID token or of another kind'
-      return {
-        token: { claims, ...(provider.name === undefined ? {} : { provider: provider.name }) },
-        expiresAt: claims.exp * 1000,
-      }
+      const claims = await keys.verify(raw, { issuer, requiredClaims: ['exp', 'sub'] }, now)
+      return toSigned(provider, raw, form, claims, { issuer, name: provider.name, substitutes: preset ?? {} })
     } catch (error) {
       if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
-      return whyRefused(error, issuer, audiences)
+      return whyUnverified(error, issuer)
     }
   }
 
-  return {
-    async verify(token, audiences, now, names, refuse) {
-      const key = createHash('sha256')
-        .update(JSON.stringify([token, audiences, names]))
-        .digest('base64url')
-      const known = verified.get(key)
-      if (known !== undefined && now < known.expiresAt) return known.token
-      let why = 'no provider of this route has its iss'
-      const type = jwtType(token)
-      if (type === null) why = 'it is not a JWT'
-      else if (!TYPES.has(type)) why = `its typ is ${quote(type)}, not at+jwt`
+  async function verifyAtIssuer(source: TokenIssuer, raw: string, form: TokenForm, now: number) {
+    try {
+      const claims = await source.verify(raw, now)
+      const { issuer } = source
+      return toSigned(source, raw, form, claims, { issuer, name: undefined, substitutes: substitutesOf(source) })
+    } catch (error) {
+      if (error instanceof Fault) throw error
+      return whyUnverified(error, source.issuer)
+    }
+  }
+
+  /** Yields what each possible issuer of a JWT says about it. */
+  async function* verifications(raw: string, form: TokenForm, demand: Demand, now: number) {
+    const { iss } = unverifiedClaims(raw)
+    const candidates = allowed(demand)
+    const [first] = candidates
+    const others = demand.settings.issuers.filter(({ issuer }) => issuer === iss)
+    if (first !== undefined)
+      for (const source of new Set(others.map((one) => issuers.of(one, first))))
+        yield await verifyAtIssuer(source, raw, form, now)
+    const possible = providers.mayHaveIssued(raw, candidates, issuersOf)
+    for (const provider of possible)
+      // A single provider is possible for any issuer.
+      if (others.length === 0 || issuersOf(provider).some((one) => mayHaveIssued(one, String(iss))))
+        yield await verifyAtProvider(provider, raw, form, now)
+  }
+
+  async function verifyJwt(raw: string, type: string, demand: Demand, now: number) {
+    const form = FORMS.get(type)
+    if (form === undefined) return { why: `its typ is ${quote(type)}, not at+jwt` }
+    let why = UNKNOWN_ISSUER
+    for await (const result of verifications(raw, form, demand, now)) {
+      const refusal = typeof result === 'string' ? null : refusalOfSigned(result, demand)
+      if (typeof result === 'string') why = result
+      else if (refusal !== null) why = refusalText(refusal)
       else {
-        const allowed = providers.all.filter(({ name }) => names?.includes(name ?? '') ?? true)
-        for (const provider of providers.mayHaveIssued(token, allowed, issuersOf)) {
-          const result = await verifyFor(provider, { token, audiences, type }, now)
-          if (typeof result !== 'string') {
-            verified.set(key, result)
-            return result.token
-          }
-          why = result
-        }
+        verified.set(tailOf(raw), result)
+        return result.token
       }
-      refuse(why)
-      return null
+    }
+    return { why }
+  }
+
+  /**
+   * Returns the provider that is asked about tokens that are not JWTs. Such a token does not say who issued it, and must
+   * not be disclosed to another provider, so there must be one provider with an introspection endpoint.
+   */
+  async function introspector(demand: Demand): Promise<Provider | NotAccepted> {
+    const able: Provider[] = []
+    for (const provider of allowed(demand)) if ((await provider.discovered()).introspects) able.push(provider)
+    const [one, other] = able
+    if (one !== undefined && other === undefined) return one
+    const why =
+      other === undefined
+        ? 'it is not a JWT, and the provider has no introspection endpoint'
+        : 'it is not a JWT, and several providers of the route have an introspection endpoint'
+    warnOnce(
+      why,
+      other === undefined ? 'set provider.endpoints.introspection' : 'set provider on the route to one of them',
+    )
+    return { why }
+  }
+
+  function warnOnce(why: string, advice: string): void {
+    if (warned.has(why)) return
+    warned.add(why)
+    log.warn({ event: 'introspection_unavailable' }, `a client’s token was not accepted, because ${why}: ${advice}`)
+  }
+
+  async function verifyOpaque(raw: string, demand: Demand, now: number): Promise<VerifiedToken | NotAccepted> {
+    if (demand.settings.introspection === 'off') return { why: 'it is not a JWT' }
+    const provider = await introspector(demand)
+    if ('why' in provider) return provider
+    const answer = await introspectionOf(provider).ask(raw, demand.address, now)
+    if ('why' in answer) return answer
+    const refusal = refusalFrom(provider, answer.token.claims, 'opaque', demand)
+    return refusal === null ? answer.token : { why: refusalText(refusal) }
+  }
+
+  return {
+    known,
+    verify(raw, demand, now) {
+      const found = known(raw, demand, now)
+      if (found !== null) return found
+      // An encrypted JWT has five parts, and only its audience can read it.
+      const type = raw.split('.', 4).length === 3 ? jwtType(raw) : null
+      return type === null ? verifyOpaque(raw, demand, now) : verifyJwt(raw, type, demand, now)
     },
+    close: () => issuers.close(),
   }
 }
+
+/** A token of an issuer that the route does not name. */
+const NO_CLAIM: Refusal = []
+const UNKNOWN_ISSUER = 'no issuer of this route has its iss'
 
 function issuersOf(provider: Provider): readonly string[] {
   const found = provider.peek()
@@ -111,32 +242,28 @@ function issuersOf(provider: Provider): readonly string[] {
   return accessTokenIssuers(found.configuration.serverMetadata(), found.preset)
 }
 
-/** Returns the reason why a token is refused. Quotes the token's claims only if its signature is valid. */
-function whyRefused(error: unknown, issuer: string, audiences: readonly string[]): string {
-  if (error instanceof errors.JWTExpired) return `it has expired (exp ${quote(error.payload.exp)})`
-  if (error instanceof errors.JWTClaimValidationFailed) {
-    const { iss, aud } = error.payload
-    if (error.claim === 'iss') return `its iss is ${quote(iss)}, not ${quote(issuer)}`
-    if (error.claim === 'aud') return `its aud is ${quote(aud)}, not ${audiences.map(quote).join(' or ')}`
-  }
-  return causes(error)
+/** An issuer besides the providers may be one that the preset table knows, such as another user pool of Cognito. */
+function substitutesOf({ issuer }: TokenIssuer): Acceptance['substitutes'] {
+  return presetOf({ preset: 'auto', issuer }) ?? {}
 }
 
-/** Claims that only ID tokens and logout tokens contain. */
-const OTHER_USE = ['nonce', 'at_hash', 'c_hash', 's_hash', 'events'] as const
-/** Values of the `typ` claim with which Keycloak marks tokens that are not access tokens. */
-const OTHER_TYPES = new Set(['ID', 'Refresh', 'Offline', 'Logout'])
-/** Claims that access tokens contain and ID tokens usually do not. */
-const ACCESS = ['scope', 'scp', 'client_id'] as const
+function toSigned(
+  source: Signed['source'],
+  raw: string,
+  form: TokenForm,
+  claims: Claims,
+  issuedBy: Parameters<typeof toVerifiedToken>[2],
+): Signed | string {
+  const token = toVerifiedToken(raw, claims, issuedBy)
+  if (typeof token === 'string') return token
+  const { exp } = claims
+  return typeof exp === 'number' ? { raw, source, form, token, expiresAt: exp * 1000 } : 'its exp is not a number'
+}
 
-/**
- * Returns whether a token of type `jwt` is not an access token. An ID token can also have an accepted audience, and a
- * provider that does not implement RFC 9068 may give ID tokens and access tokens the same type.
- */
-function isForOtherUse(claims: JWTPayload, type: string, clientIds: readonly string[]): boolean {
-  if (type !== 'jwt') return false
-  if (OTHER_USE.some((name) => name in claims) || OTHER_TYPES.has(String(claims['typ']))) return true
-  return (
-    [claims.aud].flat().some((aud) => clientIds.some((own) => own === aud)) && !ACCESS.some((name) => name in claims)
-  )
+/** Returns the reason why a token is refused. Quotes the token's claims only if its signature is valid. */
+function whyUnverified(error: unknown, issuer: string): string {
+  if (error instanceof errors.JWTExpired) return `it has expired (exp ${quote(error.payload.exp)})`
+  if (error instanceof errors.JWTClaimValidationFailed && error.claim === 'iss')
+    return `its iss is ${quote(error.payload.iss)}, not ${quote(issuer)}`
+  return causes(error)
 }

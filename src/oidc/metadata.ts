@@ -136,10 +136,11 @@ async function readDocument(
   return { whole, server }
 }
 
-async function follow(
+/** Reads a URL and follows redirects within its origin. Rejects with an error that describes the URL and the response. */
+export async function follow(
   first: string,
   fetch: CustomFetch,
-  signal: AbortSignal,
+  signal?: AbortSignal,
 ): Promise<{ url: string; response: Response }> {
   let url = first
   for (let redirects = 0; ; redirects += 1) {
@@ -148,7 +149,7 @@ async function follow(
       headers: { accept: 'application/json' },
       body: undefined,
       redirect: 'manual' as const,
-      signal,
+      ...(signal === undefined ? {} : { signal }),
     }
     const response = await fetch(url, options).catch((cause: unknown) => {
       throw new Error(`${url} can’t be read`, { cause })

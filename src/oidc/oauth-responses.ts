@@ -54,6 +54,8 @@ export function oauthResponses(
       if (body.error === 'invalid_client') onRefusedClient(new Headers(options.headers))
       throw new ResponseBodyError('server responded with an error', { cause: body, response })
     }
+    // Dex answers 401 for a token that is not active: https://www.rfc-editor.org/rfc/rfc7662#section-2.2
+    if (body?.['active'] === false) return json(200, body)
     if (body === null || !response.ok) return response
     const { refresh_token: refreshToken } = body
     const problem = grant === null ? null : problemOf(body, hasProof)

@@ -33,6 +33,8 @@ export interface Discovered extends Pick<Metadata, 'authorizationEndpoints' | 'd
   readonly configuration: Configuration
   /** What is known about the provider beyond its metadata. */
   readonly preset: Preset | null
+  /** Whether the provider has an introspection endpoint. */
+  readonly introspects: boolean
   readonly keys: SigningKeys
   readonly warnings: Warnings
   readonly proofs: ProviderProofs
@@ -214,6 +216,7 @@ function openClient(settings: ProviderSettings, { log, metrics, tracing, warning
     return {
       configuration,
       preset,
+      introspects: server.introspection_endpoint !== undefined,
       authorizationEndpoints,
       document,
       keys,

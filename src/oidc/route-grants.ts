@@ -16,7 +16,8 @@ export type TokenSettings = Route['token']
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
 const ACCESS_TOKENS = [ACCESS_TOKEN, 'urn:ietf:params:oauth:token-type:jwt']
 
-type SessionTokens = Pick<TokenSet, 'accessToken' | 'refreshToken' | 'dpopKey'>
+/** The tokens of a session, or the access token of a client. */
+type SubjectTokens = Pick<TokenSet, 'accessToken' | 'refreshToken' | 'dpopKey'> | Pick<TokenSet, 'accessToken'>
 
 /**
  * Requests a route's access token: by token exchange, by on-behalf-of (Entra's profile of RFC 7523), by client
@@ -29,12 +30,14 @@ type SessionTokens = Pick<TokenSet, 'accessToken' | 'refreshToken' | 'dpopKey'>
 export async function grantForRoute(
   provider: Provider,
   wanted: TokenSettings,
-  tokens: SessionTokens,
+  tokens: SubjectTokens,
   now: number,
 ): Promise<TokenSet> {
   const { configuration, proofs } = await provider.discovered()
   const clientKey = (): DpopKey | null => (provider.settings.dpop === 'on' ? proofs.clientKey() : null)
-  const dpopKey = wanted.grant === 'client-credentials' ? clientKey() : (tokens.dpopKey ?? null)
+  const ofSession = 'refreshToken' in tokens ? tokens : null
+  const dpopKey =
+    wanted.grant === 'client-credentials' || ofSession === null ? clientKey() : (ofSession.dpopKey ?? null)
   const response = await request(configuration, wanted, tokens, await proofs.optionsFor(configuration, dpopKey))
   // Only a token exchange defines `issued_token_type`. The gateway ignores this member in responses to other grants, so
   // that a new refresh token is not lost: https://www.rfc-editor.org/rfc/rfc8693#section-2.2.1
@@ -65,7 +68,7 @@ export function missingAudience(accessToken: string, wanted: readonly (string | 
 async function request(
   configuration: Parameters<typeof refreshTokenGrant>[0],
   wanted: TokenSettings,
-  tokens: SessionTokens,
+  tokens: SubjectTokens,
   proof: DPoPOptions,
 ): Promise<TokenEndpointResponse> {
   const target = targetOf(wanted)
@@ -92,7 +95,7 @@ async function request(
     case 'client-credentials':
       return clientCredentialsGrant(configuration, target, proof)
     case 'session': {
-      if (tokens.refreshToken === null)
+      if (!('refreshToken' in tokens) || tokens.refreshToken === null)
         throw new Error('the session has no refresh token to redeem for another resource')
       return refreshTokenGrant(configuration, tokens.refreshToken, target, proof)
     }

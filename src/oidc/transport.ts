@@ -129,6 +129,7 @@ const ENDPOINTS = [
   ['token_endpoint', 'token'],
   ['userinfo_endpoint', 'userinfo'],
   ['revocation_endpoint', 'revocation'],
+  ['introspection_endpoint', 'introspection'],
   ['pushed_authorization_request_endpoint', 'pushed_authorization'],
 ] as const
 

@@ -6,7 +6,7 @@ import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import { dueAt, idTokenDueAt, isExpired, isIdTokenExpired } from './clock.ts'
 import type { Denied } from './denial.ts'
-import type { RouteToken, RouteTokens } from './route-tokens.ts'
+import type { ClientToken, RouteToken, RouteTokens } from './route-tokens.ts'
 import type { Refreshed, Refresher } from './refresh.ts'
 
 /** The token that a route sends in `token.header`, and the session's own tokens that its other headers carry. */
@@ -35,6 +35,10 @@ export interface Tokens {
    * moment ago. Rejects with `store_unavailable`.
    */
   renew(session: Session, route: WantedTokens, stale: string | null, now: number): Promise<Acquired> | null
+  /** Returns the token for which a client's own token is exchanged. Synchronous while that token is valid. */
+  exchange(client: ClientToken, route: Route['token'], now: number): RouteToken | Promise<RouteToken>
+  /** Like `renew`, for a token that `exchange` has returned. */
+  renewExchanged(client: ClientToken, route: Route['token'], stale: string, now: number): Promise<RouteToken> | null
 }
 
 interface TokenServices {
@@ -115,6 +119,8 @@ export function createTokens({ refresher, routeTokens, sessions, before }: Token
       if (session.tokens.refreshToken === null || refresher.isHeldBack(session, now)) return null
       return refresher.refresh(session, 'upstream', now).then((result) => afterRefresh(result, wanted, now))
     },
+    exchange: (client, wanted, now) => routeTokens.acquire(client, wanted, now),
+    renewExchanged: (client, wanted, stale, now) => routeTokens.renew(client, wanted, stale, now),
   }
 }
 

@@ -61,7 +61,7 @@ for (const way of ['urlencoded', 'multipart', 'urlencoded-latin1', 'multipart-la
     await page.getByRole('button', { name: 'Send' }).click()
     t.match(
       await page.locator('main').innerText(),
-      /Login required[^]*kept in this browser tab and sent once you are signed in/,
+      /Sign-in required[^]*kept in this browser tab and sent once you are signed in/,
     )
     t.same(posted(), sent, 'the form has not been sent yet')
     await page.getByRole('link', { name: 'Sign in and send' }).click()

@@ -202,7 +202,7 @@ void t.test('a frame shows a page with a link that signs in in the top window', 
   })
   const link = page.frameLocator('iframe').getByRole('link', { name: 'Sign in' })
   await link.waitFor()
-  t.equal(await page.frameLocator('iframe').getByRole('heading').innerText(), 'Login required')
+  t.equal(await page.frameLocator('iframe').getByRole('heading').innerText(), 'Sign-in required')
   await link.click()
   await page.getByRole('button', { name: 'Sign in as alice' }).click()
   await page.waitForURL((at) => at.origin === url && !at.pathname.startsWith('/oauth2/'))

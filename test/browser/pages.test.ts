@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { openChromium } from '../support/chromium.ts'
+import { eventually } from '../support/eventually.ts'
 import { freePort } from '../support/free-port.ts'
 import { startGateway } from '../support/gateway.ts'
 import { html, startSite } from './site.ts'
@@ -16,6 +17,7 @@ const site = await startSite(t, {
     '<form method="post" action="/orders" enctype="multipart/form-data"><input type="file" ' +
       'name="file"><button>Send</button></form>',
   ),
+  '/without-icon': { headers: { 'content-type': 'text/html' }, body: '<!doctype html><title>A page</title>' },
   '/logo.svg': {
     headers: { 'content-type': 'image/svg+xml' },
     body:
@@ -73,7 +75,7 @@ const pages: Readonly<Record<string, readonly [heading: string, open: (page: Pag
   'nothing to send': ['Sending your form', async (page) => page.goto(`${url}/oauth2/form?id=abcdefghijkl`)],
   'not signed in silently': ['Not signed in', async (page) => page.goto(`${url}/oauth2/silent?outcome=login_required`)],
   'login in a frame': [
-    'Login required',
+    'Sign-in required',
     async (page) => {
       await endSessions(running)
       const frame = page.waitForResponse(`${url}/orders`)
@@ -84,7 +86,7 @@ const pages: Readonly<Record<string, readonly [heading: string, open: (page: Pag
     },
   ],
   'kept form': [
-    'Login required',
+    'Sign-in required',
     async (page) => {
       await endSessions(running)
       await page.getByRole('button', { name: 'Send' }).click()
@@ -218,3 +220,119 @@ void t.test('title, logo, language and texts come from the configuration', async
   t.match(await page.locator('main').innerText(), 'Hier ist nichts.')
   t.notMatch(said.join('\n'), /Security Policy/)
 })
+
+const branded = await startGateway(t, {
+  config: {
+    ...config,
+    session: { cookie: { name: 'branded' } },
+    routes: [...routes, { path: '/alice/**', require: { claims: { email: 'alice@*' } } }],
+    pages: {
+      title: 'Order desk',
+      // Too pale for text on white, and too dark beside `#000` for text on a dark background.
+      accentColor: '#ffcc00',
+      contact: 'it@example.com',
+      styleFile: styleFile(),
+      languages: { ar: { 'forbidden': 'لا يمكنك فتح هذه الصفحة.', 'forbidden.title': 'غير مسموح' } },
+    },
+  },
+})
+
+function styleFile(): string {
+  const folder = t.testdir({
+    'site.css':
+      '@import "/imported.css"; .site { letter-spacing: 3px; background: url(/logo.svg) } /* </style><h1>no</h1> */',
+  })
+  return `${folder}/site.css`
+}
+
+/** The languages of browsers, the language of the page, its direction and some of its words. */
+const spoken = [
+  [
+    'de-AT',
+    'de',
+    'ltr',
+    /^Order desk\s+Kein Zugriff\s+Um diese Seite.*\s+Sie sind als Bob Baker \(bob@example\.com\) angemeldet\.\s+Anderes Konto verwenden\s+Abmelden\s+Zur Startseite\s+Hilfe: it@example\.com\s+Anfrage \S+$/,
+  ],
+  ['fr-FR', 'fr', 'ltr', /Accès refusé\s+Pour ouvrir.*\s+Vous êtes connecté en tant que Bob Baker/],
+  ['es', 'es', 'ltr', /Acceso denegado\s+Para abrir.*\s+Ha iniciado sesión como Bob Baker/],
+  ['ar-EG', 'ar', 'rtl', /غير مسموح\s+لا يمكنك فتح هذه الصفحة/],
+  ['ja', 'en', 'ltr', /Not allowed\s/],
+] as const
+
+void t.test('a page is in the language of the browser', async (t) => {
+  for (const [locale, language, direction, words] of spoken) {
+    const { page } = await visit(t, chromium, { locale })
+    await signInAt(page, `${branded.url}/admin/`, 'bob')
+    t.match(await page.locator('main').innerText(), words, locale)
+    t.same(
+      await page.evaluate(() => [document.documentElement.lang, getComputedStyle(document.body).direction]),
+      [language, direction],
+      locale,
+    )
+    await page.setViewportSize({ width: 320, height: 568 })
+    t.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 320, `${locale}: no sideways scrolling`)
+  }
+})
+
+void t.test('a page in the colors and the style of the site is accessible', async (t) => {
+  const { page, said } = await visit(t, chromium, { locale: 'de-DE' })
+  await signInAt(page, `${branded.url}/admin/`, 'bob')
+  for (const { colorScheme, width, height } of looks) {
+    await page.emulateMedia({ colorScheme })
+    await page.setViewportSize({ width, height })
+    t.same(await violations(page), [], `${colorScheme}, ${width} px`)
+  }
+  const [button, spacing, image] = await page.evaluate(() => {
+    const site = getComputedStyle(document.querySelector('.site') ?? document.body)
+    return [
+      getComputedStyle(document.querySelector('.actions a') ?? document.body).backgroundColor,
+      site.letterSpacing,
+      site.backgroundImage,
+    ]
+  })
+  t.same([button, spacing], ['rgb(255, 204, 0)', '3px'])
+  t.match(image, '/logo.svg')
+  t.equal(await page.locator('h1').count(), 1, 'the style cannot end its element')
+  t.match(said.join('\n'), 'imported.css', 'the policy blocks @import')
+})
+
+void t.test('no page makes the browser ask the application for an icon', async (t) => {
+  const { page } = await arrive(t, chromium, `${url}/`)
+  const asked = (): number => site.at('/favicon.ico').length
+  await page.goto(`${url}/without-icon`)
+  await eventually(async () => asked() === 1)
+  for (const name of ['forbidden', 'not found', 'bad gateway', 'login failed', 'nothing to send', 'signed out'])
+    await pages[name]?.[1](page)
+  await page.goto(`${url}/oauth2/logout/frontchannel?iss=${encodeURIComponent(idp.issuer)}&sid=x`)
+  const { page: anonymous } = await visit(t, chromium)
+  await anonymous.goto(`${url}/oauth2/login`)
+  await anonymous.getByRole('button', { name: 'Sign in as alice' }).waitFor()
+  t.equal(asked(), 1)
+})
+
+void t.test(
+  '“Use another account” leads through the choice of an account to the page, and “Sign out” signs out',
+  async (t) => {
+    const { page } = await visit(t, chromium)
+    await signInAt(page, `${branded.url}/alice/orders?id=7#part`, 'bob')
+    t.equal(await page.getByRole('heading', { level: 1 }).innerText(), 'Not allowed')
+    await page.getByRole('link', { name: 'Use another account' }).click()
+    // The provider has a session of bob and asks for the account all the same.
+    await page.getByRole('button', { name: 'Sign in as alice' }).click()
+    await page.waitForURL((at) => at.pathname === '/alice/orders')
+    t.match(await page.innerText('body'), '"path":"/alice/orders?id=7"')
+    await page.goto(`${branded.url}/admin/`)
+    t.match(await page.locator('main').innerText(), 'Alice Archer (alice@example.com)')
+    await page.getByRole('link', { name: 'Sign out' }).click()
+    await page.getByText('You are signed out.').waitFor()
+    await page.goto(`${branded.url}/alice/`)
+    await page.getByRole('button', { name: 'Sign in as bob' }).waitFor()
+  },
+)
+
+/** Opens a page that a user who signs in on the way may not see. */
+async function signInAt(page: Page, target: string, user: string): Promise<void> {
+  await page.goto(target)
+  await page.getByRole('button', { name: `Sign in as ${user}` }).click()
+  await page.waitForURL((at) => at.origin === new URL(target).origin && !at.pathname.startsWith('/oauth2/'))
+}

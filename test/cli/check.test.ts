@@ -78,6 +78,31 @@ routes:
   t.match(table[4], /acr: urn:mfa {2}upstreamParser: lenient; upstreamHost: upstream; authorization: client$/)
 })
 
+void t.test('the route table has each rule in short', async (t) => {
+  const file = write(
+    'rules.yaml',
+    `${least}
+routes:
+  - path: /admin/**
+    require:
+      claims: { groups: [a, b, c, d, e] }
+      networks: [10.0.0.0/8, "2001:db8::/32"]
+      any: [{ claims: { role: admin } }, { networks: 10.1.0.0/16 }]
+      not: { claims: { groups: suspended } }
+      acr: mfa
+  - path: /api/**
+    bearer: { audience: api, require: { claims: { scope: read }, not: { any: [{ claims: { azp: old } }] } } }
+`,
+  )
+  const { stdout } = await runProgram(t, ['check', '--config', file])
+  const table = stdout.slice(stdout.indexOf('# ROUTE')).trimEnd().split('\n')
+  t.match(
+    table[2],
+    / {2}groups: a \| b \| c \| d \| … \(5\); networks: 10\.0\.0\.0\/8 \| 2001:db8::\/32; any of 2; not groups: suspended; acr: mfa$/,
+  )
+  t.match(table[3], / {2}with a token: scope: read, not any of 1$/)
+})
+
 void t.test('check prints the preset that the issuer identifies, and the values of the preset', async (t) => {
   const withIssuer = least.replace('https://login.example.com', 'https://accounts.google.com')
   const { status, stdout } = await runProgram(t, ['check', '--config', write('preset.yaml', withIssuer)])

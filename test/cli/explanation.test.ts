@@ -24,6 +24,7 @@ routes:
   - { path: /calls/**, cors: { origins: [https://app.example.org] } }
   - { path: /strong/**, bearer: { audience: "api://orders" }, require: { acr: "urn:mfa" } }
   - { path: /open/**, access: optional, bearer: { audience: "api://orders" } }
+  - { path: /mcp/**, bearer: { metadata: true, scopes: [orders.read], dpop: accepted } }
 `,
 )
 
@@ -40,6 +41,7 @@ const explain = async (args: readonly string[], about: Config = config): Promise
     url,
     headers: values('-H').map((text) => [text.slice(0, text.indexOf(':')), text.slice(text.indexOf(':') + 2)] as const),
     claims: claims === undefined ? null : { ...JSON.parse(claims) },
+    client: values('--client')[0] ?? null,
     now: Date.now(),
   })
   return lines.map(([name, text]) => `${name}: ${text}\n`).join('')
@@ -61,6 +63,34 @@ const rows = async (
     }),
   )
 }
+
+void t.test(
+  'the explanation takes the client’s address from --client, or behind trusted proxies from X-Forwarded-For',
+  async (t) => {
+    const networks = (more: string): Config =>
+      loadText(folder, `${least}${more}routes: [{ path: /**, require: { networks: [10.0.0.0/8, 127.0.0.1] } }]\n`)
+        .config
+    const [direct, proxied] = [networks(''), networks('trustedProxies: [172.16.0.0/12]\n')]
+    const forwarded = ['-H', 'X-Forwarded-For: 192.0.2.7, 10.1.2.3, 172.16.1.1']
+    const rows: [about: Config, args: string[], line: string][] = [
+      [direct, [], 'because: require.networks: 127.0.0.1 is in 127.0.0.1/32'],
+      [direct, forwarded, 'because: require.networks: 127.0.0.1 is in 127.0.0.1/32'],
+      [direct, ['--client', '10.9.9.9', ...forwarded], 'because: require.networks: 10.9.9.9 is in 10.0.0.0/8'],
+      [proxied, forwarded, 'because: require.networks: 10.1.2.3 is in 10.0.0.0/8'],
+      [proxied, ['--client', '172.16.9.9', ...forwarded], 'because: require.networks: 10.1.2.3 is in 10.0.0.0/8'],
+      [
+        proxied,
+        ['--client', '192.0.2.9', ...forwarded],
+        'because: require.networks: 192.0.2.9 is in none of 10.0.0.0/8, 127.0.0.1/32',
+      ],
+      [proxied, ['--client', '192.0.2.9'], 'answer: 403 forbidden'],
+    ]
+    for (const [about, args, line] of rows) {
+      const said = await explain(['GET', '/', ...claims({}), ...args], about)
+      t.ok(said.includes(`${line}\n`), `${args.join(' ')} says ${line}`, { said })
+    }
+  },
+)
 
 void t.test('with dpop, the explanation has the token and its proof', async (t) => {
   const bound: Config = {
@@ -127,6 +157,73 @@ void t.test('the explanation says which token goes upstream, and where it comes 
     [['GET', '/assets/x', ...claims({})], ['token: none from the gateway; the client’s own Authorization passes']],
   ])
 })
+
+void t.test(
+  'the explanation has the challenges for clients with tokens, and what their tokens and proofs need',
+  async (t) => {
+    const origin = 'https://orders.example.com'
+    const metadata = `${origin}/.well-known/oauth-protected-resource/mcp`
+    const bearer = 'tells: WWW-Authenticate: Bearer realm="orders.example.com", scope="orders.read"'
+    const algs = 'DPoP algs="ES256 ES384 ES512 EdDSA Ed25519 PS256 PS384 PS512 RS256 RS384 RS512"'
+    const sent = (scheme: string, ...more: string[]): string[] => [
+      '-H',
+      `Authorization: ${scheme} eyJ.eyJ.x`,
+      ...more.flatMap((header) => ['-H', header]),
+    ]
+    const token = (more: object): string[] => claims({ aud: `${origin}/mcp`, ...more })
+    const own = { scope: 'orders.read', cnf: { jkt: 'x' } }
+    await rows(t, [
+      [
+        ['GET', '/mcp/'],
+        ['answer: 401 login_required', `${bearer}, resource_metadata="${metadata}", ${algs}`],
+      ],
+      [
+        ['GET', '/mcp/', ...sent('Bearer'), ...token({})],
+        [
+          'answer: 403 forbidden',
+          'because: its scopes lack orders.read',
+          `${bearer}, error="insufficient_scope", resource_metadata="${metadata}", ${algs}`,
+        ],
+      ],
+      [
+        ['GET', '/mcp/', ...sent('Bearer'), ...token({ scp: ['orders.read'] })],
+        ['answer: passes: the client’s own token may use this route'],
+      ],
+      [
+        ['GET', '/mcp/', ...sent('Bearer'), ...token(own)],
+        ['answer: 401 invalid_token', 'because: it is bound to a key of the client (cnf), and there is no proof'],
+      ],
+      [
+        ['GET', '/mcp/', ...sent('DPoP'), ...token(own)],
+        [
+          'answer: 401 invalid_token',
+          'because: there is no DPoP header with a proof',
+          `${bearer}, resource_metadata="${metadata}", ${algs}, error="invalid_dpop_proof", scope="orders.read"`,
+        ],
+      ],
+      [
+        ['GET', '/mcp/', ...sent('DPoP', 'DPoP: eyJ.eyJ.x'), ...token({ scope: 'orders.read' })],
+        ['because: the token has no cnf.jkt, so no proof fits it'],
+      ],
+      [
+        ['GET', '/mcp/', ...sent('DPoP', 'DPoP: eyJ.eyJ.x'), ...token(own)],
+        ['answer: passes: the client’s own token may use this route', 'header: Authorization: Bearer eyJ.eyJ.x'],
+        /header: DPoP/,
+      ],
+      [
+        ['GET', '/.well-known/oauth-protected-resource/mcp'],
+        [`answer: the gateway itself serves the metadata of /mcp/** (${placeOf('/mcp/**')}) as a protected resource`],
+      ],
+      [
+        ['GET', '/.well-known/openid-configuration'],
+        [
+          'answer: the gateway itself serves the metadata of the provider, because of bearer.metadata of ' +
+            `/mcp/** (${placeOf('/mcp/**')})`,
+        ],
+      ],
+    ])
+  },
+)
 
 void t.test(
   'the explanation has the response to a preflight request, and says why csrf lets an origin pass',
@@ -242,7 +339,7 @@ void t.test(
           'session: none is read: the request carries a token',
           'answer: 401 invalid_token',
           'because: the client’s own token would have to be verified: give its claims with --claims',
-          'tells: WWW-Authenticate: Bearer error="invalid_token"',
+          'tells: WWW-Authenticate: Bearer realm="orders.example.com", error="invalid_token"',
         ],
       ],
       [
@@ -270,7 +367,7 @@ void t.test(
         ['GET', '/strong/', ...own, ...claims({ acr: 'urn:pwd' })],
         [
           'answer: 401 step_up_required',
-          'tells: WWW-Authenticate: Bearer error="insufficient_user_authentication", acr_values="urn:mfa"',
+          'tells: WWW-Authenticate: Bearer realm="orders.example.com", error="insufficient_user_authentication", acr_values="urn:mfa"',
         ],
         'login_url',
       ],
@@ -469,4 +566,59 @@ void t.test('the explanation has the keys of the route, and the client’s heade
       ['because: Sec-Fetch-Site is cross-site, and there is no Origin'],
     ],
   ])
+})
+
+void t.test('tokens and assertions are shown as words that stand for them', async (t) => {
+  const set = {
+    'Authorization': 'Bearer {accessToken}',
+    'X-Id-Token': '{idToken}',
+    'X-Assertion': '{assertion}',
+    'X-Session': '{session.id}',
+    'X-Request': '{request.id}',
+    'X-City': '{claims.city}',
+    'X-Sub': '{sub}',
+    'X-Provider': '{provider}',
+  }
+  const { config: about } = loadText(
+    folder,
+    `${least}routes:
+  - { path: /**, access: optional, token: { grant: none }, headers: { encoding: utf-8, set: ${JSON.stringify(set)} } }
+  - { path: /k8s/**, token: { grant: id-token } }
+  - { path: /api/**, bearer: { audience: api }, headers: { set: { X-Token: "{accessToken}", X-Id: "{idToken}", X-Session: "{session.id}", X-Assertion: "{assertion}" } } }
+`,
+  )
+  const user = claims({ city: 'Köln' })
+  const said = await explain(['GET', '/', ...user], about)
+  for (const line of [
+    'header: Authorization: Bearer ACCESS-TOKEN',
+    'header: X-Id-Token: ID-TOKEN',
+    'header: X-Assertion: ASSERTION',
+    'header: X-Session: SESSION-ID',
+    'header: X-Request: REQUEST-ID',
+    'header: X-City: Köln',
+    'header: X-Sub: alice',
+    'not_sent: X-Provider: there is one provider, without a name',
+    'token: none',
+  ])
+    t.ok(said.includes(`${line}\n`), line, { said })
+  t.match(await explain(['GET', '/', ...claims({ city: 'a\nb' })], about), /not_sent: X-City: .* utf-8 cannot express/)
+  const anonymous = await explain(['GET', '/'], about)
+  for (const name of [
+    'X-Id-Token: there is no ID token',
+    'X-Assertion: there is no user',
+    'X-Sub: the claim sub is missing',
+  ])
+    t.ok(anonymous.includes(`not_sent: ${name}\n`), name, { anonymous })
+  t.match(
+    await explain(['GET', '/k8s/api', ...user], about),
+    /token: the session’s ID token\nheader: .*header: Authorization: Bearer ID-TOKEN\n/s,
+  )
+  const client = await explain(['GET', '/api/x', ...user, '-H', 'Authorization: Bearer secret'], about)
+  for (const line of [
+    'header: X-Token: ACCESS-TOKEN',
+    'header: X-Assertion: ASSERTION',
+    'not_sent: X-Id: there is no ID token',
+    'not_sent: X-Session: there is no session',
+  ])
+    t.ok(client.includes(`${line}\n`), line, { client })
 })

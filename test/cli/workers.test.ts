@@ -235,7 +235,7 @@ void t.test(
       {
         workers: 2,
         session,
-        routes: publicRoutes,
+        routes: [...publicRoutes, { path: '/signed', headers: { set: { 'X-Assertion': '{assertion}' } } }],
         listen: `unix:${socketPath}`,
         listenMode: '0640',
         forwardAuth: { listen: `unix:${forwardAuth}` },
@@ -252,6 +252,16 @@ void t.test(
     const answers = await Promise.all(Array.from({ length: 20 }, async () => ask({ socketPath, path: '/api/orders' })))
     t.same([...new Set(answers.map(({ status }) => status))], [200])
     await eventually(() => busy(gateway).size === 2, { what: 'both workers have had requests' })
+    const jwks = async () =>
+      Promise.all(Array.from({ length: 10 }, async () => (await ask({ socketPath, path: '/oauth2/jwks' })).body))
+    const keys = new Set(await jwks())
+    gateway.hangUp()
+    await nextEvent(gateway, 'reloaded', 0)
+    for (const body of await jwks()) keys.add(body)
+    t.equal(keys.size, 1, 'a key that the gateway has made is the same in all workers, also after a reload')
+    t.match([...keys][0], /^\{"keys":\[\{"crv":"P-256",/)
+    const served = gateway.events('request').filter(({ path }) => path === '/oauth2/jwks')
+    t.equal(new Set(served.map(({ worker }) => worker)).size, 2)
     t.equal((await gateway.stop()).status, 0)
     t.notOk(existsSync(socketPath))
   },

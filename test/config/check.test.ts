@@ -292,6 +292,45 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ],
   ],
   [
+    'metadata of two routes at one URL',
+    {
+      publicUrl: '[https://a.example.com, https://b.example.com]',
+      more: route(
+        '{ path: /mcp/**, bearer: { metadata: true } }\n' +
+          '  - { path: /mcp, bearer: { metadata: true }, host: a.example.com }\n' +
+          '  - { path: /mcp/**, bearer: { metadata: false }, methods: [POST] }\n' +
+          '  - { path: /mcp/tools/**, bearer: { metadata: true } }',
+      ),
+    },
+    [
+      '7:29 routes[1].bearer.metadata: is also true in routes[0], and the metadata of both would have the same URL' +
+        ' | leave it out of one of the two routes',
+    ],
+  ],
+  [
+    'metadata with a wildcard in the middle',
+    { more: route('{ path: /tenants/*/mcp/**, bearer: { metadata: true } }') },
+    [
+      '6:42 routes[0].bearer.metadata: cannot be used with /tenants/*/mcp/**: the URL of the resource ends at the' +
+        ' first wildcard, which is not the last segment' +
+        ' | use a path whose only wildcard is the last segment, such as /mcp/**',
+    ],
+  ],
+  [
+    'a route for the path of metadata',
+    {
+      more: route(
+        '{ path: /mcp/**, bearer: { metadata: true } }\n' +
+          '  - { path: /.well-known/oauth-protected-resource/mcp, access: public }\n' +
+          '  - { path: /.well-known/**, access: public }',
+      ),
+    },
+    [
+      '7:13 routes[1].path: is never reached: the gateway serves the metadata of routes[0] there' +
+        ' | leave this route out, or set routes[0].bearer.metadata: false',
+    ],
+  ],
+  [
     'a route under basePath',
     { more: route('path: /oauth2/login') },
     [

@@ -466,7 +466,8 @@ tls:
     '16:5 routes[1].timout: is not a key of the configuration | did you mean timeout?',
     '17:20 routes[1].methods[1]: must be another method: TRACE is never served',
     '20:17 routes[1].headers.set.X-User: must not contain "{claim.email}"' +
-      ' | only {claims.NAME}, {claims.a.b} and {provider} are filled in',
+      ' | only {claims.NAME}, {sub}, {provider}, {session.id}, {request.id}, {idToken}, {accessToken}, {assertion} are ' +
+      'filled in',
     '21:17 routes[1].headers.set.X User: must be a header name such as X-User, not "X User"',
     '22:5 routes[2].path: is required',
     '23:5 routes[3]: must be a map',

@@ -14,10 +14,17 @@ const pages = [
   'README.md',
   'CONTRIBUTING.md',
   'SECURITY.md',
+  'examples/mcp/README.md',
   ...readdirSync(join(root, 'docs')).map((n) => `docs/${n}`),
 ]
   .filter((name) => name.endsWith('.md'))
   .map((name) => ({ name, text: read(name) }))
+
+const minimal = {
+  upstream: 'http://127.0.0.1:3000',
+  provider: { issuer: 'https://login.example.com', clientId: 'orders', clientSecret: 'hush' },
+  session: { keys: [Buffer.alloc(32, 7).toString('base64')] },
+}
 
 /** The anchors that GitHub gives to the headings of a page. */
 const anchorsOf = (text: string): string[] =>
@@ -36,6 +43,17 @@ void t.test('the example with cors in docs/requests.md loads without warnings', 
   })
   t.same(warnings, [])
   t.same(config.routes[0]?.cors, { origins: ['https://app.example.org'] })
+  t.end()
+})
+
+void t.test('the example with an MCP server in docs/access.md loads without warnings', (t) => {
+  const example = documented('access.md', 'yaml').find((block) => block.includes('upstreamHost')) ?? ''
+  const { config, warnings } = loadConfig({
+    file: asFile(t, { publicUrl: 'https://orders.example.com', ...minimal, ...parse(example) }),
+    env: {},
+  })
+  t.same(warnings, [])
+  t.match(config.routes[0], { upstreamHost: 'upstream', bearer: { metadata: true, scopes: ['orders.read'] } })
   t.end()
 })
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { challenge, loginUrlFor } from '../../src/gate/challenge.ts'
 import type { Denial, RequestKind } from '../../src/gate/verdict.ts'
-import { compiled, factsOf, origin } from './request.ts'
+import { bearerOf, compiled, factsOf, origin } from './request.ts'
 
 const settings = { basePath: '/oauth2', scripts: { message: null } }
 const kinds: RequestKind[] = ['navigation', 'frame', 'form', 'script', 'websocket']
@@ -228,5 +228,42 @@ void t.test('a form and a frame return to the page that contains them', (t) => {
 
 void t.test('a navigation to a path that looks like a host has no return target', (t) => {
   t.equal(loginUrlFor(factsOf({ path: '//evil.example/x' }), 'navigation', '/oauth2'), `${origin}/oauth2/login`)
+  t.end()
+})
+
+void t.test('on a route with bearer, every 401 has the same challenges, in one field', (t) => {
+  const bearer = bearerOf({ metadata: true, scopes: ['orders.read', 'orders.write'], dpop: 'required' })
+  const route = compiled({ path: '/api/**', bearer })
+  const start = 'Bearer realm="orders.example.com", scope="orders.read orders.write"'
+  const metadata = `resource_metadata="${origin}/.well-known/oauth-protected-resource/api"`
+  const dpop = 'DPoP algs="ES256 ES384 ES512 EdDSA Ed25519 PS256 PS384 PS512 RS256 RS384 RS512"'
+  const scope = 'scope="orders.read orders.write"'
+  const why = ''
+  const acrValues = ['g"old', 'sil\\ver']
+  const stepUp = { acrValues, maxAge: 300 }
+  const required = 'error="insufficient_user_authentication", acr_values="g\\"old sil\\\\ver", max_age="300"'
+  const rows: [Denial, string][] = [
+    [{ reason: 'login-required' }, `${start}, ${metadata}, ${dpop}`],
+    [{ reason: 'session-expired', clearCookie: true }, `${start}, ${metadata}, ${dpop}`],
+    [{ reason: 'step-up', stepUp }, `${start}, ${metadata}, ${dpop}`],
+    [{ reason: 'upstream-login' }, `${start}, ${metadata}, ${dpop}`],
+    [{ reason: 'invalid-token', why }, `${start}, error="invalid_token", ${metadata}, ${dpop}`],
+    [
+      { reason: 'invalid-token', scheme: 'DPoP', error: 'use_dpop_nonce', why },
+      `${start}, ${metadata}, ${dpop}, error="use_dpop_nonce", ${scope}`,
+    ],
+    [{ reason: 'insufficient-scope', why }, `${start}, error="insufficient_scope", ${metadata}, ${dpop}`],
+    [{ reason: 'insufficient-authentication', stepUp }, `${start}, ${required}, ${metadata}, ${dpop}`],
+    [
+      { reason: 'insufficient-authentication', scheme: 'DPoP', stepUp },
+      `${start}, ${metadata}, ${dpop}, ${required}, ${scope}`,
+    ],
+  ]
+  for (const [denial, expected] of rows) t.equal(told(denial, 'script', route).authenticate, expected, denial.reason)
+  t.equal(told({ reason: 'forbidden', why }, 'script', route).authenticate, undefined, 'no scope would help')
+  t.equal(
+    told({ reason: 'login-required' }, 'script', compiled({ bearer: bearerOf() })).authenticate,
+    'Bearer realm="orders.example.com"',
+  )
   t.end()
 })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Route } from '../../src/config/schema.ts'
 import { compileHeaders } from '../../src/gate/headers.ts'
-import type { CompiledRoute, Facts } from '../../src/gate/verdict.ts'
+import type { CompiledRoute, Facts, Who } from '../../src/gate/verdict.ts'
 import type { Session } from '../../src/session/session.ts'
 import { bearerOf, compiled, factsOf, sessionOf } from './request.ts'
 
@@ -450,5 +450,116 @@ void t.test('thousands of random names do not affect the next request', (t) => {
     built.build(factsOf({ headers: { 'x_user': 'mallory', 'X-Real-IP': '6.6.6.6' } }), route, null, null).join(),
     /mallory|6\.6\.6\.6/,
   )
+  t.end()
+})
+
+const setHeaders = (set: Record<string, string>, more: Partial<Route> = {}): CompiledRoute =>
+  compiled({ ...more, headers: { set, encoding: 'rfc8187', remove: [] } })
+
+const valueOf = (flat: readonly string[], name: string): string | null => {
+  const at = flat.findIndex((one, i) => i % 2 === 0 && one === name)
+  return at === -1 ? null : (flat[at + 1] ?? null)
+}
+
+void t.test('headers from claims are filled in once for each claims object, all others for each request', (t) => {
+  const route = setHeaders({
+    'X-User': '{claims.sub}',
+    'X-Request': '{request.id}',
+    'X-Session': '{session.id}',
+    'X-Token': 'Bearer {accessToken}',
+    'X-Id-Token': '{idToken}',
+    'X-Both': '{sub} {request.id}',
+  })
+  const built = compileHeaders(tableOf([route]), isOwnCookie)
+  let reads = 0
+  const claims = {
+    get sub() {
+      reads += 1
+      return 'alice'
+    },
+  }
+  const send = (session: Session, requestId: string, token: string) => {
+    const flat = built.build({ ...factsOf(), requestId }, route, session, token)
+    return ['X-User', 'X-Request', 'X-Session', 'X-Token', 'X-Id-Token', 'X-Both'].map((name) => valueOf(flat, name))
+  }
+  const session = sessionOf({ claims })
+  t.same(send(session, 'r1', 'one'), ['alice', 'r1', session.id, 'Bearer one', 'header.payload.signature', 'alice r1'])
+  t.equal(reads, 2)
+  const refreshed = sessionOf({ claims, idToken: 'new.id.token' })
+  t.same(send(refreshed, 'r2', 'two'), ['alice', 'r2', session.id, 'Bearer two', 'new.id.token', 'alice r2'])
+  t.equal(reads, 3, 'X-User is that of before, because the claims are')
+  t.end()
+})
+
+void t.test('{accessToken} is the token of the route, otherwise that of the session or of the client', (t) => {
+  const tokenSent = (grant: Route['token']['grant'], token: string | null, who: Session | Who = sessionOf()) => {
+    const route = setHeaders(
+      { 'X-Token': '{accessToken}' },
+      { token: { ...compiled().token, grant }, bearer: bearerOf() },
+    )
+    const facts = factsOf({ headers: { authorization: 'Bearer of-the-client' } })
+    return valueOf(compileHeaders(tableOf([route]), isOwnCookie).build(facts, route, who, token), 'X-Token')
+  }
+  const client: Who = { claims: { sub: 'robot' }, bearer: true }
+  t.equal(tokenSent('session', 'of-the-route'), 'of-the-route')
+  t.equal(tokenSent('token-exchange', 'exchanged'), 'exchanged')
+  t.equal(tokenSent('none', null), 'access-token')
+  t.equal(tokenSent('id-token', 'header.payload.signature'), 'access-token')
+  t.equal(tokenSent('session', null, client), 'of-the-client')
+  t.equal(tokenSent('token-exchange', 'exchanged', client), 'exchanged')
+  t.end()
+})
+
+void t.test('a client with a token of its own has a sub, but no session and no ID token', (t) => {
+  const route = setHeaders(
+    { 'X-Sub': '{sub}', 'X-Session': '{session.id}', 'X-Id-Token': '{idToken}', 'X-Request': '{request.id}' },
+    { bearer: bearerOf() },
+  )
+  const client: Who = { claims: { sub: 'robot' }, bearer: true }
+  for (const list of [
+    compileHeaders(tableOf([route]), isOwnCookie).build(factsOf(), route, client, null),
+    compileHeaders(tableOf([route]), isOwnCookie).forProxy(factsOf(), route, client, null),
+  ]) {
+    t.same(
+      ['X-Sub', 'X-Session', 'X-Id-Token', 'X-Request'].map((name) => valueOf(list, name)),
+      ['robot', null, null, factsOf().requestId],
+    )
+  }
+  t.end()
+})
+
+void t.test('a public route can send the id of the request', (t) => {
+  const route = setHeaders({ 'X-Correlation': 'req-{request.id}' }, { access: 'public' })
+  const flat = compileHeaders(tableOf([route]), isOwnCookie).build({ ...factsOf(), requestId: 'r1' }, route, null, null)
+  t.equal(valueOf(flat, 'X-Correlation'), 'req-r1')
+  t.end()
+})
+
+void t.test('an assertion is made only for a user, and only on routes that send it', (t) => {
+  const asked: string[] = []
+  const assertions = {
+    make(origin: string, { index }: Pick<CompiledRoute, 'index'>, who: Who) {
+      asked.push(`${origin} ${index} ${who.id ?? ''}`)
+      return 'signed'
+    },
+  }
+  const routes = [
+    setHeaders({ 'X-Assertion': '{assertion}' }, { access: 'optional' }),
+    { ...compiled(setUser), index: 1 },
+  ]
+  const built = compileHeaders(tableOf(routes), isOwnCookie, null, assertions)
+  const [first = compiled(), second = compiled()] = routes
+  t.equal(valueOf(built.build(factsOf(), first, null, null), 'X-Assertion'), null)
+  t.equal(valueOf(built.build(factsOf(), second, sessionOf(), null), 'X-Assertion'), null)
+  t.same(asked, [])
+  t.equal(valueOf(built.build(factsOf(), first, sessionOf(), null), 'X-Assertion'), 'signed')
+  t.equal(valueOf(built.forProxy(factsOf(), first, sessionOf(), null), 'X-Assertion'), 'signed')
+  t.same(
+    asked,
+    Array.from({ length: 2 }, () => `${factsOf().origin} 0 ${sessionOf().id}`),
+  )
+  const forged = factsOf({ headers: { 'X-Assertion': 'forged', 'x_assertion': 'forged', 'X.Assertion': 'forged' } })
+  t.notMatch(built.build(forged, second, sessionOf(), null).join(), /forged/)
+  t.equal(built.forged(factsOf({ headers: { x_assertion: 'forged' } })), 'x_assertion')
   t.end()
 })

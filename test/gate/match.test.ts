@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Route } from '../../src/config/schema.ts'
 import { compileRoutes, type Match } from '../../src/gate/match.ts'
-import { requirement, routeOf } from './request.ts'
+import { bearerOf, requirement, routeOf } from './request.ts'
 
 const tableOf = (...routes: (string | Partial<Route>)[]) =>
   compileRoutes(
@@ -192,6 +192,7 @@ void t.test('a variant of a protected path is refused, and a variant that select
 
 void t.test('a trailing slash does not bypass a route', (t) => {
   const claims = requirement({ claims: { groups: ['staff'] } })
+  const inner = { claims: { groups: ['staff'] }, networks: null, any: null, not: null }
   const refused: [routes: Parameters<typeof tableOf>, path: string, reading: string][] = [
     [[{ path: '/**', access: 'public' }, '/admin'], '/admin/', '/admin'],
     [[{ path: '/**', access: 'public' }, '/admin'], '/admin//', '/admin'],
@@ -203,6 +204,18 @@ void t.test('a trailing slash does not bypass a route', (t) => {
     [[{ path: '/**', access: 'public' }, '/admin/'], '/admin', '/admin/'],
     [[{ path: '/**', access: 'public' }, '/a/*'], '/a/b/', '/a/b'],
     [['/**', { path: '/admin', require: claims }], '/admin/', '/admin'],
+    [['/**', { path: '/admin', require: requirement({ networks: ['10.0.0.0/8'] }) }], '/admin/', '/admin'],
+    [['/**', { path: '/admin', require: requirement({ any: [inner] }) }], '/admin/', '/admin'],
+    [['/**', { path: '/admin', require: requirement({ not: inner }) }], '/admin/', '/admin'],
+    [[{ path: '/**', bearer: bearerOf() }, '/admin'], '/admin/', '/admin'],
+    [
+      [
+        { path: '/**', bearer: bearerOf() },
+        { path: '/admin', bearer: bearerOf({ require: requirement({ networks: ['10.0.0.0/8'] }) }) },
+      ],
+      '/admin/',
+      '/admin',
+    ],
     [['/**', { path: '/admin', provider: ['staff'] }], '/admin/', '/admin'],
     [[{ path: '/**', csrf: 'off' }, '/admin'], '/admin/', '/admin'],
     [
@@ -225,6 +238,14 @@ void t.test('a trailing slash does not bypass a route', (t) => {
     [['/api/', { path: '/api', access: 'public' }], '/api'],
     [['/**', { path: '/login', access: 'public' }], '/login/'],
     [['/**', '/admin'], '/admin/'],
+    [
+      [
+        { path: '/**', bearer: bearerOf() },
+        { path: '/admin', bearer: bearerOf() },
+      ],
+      '/admin/',
+    ],
+    [['/**', { path: '/admin', bearer: bearerOf() }], '/admin/'],
     [['/**', { path: '/a/*', access: 'public' }, { path: '/b/', access: 'public' }], '/a/x'],
     [
       [

@@ -3,9 +3,10 @@ import type { Route } from '../../src/config/schema.ts'
 import { compileRoutes, hostOf } from '../../src/gate/match.ts'
 import { buildGate } from '../../src/gate/pipeline.ts'
 import type { Facts, Verdict } from '../../src/gate/verdict.ts'
+import type { VerifiedToken } from '../../src/oidc/token-rules.ts'
 import type { Session } from '../../src/session/session.ts'
 import type { Acquired } from '../../src/token/acquire.ts'
-import { factsOf, now, routeOf, sessionOf } from './request.ts'
+import { bearerOf, factsOf, now, routeOf, sessionOf } from './request.ts'
 
 const ticket = { id: 'AAAAAAAAAAAAAAAAAAAAAA', key: 'A'.repeat(43) }
 
@@ -13,15 +14,17 @@ type World = {
   readonly routes?: Partial<Route>[]
   readonly session?: Session | null | Promise<Session>
   readonly acquired?: Acquired
+  readonly token?: VerifiedToken
 }
 
 /** Creates a gate with these routes, and records what it asks for. */
-const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) => {
+const gateOf = ({ routes = [{}], session = sessionOf(), acquired, token }: World = {}) => {
   const asked: string[] = []
-  const decide = buildGate({
+  const gate = buildGate({
     config: { scripts: { headers: [], message: null } },
     routes: compileRoutes(routes.map(routeOf), '/oauth2'),
-    bearers: { verify: async () => null },
+    bearers: { verify: () => token ?? { why: 'it is not accepted' } },
+    proofs: { nonce: () => '', read: () => ({ jwt: '', jwk: {}, jti: '', nonce: '' }), prove: async () => null },
     sessions: {
       load() {
         asked.push('session')
@@ -34,9 +37,10 @@ const gateOf = ({ routes = [{}], session = sessionOf(), acquired }: World = {}) 
         asked.push('token')
         return acquired ?? { ok: true, accessToken: 'access-token', proofKey: null, session: found }
       },
+      exchange: () => ({ ok: true, accessToken: 'exchanged', proofKey: null }),
     },
   })
-  return { asked, decide: async (facts: Facts): Promise<Verdict> => decide(facts, now) }
+  return { asked, gate, decide: async (facts: Facts): Promise<Verdict> => gate(facts, now) }
 }
 
 const reason = (verdict: Verdict): string => (verdict.type === 'deny' ? verdict.denial.reason : verdict.type)
@@ -129,5 +133,15 @@ void t.test('the verdict rejects if the store is unavailable', async (t) => {
 void t.test('hostOf returns the host of an origin with its port', (t) => {
   t.equal(hostOf('https://orders.example.com'), 'orders.example.com')
   t.equal(hostOf('http://127.0.0.1:8080'), '127.0.0.1:8080')
+  t.end()
+})
+
+void t.test('a token that was verified before is decided on without a promise', (t) => {
+  const token = { claims: { sub: 'alice' }, bearer: true as const, digest: 'x', owner: 'x' }
+  const { gate } = gateOf({ routes: [{ bearer: bearerOf({ audience: ['api://orders'] }) }], token })
+  t.match(gate(factsOf({ headers: { authorization: 'Bearer x' } }), now), {
+    type: 'forward',
+    who: { claims: token.claims },
+  })
   t.end()
 })

@@ -11,7 +11,7 @@ import { Agent } from 'undici'
 import { parse, stringify } from 'yaml'
 import { interpolate } from '../../src/config/interpolate.ts'
 import { boundPort } from '../../src/demo/bound-port.ts'
-import { startIdp, type Idp } from '../../src/demo/idp.ts'
+import { startIdp, type Idp, type IdpOptions } from '../../src/demo/idp.ts'
 import { createBrowser, type Browser } from '../support/browser.ts'
 import { createAuthority } from '../support/certificates.ts'
 import { eventually } from '../support/eventually.ts'
@@ -41,6 +41,7 @@ export type Mcp = {
 type Route = Readonly<Record<string, unknown>>
 
 type Options = {
+  readonly idp?: IdpOptions
   /** Changes the route of the example. */
   readonly route?: (example: Route) => Route
   readonly moreRoutes?: readonly Route[]
@@ -99,6 +100,7 @@ export const startMcp = async (t: Test, options: Options = {}): Promise<Mcp> => 
   const metadata = await publishMetadata(t, callback)
   const dispatcher = new Agent({ connect: { ca: metadata.ca } })
   const idp = await startIdp({
+    ...options.idp,
     selfRegistration: true,
     fetch: async (url, init) => fetch(url, { ...init, dispatcher } as object),
   })
@@ -149,12 +151,15 @@ export const startMcp = async (t: Test, options: Options = {}): Promise<Mcp> => 
     logIn: async (url, browser = createBrowser()) => {
       const { answer } = await browser.login(url.href, 'alice')
       if (!answer.url.startsWith(callback)) throw new Error(`the login ended at ${answer.url}: ${answer.body}`)
-      return new URL(answer.url).searchParams
+      const { searchParams } = new URL(answer.url)
+      if (searchParams.has('error')) throw new Error(`the login failed: ${searchParams.toString()}`)
+      return searchParams
     },
     reconfigure: async (changes) => {
+      const before = gateway.events('reloaded').length
       writeFileSync(file, stringify(settings({ ...route, ...changes })))
       gateway.hangUp()
-      await eventually(() => gateway.events('reloaded').length > 0, { what: 'the gateway has reloaded' })
+      await eventually(() => gateway.events('reloaded').length > before, { what: 'the gateway has reloaded' })
     },
   }
 }

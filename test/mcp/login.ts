@@ -9,13 +9,15 @@ type Tokens = {
   readonly issuer?: string
 }
 
-type Options = {
+export type LoginOptions = {
   /** The redirect URI. */
   readonly callback: string
   /** A client that was registered by hand. */
   readonly clientId?: string
   /** The URL of a client ID metadata document. */
   readonly metadataUrl?: string
+  /** Default: with refresh tokens. */
+  readonly grantTypes?: string[]
 }
 
 /** The metadata with which clients register. */
@@ -43,9 +45,12 @@ export class Login {
   #discovery: object | undefined
   #issuer: string
 
-  constructor({ callback, clientId, metadataUrl }: Options, issuer: string) {
+  constructor({ callback, clientId, metadataUrl, grantTypes }: LoginOptions, issuer: string) {
     this.redirectUrl = callback
-    this.clientMetadata = clientMetadata(callback)
+    this.clientMetadata = {
+      ...clientMetadata(callback),
+      ...(grantTypes === undefined ? {} : { grant_types: grantTypes }),
+    }
     if (metadataUrl !== undefined) this.clientMetadataUrl = metadataUrl
     this.client = clientId === undefined ? undefined : { client_id: clientId }
     this.#issuer = issuer

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
+import type { AccessRule } from '../../src/migrate/condition.ts'
 import { migrateFiles } from '../../src/migrate/migrate.ts'
 import { writeYaml } from '../../src/migrate/write.ts'
 import { key } from '../config/configuration.ts'
@@ -14,7 +15,7 @@ interface Route {
   readonly methods?: string[]
   readonly access?: string
   readonly challenge?: string
-  readonly require?: { readonly claims?: Record<string, unknown[]>; readonly acr?: string[] }
+  readonly require?: AccessRule & { readonly acr?: string[] }
   readonly token?: { readonly grant?: string; readonly header?: string }
   readonly headers?: { readonly set: Record<string, string>; readonly remove?: string[] }
   readonly bearer?: { readonly audience: string[] }
@@ -157,7 +158,7 @@ void t.test('oauth2-proxy: groups of Google are read from Cloud Identity', async
   t.match(stderr, /google_groups: groups are read from Cloud Identity with the token of the user/)
 })
 
-void t.test('oauth2-proxy: teams of GitHub become a rule, and users beside the teams are reported', async (t) => {
+void t.test('oauth2-proxy: teams and single users of GitHub become alternatives', async (t) => {
   const { config, stderr } = run('oauth2-proxy-github.cfg')
   const { clientSecret, ...provider } = config.provider
   t.ok(clientSecret)
@@ -167,13 +168,19 @@ void t.test('oauth2-proxy: teams of GitHub become a rule, and users beside the t
     clientId: 'Iv1.0123456789abcdef',
     scopes: ['user:email', 'read:org'],
   })
-  t.same(routeOf(config, '/**')?.require?.claims, { groups: ['acme/ops', 'globex/sales'], email_verified: [true] })
-  t.match(securityOf(stderr), /github_users: users who match github_org and github_team are let in/)
+  t.same(routeOf(config, '/**')?.require, {
+    claims: { email_verified: [true] },
+    any: [{ claims: { preferred_username: ['octocat'] } }, { claims: { groups: ['acme/ops'] } }],
+  })
+  t.match(securityOf(stderr), /github_team: with github_org, a team of another organization lets no user in, as before/)
 })
+
+/** What routes require with most providers, because oauth2-proxy rejects users whose address is not verified. */
+const verified = { not: { claims: { email_verified: [false] } } }
 
 for (const [name, lines, claims, provider] of [
   ['users alone', 'github_users = "octocat,zoe"', { preferred_username: ['octocat', 'zoe'] }, { preset: 'github' }],
-  ['an organization alone', 'github_org = "acme"', { not_migrated: ['github_org'] }, { preset: 'github' }],
+  ['an organization alone', 'github_org = "acme"', { groups: ['acme/*'] }, { preset: 'github' }],
   ['a team without organization', 'github_team = "ops"', { not_migrated: ['github_team'] }, { preset: 'github' }],
   ['allowed groups', 'allowed_groups = ["acme:ops"]', { groups: ['acme/ops'] }, { preset: 'github' }],
   [
@@ -208,7 +215,7 @@ void t.test('oauth2-proxy: a workspace of Bitbucket becomes a rule', async (t) =
 
 void t.test('oauth2-proxy: the result admits no more users than the original', async (t) => {
   const { config, stderr } = run('oauth2-proxy.cfg')
-  t.same(routeOf(config, '/**')?.require?.claims, { groups: ['staff', 'admin'], email_verified: [true] })
+  t.same(routeOf(config, '/**')?.require, { claims: { groups: ['staff', 'admin'] }, ...verified })
   t.match(securityOf(stderr), /email_domains: every user of the provider is let in/)
   t.same(routeOf(config, '/api/**')?.bearer?.audience, ['orders', 'api://orders'], 'only audiences of the same issuer')
   t.same(routeOf(run('oauth2-proxy-google.cfg').config, '/**')?.require?.claims, {
@@ -216,18 +223,17 @@ void t.test('oauth2-proxy: the result admits no more users than the original', a
     hd: ['example.com'],
     email_verified: [true],
   })
-  t.same(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.require?.claims, {
-    'mail': ['list-the-addresses@change-me.invalid'],
-    'resource_access.orders.roles': ['admin'],
-    'realm_access.roles': ['auditor'],
+  t.same(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.require, {
+    claims: { mail: ['list-the-addresses@change-me.invalid'] },
+    any: [{ claims: { 'resource_access.orders.roles': ['admin'] } }, { claims: { 'realm_access.roles': ['auditor'] } }],
   })
-  t.same(routeOf(run('oauth2-proxy.env').config, '/**')?.require?.claims, {
-    tid: ['3f1c'],
-    email_domain: ['example.com', 'example.org'],
+  t.same(routeOf(run('oauth2-proxy.env').config, '/**')?.require, {
+    claims: { tid: ['3f1c'], email: ['*@example.com', '*@example.org'] },
+    ...verified,
   })
   t.same(
-    routeOf(run('oauth2-proxy-alpha.yaml').config, '/**')?.require?.claims,
-    { groups: ['staff'], not_migrated: ['email_domains'], email_verified: [true] },
+    routeOf(run('oauth2-proxy-alpha.yaml').config, '/**')?.require,
+    { claims: { groups: ['staff'], not_migrated: ['email_domains'] }, ...verified },
     'the other half of the configuration is missing: closed',
   )
   for (const name of [
@@ -310,8 +316,12 @@ void t.test(
     t.same(access('/api/**'), ['required', { groups: ['staff', 'admin'] }], 'one of two')
     t.equal(routeOf(config, '/api/**')?.challenge, '401')
     t.same(access('/feed/**'), ['optional', {}], 'OIDCUnAuthAction pass')
-    t.same(access('/strange/**'), ['required', { not_migrated: ['Require'] }], 'an expression')
-    t.same(access('/either/**'), ['required', { not_migrated: ['Require'] }], 'one of two different claims')
+    t.same(access('/strange/**'), ['required', { name: ['A*'] }], 'a regular expression')
+    t.same(
+      routeOf(config, '/either/**')?.require,
+      { any: [{ claims: { groups: ['staff'] } }, { claims: { email: ['boss@example.com'] } }] },
+      'one of two different claims',
+    )
     t.same(access('/assets/**'), ['public', {}])
     t.same(access('/assets'), ['required', {}])
     t.same(routeOf(config, '/admin/**')?.token, { grant: 'none' }, 'OIDCPassAccessToken Off for these paths')
@@ -678,7 +688,7 @@ void t.test('flags, variables and chart values are read together, with the origi
     const config: Written = parse(ended.stdout)
     return { ...ended, config }
   }
-  const rules = { groups: ['admin'], email_verified: [true] }
+  const rules = { claims: { groups: ['admin'] }, ...verified }
   const compose = await migrated(
     [
       'services:',
@@ -696,7 +706,7 @@ void t.test('flags, variables and chart values are read together, with the origi
     ].join('\n'),
   )
   t.match(compose.config, { upstream: 'http://web', provider: { issuer: 'https://a.example', clientId: 'abc' } })
-  t.same(routeOf(compose.config, '/**')?.require?.claims, rules, 'the flag’s claim is required')
+  t.same(routeOf(compose.config, '/**')?.require, rules, 'the flag’s claim is required')
   t.equal(routeOf(compose.config, '/flag')?.access, 'public')
   t.equal(routeOf(compose.config, '/variable'), undefined, 'a flag goes before a variable')
   t.match(compose.stderr, /OAUTH2_PROXY_SKIP_AUTH_ROUTES: --skip-auth-route \(.*:8\) takes precedence/)
@@ -716,7 +726,11 @@ void t.test('flags, variables and chart values are read together, with the origi
     publicUrl: 'https://app.example',
     provider: { clientId: 'abc' },
   })
-  t.same(routeOf(deployment.config, '/**')?.require?.claims, rules)
+  t.same(
+    routeOf(deployment.config, '/**')?.require,
+    { claims: { groups: ['admin'], email_verified: [true] } },
+    'the provider is Google by default',
+  )
 
   const values = await migrated(
     [
@@ -742,7 +756,7 @@ void t.test('flags, variables and chart values are read together, with the origi
     upstream: 'http://app',
     provider: { issuer: 'https://new.example', clientId: 'team' },
   })
-  t.same(routeOf(values.config, '/**')?.require?.claims, rules)
+  t.same(routeOf(values.config, '/**')?.require, rules)
   t.match(values.stderr, /file-0:5: oidc_issuer_url: oidc-issuer-url \(.*:10\) takes precedence/)
   t.match(values.stderr, /file-0:15: oauth2-proxy\.ingress\.enabled: it is a value of the chart of oauth2-proxy/)
 
@@ -763,7 +777,7 @@ void t.test('several files of one deployment are read together', async (t) => {
   const { status, stdout } = await runProgram(t, ['migrate', core, join(folder, 'oauth2-proxy-alpha.yaml')])
   const config: Written = parse(stdout)
   t.same([status, config.publicUrl], [0, 'https://orders.example.com'])
-  t.same(routeOf(config, '/**')?.require?.claims, { groups: ['staff'], email_verified: [true] })
+  t.same(routeOf(config, '/**')?.require, { claims: { groups: ['staff'] }, ...verified })
 })
 
 void t.test(

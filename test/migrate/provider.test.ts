@@ -1,4 +1,5 @@
 import t from 'tap'
+import { accessRuleOf, allOf } from '../../src/migrate/condition.ts'
 import { migrateFiles } from '../../src/migrate/migrate.ts'
 
 /** What becomes of the keys of the provider, by path, without the client. */
@@ -93,13 +94,16 @@ void t.test('oauth2-proxy: what the report says about the provider', async (t) =
 })
 
 void t.test('oauth2-proxy: teams and users of GitHub become rules', async (t) => {
-  const claimsOf = (written: string): unknown =>
-    migrateFiles([{ name: 'one', text: `client_id = "x"\nprovider = "github"\nemail_domains = "*"\n${written}\n` }])
-      .routeDefaults.claims
-  t.match(claimsOf('github_org = "acme"\ngithub_team = "ops,admins"'), { groups: ['acme/ops', 'acme/admins'] })
-  t.match(claimsOf('github_team = "acme:ops"'), { groups: ['acme/ops'] })
-  t.match(claimsOf('github_org = "acme"'), { not_migrated: ['github_org'] })
-  t.match(claimsOf('github_users = ["alice"]'), { preferred_username: ['alice'] })
+  const ruleOf = (written: string): unknown => {
+    const text = `client_id = "x"\nprovider = "github"\nemail_domains = "*"\n${written}\n`
+    return accessRuleOf(allOf(migrateFiles([{ name: 'one', text }]).routeDefaults.conditions))
+  }
+  t.match(ruleOf('github_org = "acme"\ngithub_team = "ops,admins"'), {
+    claims: { groups: ['acme/ops', 'acme/admins'] },
+  })
+  t.match(ruleOf('github_team = "acme:ops"'), { claims: { groups: ['acme/ops'] } })
+  t.match(ruleOf('github_org = "acme"'), { claims: { groups: ['acme/*'] } })
+  t.match(ruleOf('github_users = ["alice"]'), { claims: { preferred_username: ['alice'] } })
 })
 
 const apache: readonly [written: string, becomes: Record<string, unknown>][] = [

@@ -1,6 +1,7 @@
 import { createPublicKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto'
 import { SignJWT } from 'jose'
 import t, { type Test } from 'tap'
+import { callWith } from '../support/api-client.ts'
 import { createBrowser } from '../support/browser.ts'
 import type { Answer } from '../support/exchange.ts'
 import { moveClock } from '../support/clock.ts'
@@ -283,7 +284,11 @@ void t.test('on an optional route no unverified token reaches the application, i
         const answer = await ask(url, 'GET', path, [...headers, ...session])
         const what = `${path} ${headers.join(' | ')}${session.length === 0 ? '' : ' with a session'}`
         t.equal(answer.status, 401, what)
-        t.same(answer.headers.get('www-authenticate'), [`Bearer realm="${new URL(url).host}", error="invalid_token"`], what)
+        t.same(
+          answer.headers.get('www-authenticate'),
+          [`Bearer realm="${new URL(url).host}", error="invalid_token"`],
+          what,
+        )
         t.same(answer.headers.get('gatehouse'), ['invalid_token'], what)
       }
     t.equal((await openWebSocket(`${url}/ws`, { headers: [...headers, `Origin: ${url}`] })).status, 401)
@@ -459,4 +464,70 @@ void t.test('the log says what is wrong with a token, and contains no part of it
     t.match(events('invalid_token').at(-1), { why })
     t.notOk(log.join('').includes(wrong))
   }
+})
+
+void t.test('a token is accepted by its client, whatever its audience', async (t) => {
+  const { token, call } = await start(t, {
+    routes: [{ path: '/**', bearer: { clientIds: ['robot', 'cron'] } }],
+  })
+  const rows: [number, string, Record<string, unknown>][] = [
+    [200, 'client_id', { client_id: 'cron', aud: undefined }],
+    [200, 'azp', { client_id: undefined, azp: 'robot', scope: 'openid' }],
+    [401, 'another client', { client_id: 'spa' }],
+    [401, 'another client with an accepted azp', { client_id: 'spa', azp: 'robot' }],
+    [401, 'no client', { client_id: undefined }],
+    [401, 'an ID token', { client_id: undefined, azp: 'robot', aud: 'robot' }],
+  ]
+  for (const [status, name, claims] of rows)
+    t.equal((await call(await token(claims, { typ: 'JWT' }))).status, status, name)
+})
+
+void t.test('the ID token of a login is refused, also where the clients of tokens decide', async (t) => {
+  const running = await loggedIn(t)
+  const { idp, config } = running
+  const { clientId } = config.provider
+  const api = await startGateway(t, {
+    idp,
+    config: {
+      provider: { clientId },
+      routes: [{ path: '/**', bearer: { audience: clientId, clientIds: clientId } }],
+    },
+  })
+  const [idToken = ''] = idp.secretsIssued.filter((secret) => secret.split('.').length === 3)
+  const claims = JSON.parse(Buffer.from(idToken.split('.')[1] ?? '', 'base64url').toString()) as Record<string, unknown>
+  const { nonce: _nonce, at_hash: _hash, ...bare } = claims
+  for (const [name, one] of [
+    ['as issued', idToken],
+    ['without nonce and at_hash', await idp.sign(bare, { typ: 'JWT' })],
+    ['with azp', await idp.sign({ ...bare, azp: clientId }, { typ: 'JWT' })],
+    ['with another azp', await idp.sign({ ...bare, azp: 'robot' }, { typ: 'JWT' })],
+    ['for two audiences', await idp.sign({ ...bare, aud: [clientId, audience], azp: clientId }, { typ: 'JWT' })],
+  ] as const)
+    t.equal((await callWith(api, one)).status, 401, name)
+})
+
+void t.test('bearer.require counts for clients in place of require, and require for sessions', async (t) => {
+  const require = { claims: { groups: ['board'] }, acr: 'urn:demo:mfa' }
+  const own = { require: { claims: { client_id: 'robot' }, networks: '127.0.0.0/8' } }
+  const { token, call, url } = await start(t, {
+    routes: [
+      { path: '/**' },
+      { path: '/api/echo', require, bearer: { audience, ...own } },
+      { path: '/api/echo/same', require, bearer: { audience } },
+      { path: '/api/echo/optional', access: 'optional', bearer: { audience, ...own } },
+      { path: '/api/echo/recent', bearer: { audience, require: { maxAge: '5m' } } },
+    ],
+  })
+  t.equal((await call(await token())).status, 200)
+  t.equal((await call(await token(), '/api/echo/optional')).status, 200)
+  const spa = await token({ client_id: 'spa' })
+  t.match((await call(spa)).json(), { status: 403, code: 'forbidden' })
+  t.match((await call(spa, '/api/echo/optional')).json(), { status: 403, code: 'forbidden' })
+  t.match((await call(await token(), '/api/echo/same')).json(), { status: 401, code: 'step_up_required' })
+  const old = await call(await token({ auth_time: 1 }), '/api/echo/recent')
+  t.match(old.headers['www-authenticate'], /error="insufficient_user_authentication".*max_age="300"/)
+  const browser = createBrowser()
+  await browser.login(`${url}/`, 'bob')
+  t.match((await browser.get(`${url}/api/echo`, { kind: 'script' })).json(), { code: 'step_up_required' })
+  t.equal((await browser.get(`${url}/api/echo/optional`, { kind: 'script' })).status, 200)
 })

@@ -10,6 +10,7 @@ import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream } from '../../src/demo/upstream.ts'
 import { proxyFor } from '../../src/oidc/outgoing-proxy.ts'
 import { startScriptedProvider, type ScriptedProvider } from './scripted-provider.ts'
+import { callWith } from '../support/api-client.ts'
 import { createBrowser } from '../support/browser.ts'
 import { createAuthority, type Certificate } from '../support/certificates.ts'
 import { eventually } from '../support/eventually.ts'
@@ -254,3 +255,20 @@ void t.test('the environment selects the proxy as in Go programs', (t) => {
   for (const [url, exceptions] of others) t.equal(isExcepted(url, exceptions), false, `${url} ${exceptions}`)
   t.end()
 })
+
+void t.test(
+  'another issuer of tokens is reached through the proxy, with the CA certificates of the provider',
+  async (t) => {
+    const proxy = await startForwardProxy(t)
+    const issuer = await startProvider(t)
+    const bearer = { audience: 'orders', issuers: [{ issuer: issuer.issuer }] }
+    const { url } = await startGateway(t, {
+      ...shared,
+      config: { provider: { caFile, proxy: proxy.url, allowHttp: true }, routes: [{ path: '/**', bearer }] },
+    })
+    const now = Math.floor(Date.now() / 1000)
+    const token = await issuer.sign({ iss: issuer.issuer, aud: 'orders', sub: 'ci', iat: now, exp: now + 60 })
+    t.equal((await callWith({ url }, token)).status, 200)
+    t.ok(proxy.requests.includes(`CONNECT ${new URL(issuer.origin).host}`))
+  },
+)

@@ -22,7 +22,7 @@ export type ScriptedProvider = {
   readonly paths: Map<string, Reply>
   /** The number of requests for a path. */
   readonly asked: (path: string) => number
-  readonly sign: (claims: JWTPayload) => Promise<string>
+  readonly sign: (claims: JWTPayload, header?: { readonly typ?: string }) => Promise<string>
   /** Replaces the signing key, which is the only one in `keys`. */
   readonly rotate: () => Promise<void>
   /** Issues a code for an authorization request, like `login`, and returns the URL of the callback. */
@@ -115,8 +115,8 @@ export const startScriptedProvider = async (
       response.end(JSON.stringify(answer ?? { error: 'invalid_grant' }))
     })
   }
-  const sign = async (claims: JWTPayload): Promise<string> =>
-    new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: key.jwk.kid ?? '' }).sign(key.privateKey)
+  const sign: ScriptedProvider['sign'] = async (claims, header = {}) =>
+    new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: key.jwk.kid ?? '', ...header }).sign(key.privateKey)
 
   const callback: ScriptedProvider['callback'] = async ({ searchParams }, claims, members) => {
     const idToken = await sign({ ...claimsFor(issuer, searchParams), ...claims })

@@ -4,6 +4,7 @@ import type { Preset } from '../presets/table.ts'
 import type { KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ProviderSection, ResolvedConfig, ResolvedRoute } from '../schema.ts'
+import { placeholdersIn } from '../value-types/http.ts'
 import { requiresClaim } from './requirements.ts'
 import { perProvider, routesFor, type PlacedProvider, type PlacedRoute, type Rule } from './rule.ts'
 
@@ -44,7 +45,19 @@ const UNAVAILABLE_ON_ROUTES: readonly {
 }[] = [
   { path: ['require', 'acr'], isUsed: ({ require }) => require.acr !== null, needs: 'ID tokens with acr' },
   { path: ['require', 'maxAge'], isUsed: ({ require }) => require.maxAge !== null, needs: 'ID tokens with auth_time' },
-  { path: ['bearer'], isUsed: ({ bearer }) => bearer !== null, needs: 'access tokens in JWT form', isForOne: true },
+  {
+    path: ['bearer'],
+    isUsed: ({ bearer }) => bearer !== null && bearer.issuers.length === 0,
+    needs: 'access tokens in JWT form',
+    isForOne: true,
+  },
+  { path: ['token', 'grant'], isUsed: ({ token }) => token.grant === 'id-token', needs: 'ID tokens' },
+  {
+    path: ['headers', 'set'],
+    isUsed: ({ headers }) => Object.values(headers.set).flatMap(placeholdersIn).includes('idToken'),
+    needs: 'ID tokens',
+    isForOne: true,
+  },
 ]
 
 function findUnavailable(provider: ProviderSection, at: KeyPath): Finding[] {
@@ -160,7 +173,7 @@ export const groupRules: readonly Rule[] = [
   {
     reads: [],
     providerReads: ['preset', 'issuer'],
-    routeReads: ['require', 'bearer', 'provider'],
+    routeReads: ['require', 'bearer', 'provider', 'token.grant', 'headers.set'],
     find: findUnavailableOnRoutes,
   },
   { reads: ['session.endWithIdToken'], providerReads: ['preset', 'issuer'], find: findUnendable },

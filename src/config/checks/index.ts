@@ -1,10 +1,13 @@
 import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig } from '../schema.ts'
+import { assertionRules } from './assertion.ts'
+import { bearerRules } from './bearer.ts'
 import { providerRules } from './provider.ts'
 import { requirementRules } from './requirements.ts'
 import { routeRules } from './routes.ts'
 import { groupRules } from './groups.ts'
+import { metadataRules } from './metadata.ts'
 import { pageRules } from './pages.ts'
 import type { PlacedProvider, PlacedRoute, Rule } from './rule.ts'
 import { servingRules } from './serving.ts'
@@ -18,8 +21,11 @@ export const rules: readonly Rule[] = [
   ...sessionRules,
   ...upstreamRules,
   ...routeRules,
+  ...assertionRules,
   ...pageRules,
   ...requirementRules,
+  ...bearerRules,
+  ...metadataRules,
 ]
 
 /** Runs the rules and returns their findings. Skips rules that read a path in `broken`, which has no value. */

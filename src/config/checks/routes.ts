@@ -4,7 +4,7 @@ import type { Finding } from '../problems.ts'
 import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
 import { suggest } from '../suggest.ts'
 import { mayBeSameSite, wildcardOf } from '../value-types/address.ts'
-import { hasPlaceholder } from '../value-types/http.ts'
+import { isAboutUser, placeholdersIn } from '../value-types/http.ts'
 import { literalPart } from '../value-types/path.ts'
 import { isEmptyRequirement } from './requirements.ts'
 import { perRoute, type PlacedRoute, type Rule } from './rule.ts'
@@ -124,7 +124,9 @@ function findPublicInjection({ access, token, headers, bearer }: ResolvedRoute, 
   }
   if (token.grant !== 'none') report(['token', 'grant'], 'no token is sent upstream with access: public')
   for (const [name, value] of Object.entries(headers.set)) {
-    if (hasPlaceholder(value)) report(['headers', 'set', name], 'no claims are known with access: public')
+    if (!isAboutUser(value)) continue
+    const unknown = /\{(?:claims\.|sub\})/.test(value) ? 'claims are' : 'user is'
+    report(['headers', 'set', name], `no ${unknown} known with access: public`)
   }
   if (bearer !== null) report(['bearer'], 'no token is verified with access: public')
   return findings
@@ -166,19 +168,38 @@ function findProviders({ provider, access }: ResolvedRoute, at: KeyPath, config:
   })
 }
 
-/** With forward-auth, the proxy sends the requests, so the gateway cannot follow the nonces of the application. */
+function carriesAccessToken(template: string): boolean {
+  return placeholdersIn(template).includes('accessToken')
+}
+
+/**
+ * Finds access tokens that would be sent without a proof. With forward-auth, the proxy sends the requests, so the gateway
+ * cannot follow the nonces of the application. Otherwise, a proof goes with the access token in `token.header`.
+ */
 function findProofs(
-  { token, provider: names }: ResolvedRoute,
+  { token, headers, provider: names }: ResolvedRoute,
   at: KeyPath,
   { provider, providers, forwardAuth }: ResolvedConfig,
 ): Finding[] {
-  if (forwardAuth === null || token.grant === 'none') return []
+  const sendsToken = token.grant !== 'none' && token.grant !== 'id-token'
+  const inHeaders = Object.entries(headers.set).filter(([, template]) => carriesAccessToken(template))
   const allowed = Object.entries(providers ?? {}).filter(([name]) => names?.includes(name) ?? true)
   const keys = [
     ...(provider?.dpop === 'on' ? ['provider.dpop'] : []),
     ...allowed.flatMap(([name, { dpop }]) => (dpop === 'on' ? [`providers.${name}.dpop`] : [])),
   ]
   if (keys.length === 0) return []
+  const unproven = inHeaders.map(([name]): Finding => ({
+    path: [...at, 'headers', 'set', name],
+    part: 'key',
+    message: `cannot carry the access token with ${keys.join(', ')}: the token would be sent without a proof`,
+    instead:
+      forwardAuth === null
+        ? `use token: { header: ${name} }, with which a proof is sent`
+        : 'leave it out, or leave out forwardAuth and let the gateway forward the requests',
+  }))
+  if (forwardAuth === null) return sendsToken ? [] : unproven
+  if (!sendsToken) return unproven
   return [
     {
       path: [...at, 'token', 'grant'],
@@ -188,7 +209,26 @@ function findProofs(
         'the proxy would send the token without a proof',
       instead: 'use none, or leave out forwardAuth and let the gateway forward the requests',
     },
+    ...unproven,
   ]
+}
+
+/** The ID token is that of the login, so nothing can be requested for it. */
+function findIdToken({ token }: ResolvedRoute, at: KeyPath): Finding[] {
+  const { grant, audience, resource, scopes } = token
+  if (grant !== 'id-token') return []
+  return Object.entries({ audience, resource, scopes }).flatMap(([name, value]): Finding[] =>
+    value === null
+      ? []
+      : [
+          {
+            path: [...at, 'token', name],
+            part: 'key',
+            message: 'has no effect with grant: id-token',
+            instead: 'leave it out; the audience of an ID token is the client ID',
+          },
+        ],
+  )
 }
 
 /** The keys to use in place of a header that no route may set. */
@@ -308,9 +348,10 @@ export const routeRules: readonly Rule[] = [
   { reads: ['providers'], routeReads: ['provider', 'access'], find: perRoute(findProviders) },
   {
     reads: ['provider', 'providers', 'forwardAuth'],
-    routeReads: ['token.grant', 'provider'],
+    routeReads: ['token.grant', 'provider', 'headers.set'],
     find: perRoute(findProofs),
   },
+  { reads: [], routeReads: ['token'], find: perRoute(findIdToken) },
   {
     reads: ['publicUrl', 'session.cookie.sameSite'],
     routeReads: ['cors', 'access', 'bearer'],

@@ -30,6 +30,8 @@ export interface Preset {
   readonly accessTokenIssuer?: string
   /** The claim that names the client in access tokens without an `aud`. */
   readonly audienceClaim?: string
+  /** The claim that names the client in access tokens without `client_id` and `azp`. */
+  readonly clientClaim?: string
   /**
    * `false` if the provider issues refresh tokens without the scope `offline_access` or refuses this scope. By default,
    * the provider's metadata decides.
@@ -75,6 +77,8 @@ const entraTenants = {
   issuers: new RegExp(`^https://(?:${ENTRA_HOSTS}|sts\\.windows\\.net|sts\\.chinacloudapi\\.cn)/`),
   // An API whose manifest does not ask for version 2 receives version 1 access tokens from the version 2 endpoint.
   accessTokenIssuer: 'https://sts.windows.net/{tenantid}/',
+  // Version 1 access tokens name the client in `appid`.
+  clientClaim: 'appid',
   groupClaim: 'groups',
 } satisfies Partial<Preset>
 
@@ -173,6 +177,7 @@ export const presets: readonly Preset[] = [
       'Okta issues refresh tokens only to applications with the grant type "Refresh Token". The claim `groups` needs ' +
       'a groups claim filter and the scope `groups`.',
     hosts: /^[a-z0-9-]+\.(?:okta|oktapreview|okta-emea|okta-gov)\.com$/,
+    clientClaim: 'cid',
     groupClaim: 'groups',
   },
   {

@@ -22,19 +22,22 @@ const comparisons = {
   claims: leaf(map(claimName, list(claimValue, { min: 1, single: true })), {
     default: {},
     description:
-      'Claims that the user must have, each with one of the values listed. A claim is named directly or ' +
-      'by its path, such as `realm_access.roles`. If the claim is a list, one matching item is enough. In a value, `*` ' +
-      'stands for any characters and `\\*` for a star. `email` is compared without case.',
+      'Claims that the user must have, each with one of the values listed. A claim is named directly or by its path, ' +
+      'such as `realm_access.roles` or `resource_access."my.app".roles`. If the claim is a list, one matching item is ' +
+      'enough. In text, `*` stands for any characters and `\\*` for a star. `email` is compared without case, and ' +
+      '`true`, `false` and numbers also match their text.',
   }),
   networks: leaf(list(addressRange, { min: 1, single: true }), {
     default: null,
     description:
-      "IP addresses and CIDR ranges, one of which must contain the client's address, as `trustedProxies` report it.",
+      "IP addresses and CIDR ranges, one of which must contain the client's address, as `trustedProxies` report it. A " +
+      'client without an address is in none of them.',
   }),
 }
 
 const ANY = 'Rules of which at least one must hold.'
-const NOT = 'A rule that must not hold.'
+const NOT =
+  'A rule that must not hold. If it depends on a claim that the provider left out of the token, it lets no request in.'
 
 /** The deepest rule: `any` and `not` nest two deep. */
 const inner = group('A rule. All its keys must hold.', comparisons)
@@ -60,7 +63,9 @@ const stepUp = {
   }),
   maxAge: leaf(duration(), {
     default: null,
-    description: 'The maximum time since the user authenticated at the provider. After that, the user logs in again.',
+    description:
+      'The maximum time since the user authenticated at the provider. After that, the user logs in again. If the provider ' +
+      'sends no `auth_time`, the time counts from a login with `prompt=login`.',
   }),
 }
 

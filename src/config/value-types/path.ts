@@ -54,6 +54,14 @@ export function literalPart(pattern: string): string {
   return (wild === -1 ? segments : segments.slice(0, wild)).join('/')
 }
 
+/** @see https://www.rfc-editor.org/rfc/rfc9728#section-3 */
+export const RESOURCE_METADATA_PATH = '/.well-known/oauth-protected-resource'
+
+/** Returns the path of a route's URL as a protected resource: up to the wildcard, and without a slash at the end. */
+export function resourcePath(pattern: string): string {
+  return literalPart(pattern).replace(/\/$/, '')
+}
+
 function plainPath(written: unknown): string | null {
   if (typeof written !== 'string' || written.includes('*')) return null
   return pathPatternProblem(written) === null ? written : null

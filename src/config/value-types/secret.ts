@@ -24,6 +24,8 @@ export const sessionKey: ValueType<Buffer> = {
   format: (value) => value.toString('base64'),
 }
 
+const ABILITIES: Readonly<Record<KeyUse, string>> = { sign: 'sign', decrypt: 'decrypt', assert: 'sign assertions' }
+
 const KEYS: Readonly<Record<KeyUse, string>> = {
   sign: 'RSA of at least 2048 bits, EC (P-256, P-384, P-521) or Ed25519',
   decrypt: 'RSA of at least 2048 bits, EC (P-256, P-384, P-521) or X25519',
@@ -45,7 +47,10 @@ export function privateKey(use: KeyUse): ValueType<string> {
       }
       return found.algorithms.length > 0
         ? String(written)
-        : refuse(`has a key that cannot ${use}, or a JWK whose alg does not fit`, `use a key of ${KEYS[use]}`)
+        : refuse(
+            `has a key that cannot ${ABILITIES[use]}, or a JWK whose alg does not fit`,
+            `use a key of ${KEYS[use]}`,
+          )
     },
     format: (value) => value,
   }

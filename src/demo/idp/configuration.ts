@@ -29,6 +29,7 @@ export interface ProviderOptions {
   readonly dpop: DpopSupport
   readonly fapi: boolean
   readonly selfRegistration: boolean
+  readonly defaultResource: string | undefined
   readonly fetch: typeof fetch
 }
 
@@ -70,6 +71,7 @@ function aliasesAt(origin: string) {
     token_endpoint: origin + ENDPOINT_PATHS.token,
     userinfo_endpoint: origin + ENDPOINT_PATHS.userinfo,
     revocation_endpoint: origin + ENDPOINT_PATHS.revocation,
+    introspection_endpoint: origin + ENDPOINT_PATHS.introspection,
     pushed_authorization_request_endpoint: origin + ENDPOINT_PATHS.par,
   }
 }
@@ -96,6 +98,7 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
       token: ENDPOINT_PATHS.token,
       userinfo: ENDPOINT_PATHS.userinfo,
       revocation: ENDPOINT_PATHS.revocation,
+      introspection: ENDPOINT_PATHS.introspection,
       pushed_authorization_request: ENDPOINT_PATHS.par,
       registration: ENDPOINT_PATHS.registration,
       end_session: ENDPOINT_PATHS.end_session,
@@ -159,6 +162,12 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
       fapi: { enabled: options.fapi, profile: '2.0' },
       claimsParameter: { enabled: true },
       revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
+      // A public client cannot prove that it is an API, so it learns about its own tokens only.
+      introspection: {
+        enabled: true,
+        allowedPolicy: (_ctx, client, token) =>
+          client.clientAuthMethod !== 'none' || token.clientId === client.clientId,
+      },
       userinfo: { enabled: true },
       jwtUserinfo: { enabled: true },
       requestObjects: { enabled: true },
@@ -183,6 +192,7 @@ export function providerConfiguration(options: ProviderOptions, signingKeys: Sig
       clientIdMetadataDocument: { enabled: options.selfRegistration, ack: 'draft-02' },
       resourceIndicators: {
         enabled: true,
+        defaultResource: (_ctx, _client, oneOf) => oneOf ?? options.defaultResource,
         useGrantedResource: () => settings.resources.length === 0,
         getResourceServerInfo: (_ctx, audience) => ({
           audience,

@@ -5,6 +5,7 @@ export const ENDPOINT_PATHS = {
   token: '/token',
   userinfo: '/userinfo',
   revocation: '/revoke',
+  introspection: '/introspect',
   par: '/par',
   registration: '/register',
   end_session: '/logout',

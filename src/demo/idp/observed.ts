@@ -30,6 +30,7 @@ export function createObserved(): Observed {
       token: 0,
       userinfo: 0,
       revocation: 0,
+      introspection: 0,
       par: 0,
       registration: 0,
       end_session: 0,

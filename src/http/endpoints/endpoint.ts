@@ -28,7 +28,8 @@ export interface Services {
   readonly refresher: Refresher
   readonly cookies: Cookies
   readonly answers: Answers
-  readonly assertions: Pick<Assertions, 'publicKeys'>
+  /** `null` if no route sends assertions and none are configured. */
+  readonly assertions: Pick<Assertions, 'publicKeys'> | null
   readonly streams: Streams
   readonly loginStates: SealedState<LoginState>
   readonly logoutStates: SealedState<LogoutState>

@@ -22,7 +22,8 @@ interface Entry {
   readonly path: string
   readonly methods: readonly HTTPMethods[]
   readonly endpoint: Endpoint
-  readonly limit: keyof Limits
+  /** `null`: requests are not counted, because an application that cannot read the keys refuses all requests. */
+  readonly limit: keyof Limits | null
   /** Whether a request changes state, so that a prefetch must not reach the endpoint. */
   readonly effect: boolean
 }
@@ -42,7 +43,7 @@ const table: readonly Entry[] = [
   { path: 'client.js', methods: ['GET'], endpoint: clientScript, limit: 'session', effect: false },
   { path: 'client.d.ts', methods: ['GET'], endpoint: clientTypes, limit: 'session', effect: false },
   { path: 'auto.js', methods: ['GET'], endpoint: autoScript, limit: 'session', effect: false },
-  { path: 'jwks', methods: ['GET'], endpoint: jwks, limit: 'session', effect: false },
+  { path: 'jwks', methods: ['GET'], endpoint: jwks, limit: null, effect: false },
   { path: 'session', methods: ['GET'], endpoint: session, limit: 'session', effect: false },
   { path: 'session/refresh', methods: ['POST'], endpoint: refreshSession, limit: 'session', effect: true },
   {
@@ -96,7 +97,7 @@ export function registerEndpoints(app: FastifyInstance, services: Services, limi
     const answer = endpoint(services)
     const handler = (request: FastifyRequest, reply: FastifyReply): unknown =>
       effect && isPrefetch(request.headers) ? ignorePrefetch(request, reply) : answer(request, reply)
-    const onRequest = [disableSniffing, ...limits[limit], limitBodyTime]
+    const onRequest = [disableSniffing, ...(limit === null ? [] : limits[limit]), limitBodyTime]
     // A HEAD would change state, but could not show the result.
     app.route({ url, method: [...methods], handler, onRequest, exposeHeadRoute: !effect })
     const others = METHODS.filter(

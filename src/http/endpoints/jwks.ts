@@ -9,7 +9,7 @@ const MAX_AGE_S = 300
  * @see https://www.rfc-editor.org/rfc/rfc7517#section-5
  */
 export const jwks: Endpoint = ({ assertions }) => {
-  const body = { keys: assertions.publicKeys }
+  const body = { keys: assertions?.publicKeys ?? [] }
   return (request, reply) => {
     contextOf(request).verdict = 'jwks'
     return reply.header('cache-control', `public, max-age=${MAX_AGE_S}`).send(body)

@@ -1,9 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { allowsProvider } from '../../gate/admit.ts'
-import { hostOf, names } from '../../gate/match.ts'
-import { resourceUrl, wellKnownOf, type WellKnown } from '../../gate/protected-resource.ts'
+import { hostOf } from '../../gate/match.ts'
+import { resourceUrl, type WellKnown } from '../../gate/protected-resource.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
-import { isTemplate, withOrigin } from '../../oidc/issuer.ts'
+import { PROOF_ALGORITHMS } from '../../oidc/dpop-proof.ts'
+import { isTemplate, issuerOfTenant, withOrigin } from '../../oidc/issuer.ts'
 import { announcedIssuer, type Provider } from '../../oidc/provider.ts'
 import { contextOf } from '../context.ts'
 import type { Services } from './endpoint.ts'
@@ -22,17 +23,12 @@ type WellKnownServices = Pick<Services, 'answers' | 'config' | 'providers' | 'ro
  * rate limits. All other requests continue.
  */
 export function registerWellKnown(app: FastifyInstance, services: WellKnownServices): void {
-  const { answers, routes } = services
-  const documents = wellKnownOf(routes.routes)
-  if (documents.length === 0) return
+  const { answers, config, routes } = services
+  if (!config.routes.some(({ bearer }) => bearer?.metadata === true)) return
   app.addHook('onRequest', (request, reply, done) => {
     const { origin, method, path } = contextOf(request).facts
-    const host = hostOf(origin)
-    const found = path.startsWith('/.well-known/')
-      ? documents.find((one) => one.path === path && (one.host === null || names(one.host, host)))
-      : undefined
-    // An application may have a route for the same path that is more specific.
-    if (found === undefined || routes.match(host, method, path) !== 'endpoint') {
+    const found = routes.wellKnown(hostOf(origin), method, path)
+    if (found === null) {
       done()
       return
     }
@@ -63,7 +59,7 @@ function answerPreflight(request: FastifyRequest, reply: FastifyReply): void {
 
 async function send(
   { config, providers }: WellKnownServices,
-  { about, route }: WellKnown<CompiledRoute>,
+  { about, route }: WellKnown,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
@@ -87,12 +83,12 @@ async function send(
 
 /**
  * Returns the issuer from which clients derive the URL of the provider's metadata. An issuer with a placeholder for the
- * tenant is no URL, so clients get the configured one.
+ * tenant is no such URL, so clients get the configured one, or that of all tenants.
  */
 function issuerForClients(provider: Provider): string {
   const announced = announcedIssuer(provider)
   const { issuer, browserIssuerUrl } = provider.settings
-  const url = isTemplate(announced) ? issuer : announced
+  const url = isTemplate(announced) ? issuerOfTenant(issuer, 'common') : announced
   return browserIssuerUrl === null ? url : withOrigin(url, browserIssuerUrl)
 }
 
@@ -103,12 +99,18 @@ function resourceMetadata(
   issuers: readonly string[],
   title: string | null,
 ): object {
-  const scopes = bearer?.scopes ?? []
+  const { scopes = [], dpop = 'off' } = bearer ?? {}
   return {
     resource: resourceUrl({ path }, origin),
     authorization_servers: [...new Set(issuers)],
     ...(scopes.length === 0 ? {} : { scopes_supported: scopes }),
     bearer_methods_supported: ['header'],
     resource_name: title ?? new URL(origin).hostname,
+    ...(dpop === 'off'
+      ? {}
+      : {
+          dpop_signing_alg_values_supported: PROOF_ALGORITHMS,
+          dpop_bound_access_tokens_required: dpop === 'required',
+        }),
   }
 }

@@ -63,6 +63,7 @@ async function answer(
   context.session = verdict.session
   context.who = verdict.who
   context.verdict = 'allow'
+  if (verdict.dpopNonce !== undefined) reply.header('dpop-nonce', verdict.dpopNonce)
   const own = headers.forProxy(facts, verdict.route, verdict.who, verdict.accessToken)
   for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
   // The proxy can copy these headers to the application's response.
@@ -102,7 +103,7 @@ function verdictForProxy(
 
 function deny(
   { config, answers, cookies }: ForwardAuthServices,
-  { denial, kind, route, session }: Extract<Verdict, { type: 'deny' }>,
+  { denial, kind, route, session, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
   authUrl: AuthUrl,
   request: FastifyRequest,
@@ -112,6 +113,7 @@ function deny(
   context.kind = kind
   context.session = session
   logDenial(request, denial, route?.label)
+  if (dpopNonce !== undefined) reply.header('dpop-nonce', dpopNonce)
   const direct = challenge(denial, kind, facts, route, config)
   if (redirectsProxy(authUrl, kind, direct)) {
     const two = clearTwoSessions(cookies, facts, reply)

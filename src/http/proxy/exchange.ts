@@ -19,6 +19,7 @@ import type { Sessions } from '../../session/sessions.ts'
 import { printable } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import type { Acquired, Tokens } from '../../token/acquire.ts'
+import type { RouteToken } from '../../token/route-tokens.ts'
 import { logDenial } from '../answers/denial-log.ts'
 import { answerFor, kindOf, type Answers } from '../answers/send.ts'
 import { contextOf, type Context } from '../context.ts'
@@ -30,7 +31,7 @@ import { breakOff } from '../server/response-queue.ts'
 import { upgradeOf, type Upgrade } from '../server/upgrade.ts'
 import { addCall, endCall } from './grpc.ts'
 import type { Http2Options } from './http2-dispatch.ts'
-import { intercept, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
+import { intercept, type Interception, type LoginRedirects, type UpstreamAnswer } from './intercept.ts'
 import type { Streams } from './open-streams.ts'
 import {
   limitLastBytes,
@@ -55,7 +56,7 @@ export interface ExchangeServices {
   readonly upstreams: Upstreams
   readonly loginRedirects: LoginRedirects
   readonly sessions: Sessions
-  readonly tokens: Pick<Tokens, 'renew'>
+  readonly tokens: Pick<Tokens, 'renew' | 'renewExchanged'>
   readonly cookies: Cookies
   readonly answers: Answers
   readonly streams: Streams
@@ -251,6 +252,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     }
     const { headers } = clientHeaders(rawHeadersOf(controller), this.#services.cookies.isOwn)
     toPublicUrls(headers, this.#verdict.route, this.#context.facts, this.#services.config)
+    this.#addNonce(headers)
     headers.push('X-Request-Id', this.#context.facts.requestId)
     switchProtocols(upgrade, socket, headers)
     this.#noteWait(performance.now() - this.#sentAt, 101, true)
@@ -299,6 +301,7 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     toPublicUrls(headers, route, this.#context.facts, this.#services.config)
     if (this.#isUploading()) headers.push('Connection', 'close')
     if (status === 204) dropLength(headers)
+    this.#addNonce(headers)
     if (route.cors !== null) addCorsHeaders(headers, route, this.#context.facts.headers.origin)
     headers.push('X-Request-Id', this.#context.facts.requestId)
     if (trailer !== null && this.#hasTrailerSection(status, headers)) headers.push('Trailer', trailer)
@@ -307,6 +310,15 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     if (isEventStream(answer.contentType)) this.#openEventStream()
     // The head is written on the next tick, together with a chunk that has arrived with it.
     process.nextTick(begin, this)
+  }
+
+  /** Replaces the application's nonce, because the client's proofs are for the gateway. */
+  #addNonce(headers: string[]): void {
+    const { dpopNonce } = this.#verdict
+    if (dpopNonce === undefined) return
+    for (let i = headers.length - 2; i >= 0; i -= 2)
+      if (headers[i]?.toLowerCase() === 'dpop-nonce') headers.splice(i, 2)
+    headers.push('DPoP-Nonce', dpopNonce)
   }
 
   /** Returns whether the response to the client can have trailer fields. Otherwise, Node.js throws for a `Trailer` header. */
@@ -319,10 +331,10 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
   /** Answers in place of the upstream, or sends the request again, if the upstream's response requires a login. */
   #answerInstead(answer: UpstreamAnswer & { readonly dpopNonce: string | null }, waited: number): boolean {
     const { config, loginRedirects } = this.#services
-    const { route } = this.#verdict
+    const { route, exchanged } = this.#verdict
     const kind = kindOf(this.#request, config)
     const session = this.#checkedSession()
-    const found = intercept(answer, { kind, route, session }, loginRedirects, this.#context.now)
+    const found = intercept(answer, { kind, route, session, exchanged }, loginRedirects, this.#context.now)
     switch (found.type) {
       case 'pass':
         return false
@@ -336,11 +348,12 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
         this.#dismiss(answer.status, waited)
         this.#repeat(this.#verdict, { ...this.#repeated, withNonce: true })
         return true
-      case 'renew': {
-        const renewal = this.#renew(found.session)
+      case 'renew':
+      case 'renew-exchanged': {
+        const renewal = this.#renew(found)
         if (renewal === null) return false
         this.#dismiss(answer.status, waited)
-        this.#sendAgain(found.session, renewal).catch((error: unknown) => {
+        this.#sendAgain(session, renewal).catch((error: unknown) => {
           this.#fail(error instanceof Fault ? error : new Fault('internal_error', { cause: error }))
         })
         return true
@@ -366,10 +379,16 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
    * Refreshes a rejected token once per request. Returns `null` if the token cannot be refreshed or the request cannot
    * be sent again.
    */
-  #renew(session: Session): Promise<Acquired> | null {
+  #renew(found: Extract<Interception, { type: 'renew' | 'renew-exchanged' }>): Promise<Acquired | RouteToken> | null {
     const { route, accessToken } = this.#verdict
     if (this.#repeated.withToken) return null
-    const renewal = this.#services.tokens.renew(session, route.token, accessToken, Date.now())
+    const { tokens } = this.#services
+    const renewal =
+      found.type === 'renew'
+        ? tokens.renew(found.session, route.token, accessToken, Date.now())
+        : accessToken === null
+          ? null
+          : tokens.renewExchanged(found.exchanged, route.token, accessToken, Date.now())
     if (this.#mayRepeat()) return renewal
     // The next request uses the new token. If this refresh fails, the next request can refresh the token again.
     renewal?.catch(() => {})
@@ -386,22 +405,26 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
 
   /**
    * Sends the request once more with the new token. If the provider gives no new token, sends the old token, so that
-   * the client gets the upstream's own response. The gateway answers any other denial itself.
+   * the client gets the upstream's own response. The gateway answers any other denial of a session itself.
    */
-  async #sendAgain(session: Session, renewal: Promise<Acquired>): Promise<void> {
+  async #sendAgain(session: Session | null, renewal: Promise<Acquired | RouteToken>): Promise<void> {
     const got = await renewal
     if (this.response.destroyed) return
     const { route } = this.#verdict
     const { facts, now } = this.#context
-    const denial = got.ok
-      ? admit(route, got.session, true, now, facts.client.address)
-      : denyWithoutToken(got.denial, route, session, facts, this.#services.sessions, now)
+    const own = 'session' in got ? got.session : null
+    const denial =
+      own !== null
+        ? admit(route, own, true, now, facts.client.address)
+        : got.ok || session === null
+          ? null
+          : denyWithoutToken(got.denial, route, session, facts, this.#services.sessions, now)
     if (denial !== null && denial.reason !== 'token-refused' && denial.reason !== 'token-unavailable') {
       this.#deny(denial)
       return
     }
     const renewed = got.ok
-      ? { session: got.session, who: got.session, accessToken: got.accessToken, proofKey: got.proofKey }
+      ? { accessToken: got.accessToken, proofKey: got.proofKey, ...(own === null ? {} : { session: own, who: own }) }
       : {}
     this.#repeat({ ...this.#verdict, ...renewed }, { ...this.#repeated, withToken: true })
   }

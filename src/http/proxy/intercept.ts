@@ -4,6 +4,7 @@ import type { Provider } from '../../oidc/provider.ts'
 import type { Providers } from '../../oidc/providers.ts'
 import type { Session } from '../../session/session.ts'
 import type { StepUp } from '../../token/denial.ts'
+import type { ClientToken } from '../../token/route-tokens.ts'
 
 export interface UpstreamAnswer {
   readonly status: number
@@ -17,6 +18,8 @@ export type Interception =
   | { readonly type: 'deny'; readonly denial: Denial }
   /** The upstream rejects the session's access token, and a new one may help. */
   | { readonly type: 'renew'; readonly session: Session }
+  /** The same for the token for which a client's own token was exchanged. */
+  | { readonly type: 'renew-exchanged'; readonly exchanged: ClientToken }
   /** The upstream asks for the nonce of its response. @see https://www.rfc-editor.org/rfc/rfc9449#section-9 */
   | { readonly type: 'use-nonce' }
 
@@ -24,6 +27,7 @@ interface Answered {
   readonly kind: RequestKind
   readonly route: CompiledRoute
   readonly session: Session | null
+  readonly exchanged?: ClientToken | undefined
 }
 
 const PASS: Interception = { type: 'pass' }
@@ -33,18 +37,20 @@ const PASS: Interception = { type: 'pass' }
  */
 export function intercept(
   { status, location, authenticate }: UpstreamAnswer,
-  { kind, route, session }: Answered,
+  { kind, route, session, exchanged }: Answered,
   redirects: LoginRedirects,
   now: number,
 ): Interception {
   if (redirects.matches(route, status, location))
     return kind === 'script' ? { type: 'deny', denial: { reason: 'upstream-login' } } : PASS
-  // Without a session, the upstream has checked the client's own token, which the gateway cannot refresh.
-  if (session === null || authenticate.length === 0) return PASS
+  // Without a session, the upstream has checked the client's own token, unless the gateway has exchanged that token.
+  if ((session === null && exchanged === undefined) || authenticate.length === 0) return PASS
   const wish = readUpstreamChallenge(status, authenticate)
   if (wish === null) return PASS
-  if (wish.type === 'invalid-token') return { type: 'renew', session }
   if (wish.type === 'use-nonce') return wish
+  if (wish.type === 'invalid-token' && exchanged !== undefined) return { type: 'renew-exchanged', exchanged }
+  if (session === null) return PASS
+  if (wish.type === 'invalid-token') return { type: 'renew', session }
   const stepUp = withRequirements(route, wish.stepUp)
   const denial: Denial = isRepeatedStepUp(session, stepUp, now)
     ? { reason: 'step-up-refused' }

@@ -1,5 +1,6 @@
 import {
   allowPlainHttp,
+  has,
   markRouteSource,
   type Migration,
   put,
@@ -274,6 +275,7 @@ export const modAuthOpenidc: Rules = {
     (setting, migration) => {
       if (textOf(setting).toLowerCase() === 'none')
         return remark(migration, 'builtin', setting, 'forwarded headers are ignored')
+      if (has(migration, 'trustedProxies')) return markRouteSource(migration, setting)
       put(migration, 'trustedProxies', [], setting)
       remark(
         migration,
@@ -463,8 +465,16 @@ export const modAuthOpenidc: Rules = {
   ),
   Require: combined(
     'routes[].require',
-    'valid-user, claim NAME:VALUE and all granted are translated; with any other requirement, no user is let in until you decide',
+    'valid-user, user, claim, ip, local, method and all are translated, with not, RequireAll, RequireAny and RequireNone; ' +
+      'users who met another requirement, such as claims_expr, host or expr, are not let in until you decide. claim ' +
+      'NAME~REGEX becomes values with * if they match the same values or fewer: an unescaped dot counts as a dot',
   ),
+  RemoteIPHeader: combined(
+    'trustedProxies',
+    'only X-Forwarded-For, together with the addresses of the proxies; otherwise no network is carried over',
+  ),
+  RemoteIPInternalProxy: combined('trustedProxies'),
+  RemoteIPTrustedProxy: combined('trustedProxies'),
   RequestHeader: combined(
     'routes[].headers',
     'a header set from claims, the user or fixed text becomes headers.set; any other header is removed from client ' +

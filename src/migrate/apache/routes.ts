@@ -1,21 +1,26 @@
-import { type BaseRoute, markRouteSource, type Migration, put, remark, UNDECIDED_CLAIM } from '../migration.ts'
+import { isMetByEveryUser, namesNetworks, undecided, UNDECIDED_CLAIM } from '../condition.ts'
+import { type BaseRoute, markRouteSource, type Migration, put, remark, requireOnAllRoutes } from '../migration.ts'
 import { type UpstreamTarget, upstreamTarget } from '../routes.ts'
-import { flagOf, literal, type Setting, textOf } from '../setting.ts'
+import { argumentsOf, flagOf, literal, type Setting, textOf } from '../setting.ts'
 import { readRequestHeaders } from './headers.ts'
 import { cookiePathOf } from './keys.ts'
-import { isRequirement, type Policy, policyOf } from './require.ts'
+import { isRequirement, methodsOf, type Policy, policyOf, rangeOf, type RequireContext } from './require.ts'
 import { hostOf, isTransparent, isWholeSite, type PlacedDirective, type Section, type Site } from './sections.ts'
 
 const PER_ROUTE = new Set(['OIDCUnAuthAction', 'AuthType', 'Require', 'AuthName', 'ProxyPass', 'ProxyPassReverse'])
 
 interface Area {
   readonly section: Section
-  readonly policy: Policy
+  readonly policy: DecidedPolicy
+  /** The policies of methods that differ from those of all other methods. */
+  readonly exceptions: readonly { readonly methods: readonly string[]; readonly policy: DecidedPolicy }[]
   readonly access: BaseRoute['access']
   readonly challenge?: string
   readonly withoutToken: boolean
   readonly from: readonly Setting[]
 }
+
+type DecidedPolicy = Exclude<Policy, { kind: 'nobody' }>
 
 export function migrateSections({ sections, directives }: Site, migration: Migration): void {
   const host = hostOf(directives)
@@ -46,8 +51,8 @@ export function migrateSections({ sections, directives }: Site, migration: Migra
     migration,
   )
   reportRefusals(hostDirectives, migration)
-  const userClaim = comparableUserClaim(migration)
-  const areas = hostSections.flatMap((section) => areaOf(section, hostDirectives, userClaim, migration) ?? [])
+  const context = { userClaim: userClaimOf(migration), unknownAddress: unknownAddressOf(hostDirectives, migration) }
+  const areas = hostSections.flatMap((section) => areaOf(section, hostDirectives, context, migration) ?? [])
   const targets = proxyPassesOf(hostDirectives, migration)
   const whole = areas.findLast(({ section }) => isWholeSite(section))
   const kept = areas.filter(
@@ -104,22 +109,45 @@ function reportRefusals(directives: readonly PlacedDirective[], migration: Migra
   }
 }
 
-/** Returns the claim that `Require user` compares; `null` if the module changes its value. */
-function comparableUserClaim(migration: Migration): string | null {
-  const setting = migration.effective.get('OIDCRemoteUserClaim')
-  if (
-    setting === undefined ||
-    textOf(setting).endsWith('@') ||
-    (Array.isArray(setting.value) && setting.value.length > 1)
-  )
+type SiteContext = Pick<RequireContext, 'userClaim' | 'unknownAddress'>
+
+/** `Require user` compares a claim, by default `sub@issuer`, where the issuer is written without `https://`. */
+function userClaimOf({ effective }: Migration): RequireContext['userClaim'] {
+  const setting = effective.get('OIDCRemoteUserClaim')
+  if (setting !== undefined && argumentsOf(setting).length > 1) return () => null
+  const written = setting === undefined ? 'sub@' : textOf(setting)
+  if (!written.endsWith('@')) return (name) => ({ claim: written, value: name })
+  const named = effective.get('OIDCProviderIssuer') ?? effective.get('OIDCProviderMetadataURL')
+  const issuer = named === undefined ? '' : textOf(named).replace(/\/\.well-known\/.*$/, '')
+  const suffixes = [issuer, issuer.replace(/\/$/, ''), `${issuer}/`].map((one) => `@${one.replace(/^https:\/\//, '')}`)
+  return (name) => {
+    const suffix = issuer === '' ? undefined : suffixes.find((one) => name.endsWith(one))
+    return suffix === undefined ? null : { claim: written.slice(0, -1), value: name.slice(0, -suffix.length) }
+  }
+}
+
+/** Reads the proxies of mod_remoteip. Returns why the gateway would not know a client's address, or `null`. */
+function unknownAddressOf(directives: readonly PlacedDirective[], migration: Migration): string | null {
+  const of = (name: string): Setting[] => directives.map(({ setting }) => setting).filter(({ key }) => key === name)
+  const [header] = of('RemoteIPHeader')
+  if (header === undefined) return null
+  const proxies = [...of('RemoteIPInternalProxy'), ...of('RemoteIPTrustedProxy')]
+  const ranges = proxies.flatMap(argumentsOf).map(rangeOf)
+  const known = ranges.filter((range) => range !== null)
+  const isUsual = textOf(header).toLowerCase() === 'x-forwarded-for'
+  if (isUsual && known.length > 0 && known.length === ranges.length) {
+    put(migration, 'trustedProxies', known, header, ...proxies)
     return null
-  return textOf(setting)
+  }
+  const reason = `the client's address came from ${textOf(header)}: list the proxies in front under trustedProxies`
+  remark(migration, 'security', header, reason)
+  return reason
 }
 
 function areaOf(
   section: Section,
   directives: readonly PlacedDirective[],
-  userClaim: string | null,
+  siteContext: SiteContext,
   migration: Migration,
 ): Area | null {
   const sectionDirectives = directives.filter(({ within }) => within === section)
@@ -128,10 +156,19 @@ function areaOf(
     .map(({ directive }) => directive)
   // Directives in a section such as <RequireAll> are part of its requirement.
   const nested = new Set(requirements.flatMap((directive) => directive.inner ?? []))
-  const policy = policyOf(
-    requirements.filter((directive) => !nested.has(directive)),
-    userClaim,
-  )
+  const outer = requirements.filter((directive) => !nested.has(directive))
+  const policyFor = (method: string | null): DecidedPolicy | null => {
+    const policy = policyOf(outer, {
+      ...siteContext,
+      method,
+      reportUndecided(directive, reason) {
+        const setting = sectionDirectives.find((one) => one.directive === directive)?.setting ?? section.setting
+        remark(migration, 'security', setting, `${reason}: ${NOT_LET_IN}`)
+      },
+    })
+    return policy?.kind === 'nobody' ? CLOSED : policy
+  }
+  const policy = policyFor(null)
   const accessSettings = sectionDirectives
     .filter(
       ({ setting }) =>
@@ -150,30 +187,26 @@ function areaOf(
     return null
   }
   if (section.setting !== null) markRouteSource(migration, section.setting)
-  if (policy.kind === 'public' && section.patterns !== null) {
-    const setting = sectionDirectives.find(({ directive }) => isRequirement(directive))?.setting ?? section.setting
-    remark(
-      migration,
-      'security',
-      setting,
-      `needs no session, as before: ${section.patterns.join(', ')} (access: public)`,
-    )
+  const requirement = sectionDirectives.find(({ directive }) => isRequirement(directive))?.setting ?? section.setting
+  const exceptions: { methods: string[]; policy: DecidedPolicy }[] = []
+  for (const method of methodsOf(outer)) {
+    const own = policyFor(method)
+    if (own === null || isSame(own, policy)) continue
+    const known = exceptions.find((one) => isSame(one.policy, own))
+    if (known === undefined) exceptions.push({ methods: [method], policy: own })
+    else known.methods.push(method)
   }
+  for (const one of [{ methods: [], policy }, ...exceptions]) reportPolicy(one, section, requirement, migration)
   if (type !== undefined && !['openid-connect', 'oauth20', 'auth-openidc', 'none'].includes(type)) {
-    return {
-      section,
-      policy: { kind: 'inexpressible', reason: `AuthType ${type} is another way to log in` },
-      access: 'required',
-      withoutToken: true,
-      from: accessSettings,
-    }
+    remark(migration, 'security', requirement, `AuthType ${type} is another way to log in: ${NOT_LET_IN}`)
+    return { section, policy: CLOSED, exceptions: [], access: 'required', withoutToken: true, from: accessSettings }
   }
   const challenge = action === undefined ? undefined : challengeOf(action.setting, migration)
   const pass =
     action !== undefined &&
     action.directive.args[0]?.toLowerCase() === 'pass' &&
     policy.kind === 'users' &&
-    Object.keys(policy.claims).length === 0
+    isMetByEveryUser(policy.condition)
   if (pass)
     remark(
       migration,
@@ -185,12 +218,48 @@ function areaOf(
   return {
     section,
     policy,
+    exceptions,
     access: policy.kind === 'public' ? 'public' : pass ? 'optional' : 'required',
     ...(challenge === undefined || pass ? {} : { challenge }),
     from: accessSettings,
     withoutToken: sectionDirectives.some(
       ({ setting }) => setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false,
     ),
+  }
+}
+
+function isSame(one: DecidedPolicy, other: DecidedPolicy): boolean {
+  return JSON.stringify(one) === JSON.stringify(other)
+}
+
+const NOT_LET_IN = `users who met it are not let in until you decide and replace the claim ${UNDECIDED_CLAIM}`
+
+const CLOSED: DecidedPolicy = { kind: 'users', condition: undecided('Require'), anonymous: false }
+
+function reportPolicy(
+  { methods, policy }: Area['exceptions'][number],
+  { patterns }: Section,
+  setting: Setting | null,
+  migration: Migration,
+): void {
+  const of = methods.length === 0 ? '' : `${methods.join(', ')} `
+  if (policy === CLOSED) remark(migration, 'security', setting, `${of}it let no user in: ${NOT_LET_IN}`)
+  if (policy.kind === 'public') {
+    if (patterns !== null)
+      remark(
+        migration,
+        'security',
+        setting,
+        `needs no session, as before: ${of}${patterns.join(', ')} (access: public)`,
+      )
+  } else if (namesNetworks(policy.condition)) {
+    remark(
+      migration,
+      'security',
+      setting,
+      'the gateway compares the address of the connection, unless trustedProxies lists the proxies in front of it' +
+        (policy.anonymous ? '; clients in these networks needed no login, and need one now' : ''),
+    )
   }
 }
 
@@ -272,7 +341,7 @@ function reportWithoutPatterns({ section, policy }: Area, migration: Migration):
         'must be open',
     )
   }
-  if (policy.kind === 'users' && Object.keys(policy.claims).length === 0) {
+  if (isMetByEveryUser(policy.condition)) {
     return remark(
       migration,
       'differs',
@@ -280,7 +349,7 @@ function reportWithoutPatterns({ section, policy }: Area, migration: Migration):
       "a route can't express its paths exactly; they need a session like all other paths",
     )
   }
-  migration.routeDefaults.claims[UNDECIDED_CLAIM] = ['section']
+  requireOnAllRoutes(migration, undecided('section'))
   remark(
     migration,
     'security',
@@ -387,7 +456,7 @@ function addBaseRoutes(
     migration.baseRoutes.push({
       path,
       access: area?.access ?? 'required',
-      ...claimsOf(area, migration),
+      ...conditionOf(area),
       upstream: target?.upstream ?? null,
       ...(target?.protocol === undefined ? {} : { protocol: target.protocol }),
       ...(target?.rewritePrefix === undefined ? {} : { rewritePrefix: target.rewritePrefix }),
@@ -403,7 +472,11 @@ function addBaseRoutes(
     for (const pattern of area.section.patterns ?? []) add(pattern, area)
   }
   // The pattern `/x/**` matches `/x`, which a section for `/x/` does not open.
-  for (const { access, section } of kept) if (access !== 'required') for (const path of section.except) add(path, whole)
+  for (const { access, exceptions, section } of kept) {
+    const opens = access !== 'required' || exceptions.some(({ policy }) => policy.kind === 'public')
+    if (opens) for (const path of section.except) add(path, whole)
+  }
+  for (const area of whole === undefined ? kept : [whole, ...kept]) addMethodExceptions(area, migration)
   const lacking = migration.baseRoutes.filter(({ upstream }) => upstream === null)
   if (lacking.length === 0) return
   const known = migration.baseRoutes.find(({ path, upstream }) => path === '/**' && upstream !== null)
@@ -428,18 +501,24 @@ function longest({ section }: Area): number {
   return Math.max(...(section.patterns ?? ['']).map((pattern) => pattern.length))
 }
 
-function claimsOf(area: Area | undefined, migration: Migration): Pick<BaseRoute, 'claims'> {
-  if (area === undefined || area.policy.kind === 'public') return {}
-  if (area.policy.kind === 'users')
-    return Object.keys(area.policy.claims).length === 0 ? {} : { claims: area.policy.claims }
-  const setting = area.from.find(({ key }) => key === 'Require') ?? area.section.setting ?? area.from[0] ?? null
-  remark(
-    migration,
-    'security',
-    setting,
-    `${area.policy.reason}; no user is let in on that route until you decide and remove ${UNDECIDED_CLAIM}`,
-  )
-  return { claims: { [UNDECIDED_CLAIM]: ['Require'] } }
+function conditionOf(area: Area | undefined): Pick<BaseRoute, 'condition'> {
+  if (area === undefined || area.policy.kind === 'public' || isMetByEveryUser(area.policy.condition)) return {}
+  return { condition: area.policy.condition }
+}
+
+function addMethodExceptions({ section, exceptions, from }: Area, migration: Migration): void {
+  const setting = from.find(({ key }) => key === 'Require') ?? section.setting ?? from[0]
+  if (setting === undefined) return
+  for (const { methods, policy } of exceptions) {
+    for (const path of section.patterns ?? [])
+      migration.exceptions.push({
+        path,
+        methods,
+        access: policy.kind === 'public' ? 'public' : 'required',
+        ...(policy.kind === 'public' ? {} : { condition: policy.condition }),
+        from: setting,
+      })
+  }
 }
 
 function originOfServer(name: string): string {

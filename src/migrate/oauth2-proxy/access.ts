@@ -1,29 +1,22 @@
-import { requireClaim, type Migration, UNDECIDED_CLAIM, remark, markRouteSource } from '../migration.ts'
-import { type Setting, flagOf, listOf, literal, textOf } from '../setting.ts'
-import { type Rule, becomes } from '../rule.ts'
-
-/** Creates a rule for a restriction that routes cannot express: no user is let in until the operator has decided. */
-export function closedUntilDecided(note: string): Rule {
-  return {
-    target: 'routes[].require.claims',
-    note: `no user is let in until you decide; ${note}`,
-    apply(setting, migration) {
-      if (listOf(setting).length === 0)
-        return remark(migration, 'builtin', setting, 'it is empty, and requires nothing')
-      requireClaim(migration, UNDECIDED_CLAIM, [setting.key], setting)
-      remark(
-        migration,
-        'security',
-        setting,
-        `it let in only some users, and no user is let in until you decide: ${note}; then remove ${UNDECIDED_CLAIM}`,
-      )
-    },
-  }
-}
+import { isIP } from 'node:net'
+import {
+  allOf,
+  anyOf,
+  claimIn,
+  type Condition,
+  exactly,
+  isMetByEveryUser,
+  notOf,
+  undecided,
+  UNDECIDED_CLAIM,
+} from '../condition.ts'
+import { has, markRouteSource, type Migration, partAt, remark, requireOnAllRoutes } from '../migration.ts'
+import { becomes, type Rule } from '../rule.ts'
+import { flagOf, listOf, literal, type Setting, textOf } from '../setting.ts'
 
 /** The tenants of Entra ID whose users are let in. */
 export const tenants: Rule = becomes('routes[].require.claims', (setting, migration) => {
-  if (listOf(setting).length > 0) requireClaim(migration, 'tid', listOf(setting).map(literal), setting)
+  if (listOf(setting).length > 0) requireOnAllRoutes(migration, claimIn('tid', listOf(setting).map(exactly)), setting)
 })
 
 /** Lets clients authenticate with tokens of their own instead of a session. */
@@ -72,8 +65,6 @@ function claimNamed(migration: Migration, key: string, defaultName: string): str
 
 export function migrateAccess(migration: Migration): void {
   requireEmails(migration)
-  const roles = migration.effective.get('allowed_roles')
-  if (roles !== undefined) requireRoles(migration, roles)
   const issuers = migration.effective.get('extra_jwt_issuers')
   if (issuers !== undefined) acceptIssuers(migration, issuers)
   for (const key of ['oidc_groups_claim', 'oidc_email_claim', 'user_id_claim']) {
@@ -82,40 +73,29 @@ export function migrateAccess(migration: Migration): void {
   }
 }
 
+/** A user must have an address of `email_domains` or of the file. Without both, oauth2-proxy lets no user in. */
 function requireEmails(migration: Migration): void {
   const domains = migration.effective.get('email_domains')
-  const file = migration.effective.get('authenticated_emails_file')
-  const domainNames = domains === undefined ? [] : listOf(domains)
-  const anyDomain = domainNames.includes('*')
-  if (domains !== undefined) {
-    markRouteSource(migration, domains)
-    if (anyDomain) {
+  const names = domains === undefined ? [] : listOf(domains)
+  const list = emailList(migration)
+  if (domains !== undefined) markRouteSource(migration, domains)
+  if (domains !== undefined && names.includes('*')) {
+    if (list !== null)
       remark(
         migration,
-        'security',
-        domains,
-        'every user of the provider is let in, as before: require claims under require.claims to let in ' +
-          'fewer users',
+        'differs',
+        list.setting,
+        'it had no effect together with email_domains = ["*"], and is left out',
       )
-    } else if (domainNames.length > 0) requireDomains(migration, domains, domainNames)
-  }
-  if (file !== undefined && textOf(file) !== '') {
-    if (anyDomain)
-      remark(migration, 'differs', file, 'it had no effect together with email_domains = ["*"], and is left out')
-    else {
-      requireClaim(migration, emailClaim(migration), ['list-the-addresses@change-me.invalid'], file)
-      remark(
-        migration,
-        'security',
-        file,
-        'no user is let in until you list the addresses in this file under require.claims' +
-          (domainNames.length > 0
-            ? '; oauth2-proxy let in users who matched either this file or email_domains; here users must match both'
-            : ''),
-      )
-    }
-  } else if (domainNames.length === 0) {
-    migration.routeDefaults.claims[UNDECIDED_CLAIM] = ['email_domains']
+    remark(
+      migration,
+      'security',
+      domains,
+      'every user of the provider is let in, as before, and also users without an e-mail address: require claims under ' +
+        'require.claims to let in fewer users',
+    )
+  } else if (names.length === 0 && list === null) {
+    requireOnAllRoutes(migration, undecided('email_domains'))
     remark(
       migration,
       'security',
@@ -123,35 +103,96 @@ function requireEmails(migration: Migration): void {
       'email_domains is not given, and without it oauth2-proxy lets no user in: routes require the claim ' +
         `${UNDECIDED_CLAIM} until you decide who is let in (if the setting is in another file, name both files)`,
     )
+  } else {
+    const inDomains = domains === undefined ? [] : names.map((name) => domainCondition(migration, domains, name))
+    const condition = anyOf([...inDomains, ...(list === null ? [] : [listCondition(migration, list)])])
+    requireOnAllRoutes(migration, condition, ...(list === null ? [] : [list.setting]))
   }
   requireVerifiedEmail(migration)
 }
 
-function requireDomains(migration: Migration, setting: Setting, domainNames: readonly string[]): void {
-  const google = providerType(migration) === 'google'
-  const claim = google ? 'hd' : 'email_domain'
-  const exact = domainNames.map((domain) => literal(domain.replace(/^(\*\.|\.|@)/, '')))
-  requireClaim(migration, claim, exact, setting)
+/** A domain that begins with `.` or `*.` stands for its subdomains. */
+function domainCondition(migration: Migration, setting: Setting, written: string): Condition {
+  const [, subdomains, name = ''] = /^(\*?\.)?(.*)$/s.exec(written.toLowerCase()) ?? []
+  if (name === '' || name.includes('@')) {
+    remark(migration, 'security', setting, `${JSON.stringify(written)} is not a domain: it lets no user in, as before`)
+    return undecided('email_domains')
+  }
+  const domain = subdomains === undefined ? exactly(name) : `*.${exactly(name)}`
+  if (providerType(migration) !== 'google') return claimIn(emailClaim(migration), [`*@${domain}`])
   remark(
     migration,
     'security',
     setting,
-    google
-      ? 'it is compared with hd, the Workspace domain that Google confirms; other Google accounts with an address in ' +
-          'that domain are not let in'
-      : 'the gateway compares whole claims, so the domain must be a claim: let the provider put it into email_domain, ' +
-          'or require another claim; no user is let in until then',
+    'it is compared with hd, the Workspace domain that Google confirms: other Google accounts with an address in that ' +
+      `domain are not let in, as they were; email: "*@${written}" under require.claims lets them in`,
   )
-  if (domainNames.some((domain) => /^(\*\.|\.)/.test(domain))) {
-    remark(
-      migration,
-      'differs',
-      setting,
-      'a domain that starts with a dot or *. meant its subdomains: list each of them',
-    )
-  }
+  return claimIn('hd', [domain])
 }
 
+interface EmailList {
+  readonly setting: Setting
+  /** The text of the file; `null` if it cannot be read. */
+  readonly text: string | null
+}
+
+/** Returns the file with the addresses of users, or the text in the values of the chart that becomes this file. */
+function emailList(migration: Migration): EmailList | null {
+  const inline = migration.settings.find(({ key }) => /[.:]authenticatedEmailsFile\.restricted_access$/.test(key))
+  if (inline !== undefined) return { setting: inline, text: textOf(inline) }
+  const setting = migration.effective.get('authenticated_emails_file')
+  if (setting === undefined || textOf(setting) === '') return null
+  return { setting, text: migration.readFile(textOf(setting), setting.file) }
+}
+
+const MAX_ADDRESSES = 1000
+
+function listCondition(migration: Migration, { setting, text }: EmailList): Condition {
+  const addresses = text === null ? null : addressesOf(text)
+  if (addresses !== null && addresses.length > 0 && addresses.length <= MAX_ADDRESSES) {
+    const what = `its ${addresses.length === 1 ? 'address is' : `${addresses.length} addresses are`}`
+    remark(migration, 'differs', setting, `${what} in require.claims: a later change of the file has no effect`)
+    return claimIn(emailClaim(migration), addresses.map(exactly))
+  }
+  const problem =
+    text === null
+      ? 'the file cannot be read here'
+      : addresses === null || addresses.length === 0
+        ? 'the file is not a list of addresses'
+        : `the file has more than ${MAX_ADDRESSES} addresses, for which a group is better`
+  remark(
+    migration,
+    'security',
+    setting,
+    `${problem}: no user is let in by it until you list the addresses under require.claims.${emailClaim(migration)}, in ` +
+      `place of ${PLACEHOLDER}`,
+  )
+  return claimIn(emailClaim(migration), [PLACEHOLDER])
+}
+
+const PLACEHOLDER = 'list-the-addresses@change-me.invalid'
+
+/** Returns the first field of each line, in lower case; `null` if the lines have different numbers of fields. */
+function addressesOf(text: string): string[] | null {
+  const rows = text
+    .split(/\r?\n/)
+    .filter((line) => line.trim() !== '' && !line.startsWith('#'))
+    .map((line) => line.split(','))
+  if (rows.some((row) => row.length !== rows[0]?.length)) return null
+  const found = rows.map(([first = '']) =>
+    first
+      .trim()
+      .replace(/^"([^"]*)"$/, '$1')
+      .trim()
+      .toLowerCase(),
+  )
+  return found.some((address) => address.includes('"')) ? null : [...new Set(found)].filter((one) => one.includes('@'))
+}
+
+/** The providers whose users oauth2-proxy only lets in with `email_verified: true`. */
+const ALWAYS_VERIFIED: ReadonlySet<string> = new Set(['google', 'gitlab', 'github', 'gitea', 'bitbucket', 'login.gov'])
+
+/** Elsewhere oauth2-proxy rejects users with `email_verified: false`, and lets in those without the claim. */
 function requireVerifiedEmail(migration: Migration): void {
   const setting = migration.effective.get('insecure_oidc_allow_unverified_email')
   if (setting !== undefined && flagOf(setting) === true) {
@@ -163,35 +204,41 @@ function requireVerifiedEmail(migration: Migration): void {
     )
   }
   if (setting !== undefined) markRouteSource(migration, setting)
-  // Entra ID and AD FS have no such claim, and oauth2-proxy treats an absent claim as verified.
-  if (['azure', 'entra-id', 'adfs'].includes(providerType(migration)) || emailClaim(migration) !== 'email') return
-  migration.routeDefaults.claims['email_verified'] = [true]
-  remark(
-    migration,
-    'differs',
-    setting ?? null,
-    'routes require email_verified: true, because oauth2-proxy rejects users with false; remove it if the provider ' +
-      'has no such claim',
-  )
+  if (ALWAYS_VERIFIED.has(providerType(migration))) requireOnAllRoutes(migration, claimIn('email_verified', [true]))
+  else if (emailClaim(migration) === 'email') requireOnAllRoutes(migration, notOf(claimIn('email_verified', [false])))
 }
 
-function requireRoles(migration: Migration, setting: Setting): void {
-  const byClaim = new Map<string, string[]>()
-  for (const role of listOf(setting)) {
-    const [, client, name = role] = /^([^:]+):(.+)$/.exec(role) ?? []
-    const claim = client === undefined ? 'realm_access.roles' : `resource_access.${client}.roles`
-    byClaim.set(claim, [...(byClaim.get(claim) ?? []), literal(name)])
+/**
+ * Lets in every user whose client has an address of `trusted_ips`, from which oauth2-proxy required no login. Runs after
+ * the steps that add conditions.
+ */
+export function migrateTrustedAddresses(migration: Migration): void {
+  const setting = migration.effective.get('trusted_ips')
+  if (setting === undefined) return
+  const { conditions } = migration.routeDefaults
+  const ranges = listOf(setting)
+  const isKnown = ranges.every((range) => isIP(range.replace(/\/\d{1,3}$/, '')) !== 0)
+  const all = allOf(conditions)
+  const proxies = partAt(migration, 'trustedProxies')?.value
+  // With `reverse_proxy`, the addresses are those in a header, which the gateway reads from trusted proxies only. The
+  // clients of a Unix socket have no address.
+  const isSocket = String(partAt(migration, 'listen')?.value).startsWith('unix:')
+  const knowsAddress = has(migration, 'trustedProxies') ? Array.isArray(proxies) && proxies.length > 0 : !isSocket
+  const login = 'clients with these addresses needed no login, and need one now'
+  if (isKnown && knowsAddress && !isMetByEveryUser(all)) {
+    conditions.splice(0, conditions.length, anyOf([{ kind: 'networks', ranges }, all]))
+    markRouteSource(migration, setting)
+    const text =
+      `${login}; every user of the provider is then let in (require.any). The gateway compares the address of the ` +
+      'connection, unless trustedProxies lists the proxies in front of it'
+    return remark(migration, 'security', setting, text)
   }
-  for (const [claim, names] of byClaim) requireClaim(migration, claim, names, setting)
-  remark(
-    migration,
-    'differs',
-    setting,
-    `the claim ${[...byClaim.keys()].join(' and ')} must be in the ID token: add a mapper in Keycloak` +
-      (byClaim.size > 1 || migration.effective.has('allowed_groups')
-        ? '; oauth2-proxy lets in users with any one of the groups and roles; here each claim is required'
-        : ''),
-  )
+  const instead = 'let those clients send a token (bearer), or make the paths public'
+  const networks = isMetByEveryUser(all)
+    ? ''
+    : '; once trustedProxies lists the proxies in front, networks under require.any can let in their users without ' +
+      'other requirements'
+  remark(migration, 'security', setting, `${login}: ${instead}${networks}`)
 }
 
 function acceptIssuers(migration: Migration, setting: Setting): void {

@@ -1,8 +1,8 @@
 import { has, markRouteSource, put, putEndpoint, putSessionKey, remark, secretVariableFor } from '../migration.ts'
 import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
 import { duration, flagOf, goDuration, listenAddress, listOf, literal, textOf } from '../setting.ts'
-import { bearer, closedUntilDecided, providerType, tenants } from './access.ts'
-import { GOOGLE, googleGroups, groups, organization, teams, users, workspace } from './groups.ts'
+import { bearer, providerType, tenants } from './access.ts'
+import { GOOGLE, googleGroups, groups, organization, roles, teams, users, withoutClaim, workspace } from './groups.ts'
 import { identity, responseIdentity, tokens } from './headers.ts'
 import { logs } from './logs.ts'
 import { withoutOpenId } from './provider.ts'
@@ -243,17 +243,18 @@ export const oauth2Proxy: Rules = {
 
   email_domains: combined(
     'routes[].require.claims',
-    'the gateway compares whole claims, so the domain must be in the claim hd (Google) or email_domain, and no user ' +
-      'is let in without it; * lets in every user of the provider, as before',
+    'example.com becomes email: "*@example.com", and .example.com becomes "*@*.example.com"; with Google, the claim hd ' +
+      'is compared instead. * lets in every user of the provider, as before',
   ),
   authenticated_emails_file: combined(
     'routes[].require.claims',
-    'list the addresses under require.claims.email; no user is let in until then',
+    'the addresses become values of the claim, if the file is where the configuration says or beside it; otherwise no ' +
+      'user is let in by it until you list them',
   ),
   insecure_oidc_allow_unverified_email: combined(
-    'routes[].require.claims',
-    'unless it is on, routes require that the claim email_verified is true; oauth2-proxy also lets in ' +
-      'users without that claim',
+    'routes[].require',
+    'unless it is on, routes let in no user whose email_verified is false; with Google, GitLab, GitHub, Bitbucket and ' +
+      'login.gov, it must be true',
   ),
   allowed_groups: groups(),
   keycloak_groups: groups(),
@@ -261,10 +262,7 @@ export const oauth2Proxy: Rules = {
   oidc_groups_claim: combined('routes[].require.claims', CLAIM_NAME),
   oidc_email_claim: combined('routes[].require.claims', CLAIM_NAME),
   user_id_claim: combined('routes[].require.claims', 'it becomes the name of the claim, like oidc_email_claim'),
-  allowed_roles: combined(
-    'routes[].require.claims',
-    'roles are read from realm_access.roles, where Keycloak puts them; a mapper must add them to the ID token too',
-  ),
+  allowed_roles: roles,
   entra_id_allowed_tenants: tenants,
   google_group: googleGroups,
   google_groups: googleGroups,
@@ -275,19 +273,20 @@ export const oauth2Proxy: Rules = {
   google_use_organization_id: noEquivalent(GOOGLE),
   google_admin_api_user_scope: noEquivalent(GOOGLE),
   bitbucket_team: workspace,
-  bitbucket_repository: closedUntilDecided(REPOSITORY),
+  bitbucket_repository: withoutClaim(REPOSITORY),
   github_org: organization,
   github_team: teams,
-  github_repo: closedUntilDecided(REPOSITORY),
+  github_repo: withoutClaim(REPOSITORY),
   github_token: noEquivalent('the gateway reads the teams with the token of the user'),
   github_users: users,
-  gitlab_projects: closedUntilDecided('require a group or another claim under require.claims'),
+  gitlab_projects: withoutClaim('require a group or another claim under require.claims'),
   htpasswd_file: noEquivalent(LOCAL_USERS, 'security'),
   htpasswd_user_groups: noEquivalent(LOCAL_USERS),
   display_htpasswd_form: noEquivalent(LOCAL_USERS),
-  trusted_ips: noEquivalent(
-    'access never depends on the client address: make the paths public, or let those clients send a token (bearer)',
-    'security',
+  trusted_ips: combined(
+    'routes[].require.any',
+    'clients with these addresses need a login; every user of the provider is then let in. With reverse_proxy, carried ' +
+      'over only together with trusted_proxy_ips',
   ),
   skip_jwt_bearer_tokens: bearer,
   extra_jwt_issuers: combined(

@@ -156,6 +156,24 @@ const taken: [string, [unknown, unknown][]][] = [
     ],
   ],
   [
+    'assertion.keys',
+    [
+      [
+        [edwards, JSON.parse(jwk)],
+        [edwards, jwk],
+      ],
+      [pem, [pem]],
+    ],
+  ],
+  ['assertion.lifetime', [['10s', 10_000]]],
+  [
+    'assertion.claims',
+    [
+      ['email', ['email']],
+      [['realm_access.roles'], ['realm_access.roles']],
+    ],
+  ],
+  [
     'provider.pushedAuthorization',
     [
       ['auto', 'auto'],
@@ -594,6 +612,9 @@ const bad: [string, RegExp, unknown[]][] = [
     /^has a key that cannot decrypt/,
     [[edwards], [JSON.stringify({ kty, crv, x, y, d, alg: 'ES256' })]],
   ],
+  ['assertion.keys', /^has a key that cannot sign assertions/, [[short], [montgomery]]],
+  ['assertion.keys', /^must be a list, not a map/, [JSON.parse(jwk)]],
+  ['assertion.lifetime', /^must be/, ['9s', 300, 'off']],
   ['provider.certificate', /^must be a certificate in PEM/, ['x', pem, 5]],
   ['provider.clientAssertionFile', /^must be the path of a file/, [5, '', ['a']]],
   ['provider.scopes', /^must/, [[], ['openid email'], 'openid', ['']]],

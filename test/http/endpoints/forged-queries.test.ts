@@ -122,6 +122,7 @@ const ADDRESSES = [
   ['GET', 'session'],
   ['POST', 'session/refresh'],
   ['GET', 'userinfo'],
+  ['GET', 'jwks'],
   ['GET', 'form'],
 ] as const
 

@@ -1,0 +1,148 @@
+import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import { tokenIntrospection } from 'openid-client'
+import { numberFrom } from '../config/numbers.ts'
+import { Fault, quote } from '../errors.ts'
+import { createSemaphore, type Semaphore } from '../resilience/semaphore.ts'
+import { singleFlight } from '../resilience/single-flight.ts'
+import { accessTokenIssuers, mayHaveIssued } from './issuer.ts'
+import type { Discovered, Provider } from './provider.ts'
+import type { Claims } from './token-set.ts'
+import { tailOf, toVerifiedToken, type VerifiedToken } from './token-rules.ts'
+
+/** The provider's answer about a token: the token if it is active, otherwise the reason. Valid until a time in ms. */
+export type Introspected = Active | { readonly why: string; readonly until: number }
+
+interface Active {
+  readonly token: VerifiedToken
+  readonly until: number
+}
+
+/**
+ * The answers of a provider's introspection endpoint, each kept for at most a minute, and never past the token's `exp`.
+ * @see https://www.rfc-editor.org/rfc/rfc7662#section-2
+ */
+export interface Introspection {
+  /** Returns the kept answer about an active token, or `null`. */
+  peek(token: string, now: number): VerifiedToken | null
+  /**
+   * Asks the provider, at most once per token and minute. `address` is the client's address. Rejects with
+   * `provider_unavailable` if the provider gives no usable answer.
+   */
+  ask(token: string, address: string, now: number): Promise<Introspected>
+}
+
+const KEPT_MS = 60_000
+const MAX_ACTIVE = 5_000
+const MAX_INACTIVE = 10_000
+
+/** Calls at the same time about tokens that were active a moment ago. */
+const KNOWN_SLOTS = 32
+/** Calls at the same time about all other tokens, and the share of one address. */
+const UNKNOWN_SLOTS = 16
+const SLOTS_PER_ADDRESS = 4
+
+/**
+ * Creates the answers of one provider. Any client can send random tokens, which all cost a call. Calls about unknown
+ * tokens wait for each other, so that such a flood does not reach the provider, and each address has few calls at a time,
+ * so that the others get their turn. Tokens that were active before have slots of their own.
+ */
+export function createIntrospection(provider: Provider): Introspection {
+  // An answer that is no longer valid stays in the cache: it shows that the token is known.
+  const active = new LRUCache<string, { readonly raw: string; readonly answer: Active }>({ max: MAX_ACTIVE })
+  const inactive = new LRUCache<string, Introspected>({ max: MAX_INACTIVE })
+  const flights = singleFlight<string, Introspected>()
+  const knownSlots = createSemaphore(KNOWN_SLOTS)
+  const unknownSlots = createSemaphore(UNKNOWN_SLOTS)
+  const addresses = new Map<string, { readonly slots: Semaphore; users: number }>()
+
+  function waiting<T>(slots: Semaphore, work: () => Promise<T>): Promise<T> {
+    return withSlot(slots, provider.settings.timeout, work)
+  }
+
+  async function inTurnOf<T>(address: string, work: () => Promise<T>): Promise<T> {
+    const own = addresses.get(address) ?? { slots: createSemaphore(SLOTS_PER_ADDRESS), users: 0 }
+    addresses.set(address, own)
+    own.users += 1
+    try {
+      return await waiting(own.slots, () => waiting(unknownSlots, work))
+    } finally {
+      own.users -= 1
+      if (own.users === 0) addresses.delete(address)
+    }
+  }
+
+  async function request(token: string): Promise<Introspected> {
+    const found = await provider.discovered()
+    const now = Date.now()
+    try {
+      const claims = await tokenIntrospection(found.configuration, token, { token_type_hint: 'access_token' })
+      const exp = numberFrom(claims.exp)
+      const until = Math.min(now + KEPT_MS, exp === null ? Number.POSITIVE_INFINITY : exp * 1000)
+      const result = readAnswer(token, claims, provider, found)
+      return typeof result === 'string' ? { why: result, until: now + KEPT_MS } : { token: result, until }
+    } catch (error) {
+      // The token is not the reason: an inactive token is an answer of the provider, not an error.
+      throw new Fault('provider_unavailable', { cause: error })
+    }
+  }
+
+  function peek(token: string, now: number): Active | null {
+    const kept = active.get(tailOf(token))
+    return kept !== undefined && kept.raw === token && now < kept.answer.until ? kept.answer : null
+  }
+
+  return {
+    peek: (token, now) => peek(token, now)?.token ?? null,
+    async ask(token, address, now) {
+      const tail = tailOf(token)
+      const key = createHash('sha256').update(token).digest('base64url')
+      const kept = peek(token, now) ?? inactive.get(key)
+      if (kept !== undefined && now < kept.until) return kept
+      return flights.run(key, async () => {
+        const isKnown = active.get(tail)?.raw === token
+        const work = (): Promise<Introspected> => request(token)
+        const answer = isKnown ? await waiting(knownSlots, work) : await inTurnOf(address, work)
+        if ('token' in answer) active.set(tail, { raw: token, answer })
+        else {
+          if (isKnown) active.delete(tail)
+          inactive.set(key, answer)
+        }
+        return answer
+      })
+    },
+  }
+}
+
+async function withSlot<T>(slots: Semaphore, timeoutMs: number, work: () => Promise<T>): Promise<T> {
+  if (!(await slots.acquire(timeoutMs)))
+    throw new Fault('provider_unavailable', { cause: new Error('too many tokens wait for their introspection') })
+  try {
+    return await work()
+  } finally {
+    slots.release()
+  }
+}
+
+/** Returns the token that an answer describes, or why it is not a valid access token. */
+function readAnswer(
+  token: string,
+  { active, ...claims }: Claims,
+  { name, settings }: Provider,
+  { configuration, preset }: Discovered,
+): VerifiedToken | string {
+  const server = configuration.serverMetadata()
+  const { iss, nbf, exp, token_type: type } = claims
+  const seconds = Date.now() / 1000
+  if (active !== true) return 'it is not a JWT, and the provider says that it is not active'
+  if (iss !== undefined && !accessTokenIssuers(server, preset).some((one) => mayHaveIssued(one, String(iss))))
+    return `its iss is ${quote(iss)}, not ${quote(server.issuer)}`
+  if (exp !== undefined && !((numberFrom(exp) ?? 0) > seconds)) return `it has expired (exp ${quote(exp)})`
+  if (nbf !== undefined && !((numberFrom(nbf) ?? Number.NaN) <= seconds + settings.clockTolerance / 1000))
+    return `it is not valid yet (nbf ${quote(nbf)})`
+  if (type !== undefined && !TOKEN_TYPES.has(String(type).toLowerCase()))
+    return `its token_type is ${quote(type)}, not Bearer`
+  return toVerifiedToken(token, claims, { issuer: server.issuer, name, substitutes: preset ?? {} })
+}
+
+const TOKEN_TYPES = new Set(['bearer', 'dpop'])

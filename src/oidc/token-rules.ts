@@ -1,0 +1,150 @@
+import { createHash } from 'node:crypto'
+import type { Preset } from '../config/presets/table.ts'
+import { quote } from '../errors.ts'
+import { isIdentifier, type Claims } from './token-set.ts'
+
+/**
+ * How a token was verified: by its signature, with the type of RFC 9068 (`at+jwt`) or without (`jwt`), or by a question
+ * to the provider (`opaque`).
+ */
+export type TokenForm = 'at+jwt' | 'jwt' | 'opaque'
+
+/** Which tokens of one issuer a route accepts: those for one of the audiences, and those of one of the clients. */
+export interface Acceptance {
+  readonly audiences: readonly string[]
+  readonly clientIds: readonly string[]
+  /** The claims of the issuer's tokens that stand in for `aud` and `client_id`. */
+  readonly substitutes: Pick<Preset, 'audienceClaim' | 'clientClaim'>
+  /** The client IDs of the gateway at this issuer, which are the audiences of its ID tokens. */
+  readonly ownClientIds: readonly string[]
+}
+
+/** A claim of a token that is none of the accepted values. */
+interface Mismatch {
+  readonly claim: string
+  readonly value: unknown
+  readonly accepted: readonly string[]
+}
+
+/** Why a token is refused: the claims, none of which has an accepted value, or a token that is no access token. */
+export type Refusal = readonly Mismatch[] | 'other-kind'
+
+/** Returns why a route does not accept a token whose issuer and times are valid, or `null` if the route accepts it. */
+export function refusalOf(claims: Claims, form: TokenForm, accepted: Acceptance): Refusal | null {
+  const { audiences, clientIds, substitutes } = accepted
+  const isForAudience = names(claims[audienceClaimOf(claims, substitutes)], audiences)
+  const client = claims[clientClaimOf(claims, substitutes)]
+  if (!isForAudience && !clientIds.some((one) => one === client)) return mismatches(claims, accepted)
+  if (isOfOtherKind(claims, form)) return 'other-kind'
+  if (form !== 'jwt' || hasAccessClaim(claims)) return null
+  // Nothing shows that this is an access token. An ID token is for a client, which its `azp` may name.
+  const isForClient = names(claims['aud'], accepted.ownClientIds) || names(claims['azp'], [claims['aud']].flat())
+  return isForClient || !isForAudience ? 'other-kind' : null
+}
+
+const OTHER_KIND = 'it is an ID token or of another kind'
+
+/** Returns the reason of a refusal for the log. */
+export function refusalText(refusal: Refusal): string {
+  if (refusal === 'other-kind') return OTHER_KIND
+  const parts = refusal.map(
+    ({ claim, value, accepted }) => `its ${claim} is ${quote(value)}, not ${accepted.map(quote).join(' or ')}`,
+  )
+  return parts.join(', and ')
+}
+
+function audienceClaimOf({ aud }: Claims, { audienceClaim = 'aud' }: Acceptance['substitutes']): string {
+  return aud === undefined ? audienceClaim : 'aud'
+}
+
+/**
+ * Returns the claim that names the client to which a token was issued.
+ * @see https://www.rfc-editor.org/rfc/rfc9068#section-2.2
+ */
+export function clientClaimOf(claims: Claims, { clientClaim = 'azp' }: Acceptance['substitutes']): string {
+  if (claims['client_id'] !== undefined) return 'client_id'
+  return claims['azp'] === undefined ? clientClaim : 'azp'
+}
+
+/** Returns whether a claim, or one item of a list, is one of `wanted`. Allocates nothing. */
+function names(claim: unknown, wanted: readonly unknown[]): boolean {
+  if (Array.isArray(claim)) return claim.some((one) => wanted.includes(one))
+  return typeof claim === 'string' && wanted.includes(claim)
+}
+
+function mismatches(claims: Claims, { audiences, clientIds, substitutes }: Acceptance): Mismatch[] {
+  const compared = [
+    { claim: audienceClaimOf(claims, substitutes), accepted: audiences },
+    { claim: clientClaimOf(claims, substitutes), accepted: clientIds },
+  ]
+  return compared
+    .filter(({ accepted }) => accepted.length > 0)
+    .map(({ claim, accepted }) => ({ claim, value: claims[claim], accepted }))
+}
+
+/** Claims that only ID tokens and logout tokens contain. */
+const OTHER_USE = ['nonce', 'at_hash', 'c_hash', 's_hash', 'events']
+/** Values of the `typ` claim with which Keycloak marks tokens that are not access tokens. */
+const OTHER_TYPES: ReadonlySet<unknown> = new Set(['ID', 'Refresh', 'Offline', 'Logout'])
+/** Values of the `token_use` claim with which Cognito marks tokens that are not access tokens. */
+const OTHER_USES: ReadonlySet<unknown> = new Set(['id', 'refresh'])
+
+/**
+ * Returns whether the claims say that a token is not an access token. A provider that does not implement RFC 9068 may
+ * give ID tokens and access tokens the same type.
+ */
+function isOfOtherKind(claims: Claims, form: TokenForm): boolean {
+  if (form === 'at+jwt') return false
+  if (OTHER_TYPES.has(claims['typ']) || OTHER_USES.has(claims['token_use'])) return true
+  return form === 'jwt' && OTHER_USE.some((name) => name in claims)
+}
+
+/**
+ * Claims of access tokens that ID tokens do not contain: those of RFC 9068, and those of Okta, Entra ID, ADFS and Auth0.
+ */
+const ACCESS = ['scope', 'scp', 'client_id', 'cid', 'appid', 'azpacr', 'gty']
+/** Values of the `typ` claim with which Keycloak marks access tokens. */
+const ACCESS_TYPES: ReadonlySet<unknown> = new Set(['Bearer', 'DPoP'])
+
+function hasAccessClaim(claims: Claims): boolean {
+  return ACCESS.some((name) => name in claims) || ACCESS_TYPES.has(claims['typ']) || claims['token_use'] === 'access'
+}
+
+/** A client's own access token that is valid at its issuer. */
+export interface VerifiedToken {
+  readonly claims: Claims
+  /** The name of the provider in `providers`. Missing with the key `provider`, and for the other issuers of a route. */
+  readonly provider?: string
+  readonly bearer: true
+  /** Identifies the token without revealing it. */
+  readonly digest: string
+  /** Identifies the issuer, the client and the user of the token. */
+  readonly owner: string
+}
+
+/** Returns a token whose claims its issuer has confirmed, or why no route can accept it. */
+export function toVerifiedToken(
+  token: string,
+  claims: Claims,
+  { issuer, name, substitutes }: { issuer: string; name: string | undefined; substitutes: Acceptance['substitutes'] },
+): VerifiedToken | string {
+  const { sub } = claims
+  const client = claims[clientClaimOf(claims, substitutes)]
+  if (sub !== undefined && !isIdentifier(sub)) return 'its sub is empty or too long'
+  if (sub === undefined && !isIdentifier(client)) return 'it has neither sub nor client_id'
+  return {
+    claims,
+    ...(name === undefined ? {} : { provider: name }),
+    bearer: true,
+    digest: createHash('sha256').update(token).digest('base64url'),
+    owner: JSON.stringify([issuer, client, sub]),
+  }
+}
+
+/**
+ * Returns the end of a token, by which caches find it: hashing a whole token takes longer than the rest of a look-up.
+ * Another token may have the same end, so a cache must compare the whole token.
+ */
+export function tailOf(token: string): string {
+  return token.slice(-43)
+}
