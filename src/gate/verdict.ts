@@ -46,6 +46,8 @@ export interface Who {
   /** The name of the user's provider in `providers`. */
   readonly provider?: string
   readonly bearer?: true
+  /** Identifies the client's own token. */
+  readonly digest?: string
   /** The id and the tokens of a session. Missing for a client with a token of its own. */
   readonly id?: string
   readonly idToken?: string | null

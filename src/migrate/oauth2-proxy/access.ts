@@ -189,13 +189,16 @@ function addressesOf(text: string): string[] | null {
   return found.some((address) => address.includes('"')) ? null : [...new Set(found)].filter((one) => one.includes('@'))
 }
 
-/** The providers whose users oauth2-proxy only lets in with `email_verified: true`. */
+/** The providers whose users oauth2-proxy lets in only with `email_verified: true`. */
 const ALWAYS_VERIFIED: ReadonlySet<string> = new Set(['google', 'gitlab', 'github', 'gitea', 'bitbucket', 'login.gov'])
 
-/** Elsewhere oauth2-proxy rejects users with `email_verified: false`, and lets in those without the claim. */
+/** Requires what oauth2-proxy requires of `email_verified`. With most providers, the claim may be missing. */
 function requireVerifiedEmail(migration: Migration): void {
   const setting = migration.effective.get('insecure_oidc_allow_unverified_email')
-  if (setting !== undefined && flagOf(setting) === true) {
+  const kind = providerType(migration)
+  // oauth2-proxy reads the switch only for GitLab and for providers with a generic ID token.
+  const readsSwitch = kind === 'gitlab' || !ALWAYS_VERIFIED.has(kind)
+  if (setting !== undefined && flagOf(setting) === true && readsSwitch) {
     return remark(
       migration,
       'security',
@@ -204,7 +207,7 @@ function requireVerifiedEmail(migration: Migration): void {
     )
   }
   if (setting !== undefined) markRouteSource(migration, setting)
-  if (ALWAYS_VERIFIED.has(providerType(migration))) requireOnAllRoutes(migration, claimIn('email_verified', [true]))
+  if (ALWAYS_VERIFIED.has(kind)) requireOnAllRoutes(migration, claimIn('email_verified', [true]))
   else if (emailClaim(migration) === 'email') requireOnAllRoutes(migration, notOf(claimIn('email_verified', [false])))
 }
 
