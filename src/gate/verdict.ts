@@ -54,12 +54,13 @@ export interface Who {
   readonly tokens?: Pick<TokenSet, 'accessToken'>
 }
 
+/** What the user may learn about the rule that denied a request: which kind of property it concerns. */
+export type ForbiddenHint = 'group' | 'email' | 'network'
+
 interface FromClient {
   /** The scheme of the client's Authorization. `Bearer` if missing. */
   readonly scheme?: 'Bearer' | 'DPoP'
 }
-/** What the user may learn about the rule that denied a request: which kind of property it concerns. */
-export type ForbiddenHint = 'group' | 'email' | 'network'
 
 export type GateDenial =
   | TokenDenial
@@ -139,6 +140,8 @@ export type Verdict =
       readonly dpopNonce?: string
       /** The session that the request was denied with, or `null`. */
       readonly session: Session | null
+      /** The client that the request was denied with, if its own token has been verified. */
+      readonly who?: Who
     }
 
 export interface CompiledRoute extends Route {
