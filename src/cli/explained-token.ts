@@ -105,9 +105,9 @@ function whyAccepted(claims: Claims, { issuerKey, keys, substitutes }: Issuing):
   const names = [audienceClaimOf(claims, substitutes), clientClaimOf(claims, substitutes)]
   const found = keys.flatMap(([key, values]) => {
     const claim = names[key === 'bearer.clientIds' ? 1 : 0] ?? ''
-    const value = [claims[claim]].flat().find((one) => values.some((accepted) => accepted === one))
+    const value = values.find((accepted) => [claims[claim]].flat().includes(accepted))
     const accepted = key === 'bearer.metadata' ? 'the URL of the resource (bearer.metadata)' : `in ${key}`
-    return value === undefined ? [] : [`the token’s ${claim} ${String(value)} is ${accepted}`]
+    return value === undefined ? [] : [`the token’s ${claim} ${value} is ${accepted}`]
   })
   const unknown = keys.flatMap(([key, values]) => (values.length === 0 ? [] : [`${key} (${values.join(', ')})`]))
   return [

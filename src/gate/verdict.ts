@@ -46,6 +46,8 @@ export interface Who {
   /** The name of the user's provider in `providers`. */
   readonly provider?: string
   readonly bearer?: true
+  /** Identifies the client's own token. */
+  readonly digest?: string
   /** The id and the tokens of a session. Missing for a client with a token of its own. */
   readonly id?: string
   readonly idToken?: string | null
@@ -138,6 +140,8 @@ export type Verdict =
       readonly dpopNonce?: string
       /** The session that the request was denied with, or `null`. */
       readonly session: Session | null
+      /** The client that the request was denied with, if its own token has been verified. */
+      readonly who?: Who
     }
 
 export interface CompiledRoute extends Route {

@@ -16,6 +16,18 @@ export interface Part {
   readonly from: readonly Setting[]
 }
 
+/** An issuer of tokens that clients send, besides the provider. */
+export interface TokenIssuer {
+  readonly issuer: string
+  readonly audience?: readonly string[]
+  readonly jwksUri?: string
+}
+
+/** Returns whether a URL can be an issuer in a Gatehouse configuration. */
+export function isIssuer(url: string): boolean {
+  return /^https?:\/\/[^?#@\\\s]+$/.test(url) && URL.canParse(url) && !url.includes('/.well-known/')
+}
+
 /** What all routes with a session have in common. */
 export interface RouteDefaults {
   challenge?: string
@@ -27,7 +39,7 @@ export interface RouteDefaults {
   encoding?: string
   /** Headers that are removed from client requests on every route unless `set` overwrites them. */
   readonly remove: string[]
-  bearer?: string[]
+  bearer?: { readonly audience: readonly string[]; readonly issuers: readonly TokenIssuer[] }
   preservePost?: boolean
 }
 

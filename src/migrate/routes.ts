@@ -173,7 +173,10 @@ function routeOf(migration: Migration, base: BaseRoute, siteUpstream: string | n
     const { encoding } = routeDefaults
     route['headers'] = { set: { ...routeDefaults.set }, ...(encoding === undefined ? {} : { encoding }) }
   }
-  if (routeDefaults.bearer !== undefined) route['bearer'] = { audience: [...routeDefaults.bearer] }
+  if (routeDefaults.bearer !== undefined) {
+    const { audience, issuers } = routeDefaults.bearer
+    route['bearer'] = { audience, ...(issuers.length === 0 ? {} : { issuers }) }
+  }
   if (routeDefaults.preservePost === false) route['preservePost'] = false
   return route
 }

@@ -138,7 +138,7 @@ export function toVerifiedToken(
     ...(name === undefined ? {} : { provider: name }),
     bearer: true,
     digest: createHash('sha256').update(token).digest('base64url'),
-    owner: JSON.stringify([issuer, client, sub]),
+    owner: JSON.stringify([claims['iss'] ?? issuer, client, sub]),
   }
 }
 

@@ -5,7 +5,7 @@ import { flagOf, literal, type Setting } from '../setting.ts'
 import { emailClaim, groupsClaim, providerType } from './access.ts'
 import { withoutOpenId } from './provider.ts'
 
-/** Headers with the user's name, e-mail address and groups for the upstream. */
+/** Headers with the user's name, email address and groups for the upstream. */
 export const identity: Rule = combined(
   'routes[].headers.set',
   'the claims are sent as X-Forwarded-User, -Email, -Groups and -Preferred-Username',
