@@ -155,10 +155,13 @@ function missingScopes(claims: Claims, required: readonly string[]): readonly st
   if (required.length === 0) return required
   const values: unknown[] = [claims['scope'], claims['scp']].flat()
   const granted = new Set(values.flatMap((value) => (typeof value === 'string' ? value.split(' ') : [])))
-  // Entra ID leaves out the URI of the application: the token for `api://orders/orders.read` has `orders.read` in `scp`.
-  const nameOf = (scope: string): string => scope.slice(scope.lastIndexOf('/') + 1)
-  const hasNames = typeof claims['scp'] === 'string'
-  return required.filter((scope) => !granted.has(scope) && !(hasNames && granted.has(nameOf(scope))))
+  const isOfEntra = typeof claims['scp'] === 'string'
+  return required.filter((scope) => !granted.has(scope) && !(isOfEntra && granted.has(withoutUri(scope))))
+}
+
+/** Entra ID leaves out the URI of the application: a token for `api://orders/orders.read` has `orders.read` in `scp`. */
+function withoutUri(scope: string): string {
+  return scope.slice(scope.lastIndexOf('/') + 1)
 }
 
 /**
