@@ -1,21 +1,12 @@
 import { createHash, createHmac } from 'node:crypto'
 import { percentEncodeBytes } from '../bytes.ts'
 import { causes, Fault } from '../errors.ts'
-import { hasKey, readClientProof, type ClientProof } from '../oidc/dpop-proof.ts'
+import { hasKey, readClientProof, type ClientProof, type Unproven } from '../oidc/dpop-proof.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import { withDeadline } from '../resilience/deadline.ts'
 import { deriveKey } from '../session/envelope.ts'
 import type { Store } from '../store/store.ts'
 import type { Facts } from './verdict.ts'
-
-/**
- * Why a request does not prove that its client has the key of its token, with the error for the client.
- * @see https://www.rfc-editor.org/rfc/rfc9449#section-7.1
- */
-export interface Unproven {
-  readonly error: 'invalid_dpop_proof' | 'use_dpop_nonce' | 'invalid_token'
-  readonly why: string
-}
 
 /** Checks that clients have the keys to which their access tokens are bound. */
 export interface ClientProofs {

@@ -1,13 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Route } from '../config/schema.ts'
 import type { DpopKey } from '../oidc/dpop.ts'
+import type { Unproven } from '../oidc/dpop-proof.ts'
 import type { Claims, TokenSet } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import type { Ticket } from '../session/ticket.ts'
 import type { WantedTokens } from '../token/acquire.ts'
 import type { StepUp, TokenDenial } from '../token/denial.ts'
 import type { ClientToken } from '../token/route-tokens.ts'
-import type { Unproven } from './dpop.ts'
 
 export type RequestKind = 'navigation' | 'frame' | 'form' | 'script' | 'websocket'
 

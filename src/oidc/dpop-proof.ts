@@ -41,6 +41,15 @@ export interface ClientProof {
 }
 
 /**
+ * Why a request does not prove that its client has the key of its token, with the error for the client.
+ * @see https://www.rfc-editor.org/rfc/rfc9449#section-7.1
+ */
+export interface Unproven {
+  readonly error: 'invalid_dpop_proof' | 'use_dpop_nonce' | 'invalid_token'
+  readonly why: string
+}
+
+/**
  * Reads the `DPoP` header of a client's request. Returns the proof if it is for this request, otherwise the reason for
  * the log. Does not check signature and nonce, and whether the proof was used before.
  * @see https://www.rfc-editor.org/rfc/rfc9449#section-4.3

@@ -316,11 +316,10 @@ function foreignIssuers(migration: Migration): TokenIssuer[] {
     'OIDCProviderIssuer',
     'OIDCProviderMetadataURL',
   ].map((key) => migration.effective.get(key))
-  const plain = (url: string): string => url.replace(/\/\.well-known\/.*$/, '').replace(/\/$/, '')
   const provider = own ?? metadata
   if (issuer === undefined || !isIssuer(textOf(issuer))) return []
   markRouteSource(migration, issuer)
-  if (provider === undefined || plain(textOf(provider)) === plain(textOf(issuer))) return []
+  if (provider === undefined || issuerIn(provider) === issuerIn(issuer)) return []
   if (keys !== undefined) markRouteSource(migration, keys)
   for (const setting of [issuer, keys]) if (setting !== undefined) allowPlainHttp(migration, textOf(setting), setting)
   remark(
@@ -331,6 +330,12 @@ function foreignIssuers(migration: Migration): TokenIssuer[] {
       'to let in fewer',
   )
   return [{ issuer: literal(textOf(issuer)), ...(keys === undefined ? {} : { jwksUri: literal(textOf(keys)) }) }]
+}
+
+function issuerIn(setting: Setting): string {
+  return textOf(setting)
+    .replace(/\/\.well-known\/.*$/, '')
+    .replace(/\/$/, '')
 }
 
 /** Returns whether a later section covers all paths of `area`. In Apache, the later section then takes effect. */
