@@ -50,7 +50,11 @@ void t.test('no log line at any level contains a token, code, cookie, state or s
   const routes = [{ path: '/**' }, { path: '/admin', require: { claims: { groups: ['none'] } } }]
   const { url, idp, log, events } = await startGateway(t, {
     idp: { lifetimes: { accessToken: 100 }, pushedAuthorization: true },
-    config: { provider: { clientSecret, userinfo: true, timeout: '1s' }, routes },
+    config: {
+      provider: { clientSecret, userinfo: true, timeout: '1s' },
+      routes,
+      log: { fields: ['bytes', 'user_agent', 'referer'] },
+    },
     client: { clientSecret },
   })
   const browser = createBrowser()
@@ -86,6 +90,14 @@ void t.test('no log line at any level contains a token, code, cookie, state or s
     headers: { authorization: 'Bearer a-client-token-of-its-own' },
   })
   secrets.add('a-client-token-of-its-own')
+  const inHeaders = 'a-token-in-other-headers-of-a-client'
+  for (const referer of [
+    `${url}/page?token=${inHeaders}#${inHeaders}`,
+    `https://me:${inHeaders}@a.example/`,
+    inHeaders,
+  ])
+    await browser.get(`${url}/orders`, { headers: { referer, 'x-request-id': inHeaders, 'x_request_id': inHeaders } })
+  secrets.add(inHeaders)
   await browser.get(`${url}/admin`)
   await browser.get(`${url}/orders/%zz`)
   await browser.get(`${url}/api/orders`, { kind: 'script', headers: { cookie: `gatehouse=${'x'.repeat(60)}` } })
