@@ -3,6 +3,7 @@ import { jsonSchema } from './json-schema.ts'
 import { withMigrationTables } from './migration-tables.ts'
 import { withPresetTables } from './preset-tables.ts'
 import { reference } from './reference.ts'
+import { withTextTable } from './text-table.ts'
 
 const fromRoot = (path: string): URL => new URL(`../${path}`, import.meta.url)
 const example = readFileSync(fromRoot('config/gatehouse.yaml'), 'utf8')
@@ -10,6 +11,7 @@ const example = readFileSync(fromRoot('config/gatehouse.yaml'), 'utf8')
 const generated: Record<string, string> = {
   'config/gatehouse.schema.json': `${JSON.stringify(jsonSchema(), null, 2)}\n`,
   'docs/configuration.md': reference(example),
+  'docs/browser.md': withTextTable(readFileSync(fromRoot('docs/browser.md'), 'utf8')),
   'docs/migrating.md': withMigrationTables(readFileSync(fromRoot('docs/migrating.md'), 'utf8')),
   'src/version.ts': versionModule(),
   'docs/providers.md': withPresetTables(readFileSync(fromRoot('docs/providers.md'), 'utf8')),

@@ -18,6 +18,7 @@ const order = [
   ['oidc', 'store'],
   ['config', 'telemetry'],
   ['bytes', 'errors', 'header-names', 'resilience', 'version'],
+  ['texts'],
 ]
 
 /** Who may know what lies outside the project, by the beginning of the package's name. */

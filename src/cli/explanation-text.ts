@@ -1,71 +1,7 @@
-import { isForAllTenants, presetOf } from '../config/presets/apply.ts'
-import type { ProviderSettings } from '../config/schema.ts'
 import { parseTemplate, whyNoHeader, type Values } from '../gate/header-template.ts'
 import { explainRule } from '../gate/rules.ts'
 import type { CompiledRoute, GateDenial, Verdict, Who } from '../gate/verdict.ts'
-import type { Demand } from '../oidc/access-token.ts'
-import { accessTokenIssuers, issuerOfTenant, mayHaveIssued, templateOf } from '../oidc/issuer.ts'
-import { refusalOf, type Acceptance, type Refusal } from '../oidc/token-rules.ts'
-import { authTimeOf, type Claims } from '../oidc/token-set.ts'
-
-/**
- * Returns whether the provider may issue tokens with the `iss` of these claims. Fills in the `tid` of the claims in the
- * issuers of a provider for all tenants, as far as they are known without its metadata.
- */
-export function mayIssue(provider: ProviderSettings, { iss, tid }: Claims): boolean {
-  if (iss === undefined) return true
-  if (typeof iss !== 'string') return false
-  const preset = presetOf(provider)
-  const ofAllTenants = isForAllTenants(provider)
-  if (!ofAllTenants && preset?.issuers?.test(iss) === true) return true
-  const issuer = ofAllTenants ? templateOf(provider.issuer) : provider.issuer
-  return accessTokenIssuers({ issuer }, preset).some(
-    (one) => mayHaveIssued(one, iss) && (typeof tid !== 'string' || issuerOfTenant(one, tid) === iss),
-  )
-}
-
-/** Returns why the gateway would refuse a token with these claims, or `null`. Claims that are not given are not checked. */
-export function whyTokenRefused(
-  claims: Claims,
-  { settings, audiences }: Demand,
-  providers: readonly ProviderSettings[],
-  now: number,
-): string | null {
-  const { iss, exp, nbf, iat } = claims
-  const other = settings.issuers.find(({ issuer }) => issuer === iss)
-  const issuing = other === undefined ? providers.find((provider) => mayIssue(provider, claims)) : providers[0]
-  if (issuing === undefined) {
-    const known = [...providers, ...settings.issuers].map(({ issuer }) => issuer)
-    return `the token’s iss is ${JSON.stringify(iss)}, the route accepts ${known.join(' or ')}`
-  }
-  const isOthers = other !== undefined && other.audience !== null
-  const refusal = refusalOfGiven(claims, {
-    audiences: other?.audience ?? audiences,
-    clientIds: isOthers ? [] : (settings.clientIds ?? []),
-    substitutes: presetOf(other === undefined ? issuing : { preset: 'auto', issuer: other.issuer }) ?? {},
-    ownClientIds: other === undefined ? [issuing.clientId] : [],
-  })
-  if (refusal === 'other-kind') return 'the token is an ID token or of another kind'
-  if (refusal !== null) return refusal.map(mismatchText).join('; ')
-  const [seconds, tolerance] = [now / 1000, issuing.clockTolerance / 1000]
-  if (typeof exp === 'number' && exp <= seconds - tolerance) return 'the token has expired'
-  const isAhead = [nbf, iat].some((time) => typeof time === 'number' && time > seconds + tolerance)
-  return isAhead ? 'the token is not valid yet' : null
-}
-
-function mismatchText({ claim, value, accepted }: Exclude<Refusal, 'other-kind'>[number]): string {
-  return `the token’s ${claim} is ${JSON.stringify(value)}, the route accepts ${accepted.join(', ')}`
-}
-
-/** Compares only the given claims: the others are assumed to be accepted. */
-function refusalOfGiven(claims: Claims, accepted: Acceptance): Refusal | null {
-  const { audiences, clientIds } = accepted
-  const isUnknown =
-    (audiences.length > 0 && claims['aud'] === undefined) ||
-    (clientIds.length > 0 && claims['client_id'] === undefined && claims['azp'] === undefined)
-  const assumed = isUnknown ? { aud: audiences, client_id: clientIds[0] ?? '' } : {}
-  return refusalOf({ ...assumed, ...claims }, 'jwt', accepted)
-}
+import { authTimeOf } from '../oidc/token-set.ts'
 
 /** Returns why a user meets what the route requires of sessions, or of clients with tokens of their own. */
 export function requirementsMet(

@@ -28,13 +28,12 @@ import type { Session } from '../session/session.ts'
 import {
   headersNotPassed,
   headersNotSent,
-  mayIssue,
   otherKeysOf,
   reasonOf,
   requirementsMet,
   tokenOf,
-  whyTokenRefused,
 } from './explanation-text.ts'
+import { explainToken, mayIssue, type TokenExplanation } from './explained-token.ts'
 
 /** The request to explain, with the claims of the user who sends it, or `null` if the request is anonymous. */
 export interface ExplainedRequest {
@@ -154,19 +153,18 @@ interface Scenario {
 
 async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]> {
   const { config, routes, session, claims, provider, now } = scenario
-  let tokenProblem: string | null = null
+  let token: TokenExplanation = { accepted: [] }
   const gate = buildGate({
     config,
     routes,
     sessions: { load: () => session, hasSuccessor: () => false },
     bearers: {
       verify(_token, demand) {
-        const why =
+        token =
           claims === null
-            ? 'the client’s own token would have to be verified: give its claims with --claims'
-            : whyTokenRefused(claims, demand, acceptedProviders(config, demand.providers), now)
-        tokenProblem = why
-        return claims === null || why !== null ? { why: why ?? '' } : explainedToken(claims, demand, provider)
+            ? { refused: 'the client’s own token would have to be verified: give its claims with --claims' }
+            : explainToken(claims, demand, acceptedProviders(config, demand.providers), now)
+        return 'refused' in token ? { why: token.refused } : explainedToken(claims ?? {}, demand, provider)
       },
     },
     // A proof is taken as valid, because it is made for one request at one time.
@@ -213,10 +211,10 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
             .join(', '),
     ],
     ...(verdict.type === 'forward'
-      ? forwarded(verdict, facts, scenario)
+      ? forwarded(verdict, facts, scenario, token)
       : verdict.type === 'preflight'
         ? preflighted(facts, scenario)
-        : denied(verdict, facts, scenario, tokenProblem)),
+        : denied(verdict, facts, scenario, token)),
   ]
 }
 
@@ -277,6 +275,7 @@ function forwarded(
   verdict: Extract<Verdict, { type: 'forward' }>,
   facts: Facts,
   { config, routes, session, now, authUrl }: Scenario,
+  token: TokenExplanation,
 ): Line[] {
   const byProxy = authUrl !== null
   const { route, accessToken } = verdict
@@ -304,6 +303,7 @@ function forwarded(
           ? 'the route’s session is optional, and there is none'
           : 'the session may use this route'
   const reasons = who === null ? [] : requirementsMet(route, who, facts.client.address, now)
+  const accepted = 'accepted' in token ? token.accepted : []
   const websocket: Line[] =
     classify(facts.method, facts.headers, config.scripts) !== 'websocket' || byProxy
       ? []
@@ -316,7 +316,7 @@ function forwarded(
         ]
   return [
     ['answer', byProxy ? `200 with the headers for the application: ${reason}` : `passes: ${reason}`],
-    ...reasons.map((text): Line => ['because', text]),
+    ...[...accepted, ...reasons].map((text): Line => ['because', text]),
     ...refusedPreflight(facts, routes),
     ...crossOrigin(route, facts),
     ...(byProxy
@@ -340,7 +340,7 @@ function denied(
   verdict: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
   { config, routes, authUrl }: Scenario,
-  tokenProblem: string | null,
+  token: TokenExplanation,
 ): Line[] {
   const { denial, kind, route } = verdict
   const answer = challenge(denial, kind, facts, route, config)
@@ -359,7 +359,7 @@ function denied(
       : [['tells', `WWW-Authenticate: ${answer.authenticate}`]]
   return [
     ['answer', `${status} ${answer.code}`],
-    ['because', tokenProblem ?? reasonOf(denial)],
+    ['because', 'refused' in token ? token.refused : reasonOf(denial)],
     ...(denial.reason === 'cross-origin' ? foreignOrigin(facts) : []),
     ...refusedPreflight(facts, routes),
     ...loginLines,

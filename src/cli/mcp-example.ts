@@ -8,13 +8,16 @@ import { UsageError } from './command.ts'
 
 const PACKAGES = ['tsx', '@modelcontextprotocol/client', '@modelcontextprotocol/node', '@modelcontextprotocol/server']
 
+// Ends a program when the demo has ended, even if the demo was killed and could not stop the program.
+const END_WITH_DEMO = "data:text/javascript,process.on('disconnect',()=>process.exit());process.channel.unref()"
+
 /** Starts a program of `examples/mcp`. The packages that the program imports are not part of an installation. */
 function startExample(name: 'server' | 'client', args: readonly string[], onlyErrors: boolean): ChildProcess {
   const file = fileURLToPath(import.meta.resolve(`#examples/mcp/${name}.ts`))
-  return spawn(process.execPath, ['--import=tsx', file, ...args], {
+  return spawn(process.execPath, ['--import=tsx', `--import=${END_WITH_DEMO}`, file, ...args], {
     cwd: dirname(file),
     env: { ...process.env, PORT: '0' },
-    stdio: ['ignore', onlyErrors ? 'pipe' : 'inherit', 'inherit'],
+    stdio: ['ignore', onlyErrors ? 'pipe' : 'inherit', 'inherit', 'ipc'],
   })
 }
 

@@ -278,7 +278,12 @@ export const schema = group('Configuration of Gatehouse.', {
       login: leaf(orOff(rate), { default: '300/1m', description: 'Requests to the login endpoint and to `silent`.' }),
       callback: leaf(orOff(rate), { default: '300/1m', description: 'Requests to the callback.' }),
       session: leaf(orOff(rate), { default: '600/1m', description: "Requests to the gateway's other endpoints." }),
-      requests: leaf(orOff(rate), { default: 'off', description: 'Requests to the application.' }),
+      requests: leaf(orOff(rate), {
+        default: 'off',
+        description:
+          'Requests to the application. Requests with a verified token of their own count for its client and user, not for ' +
+          'the address.',
+      }),
     },
   ),
   routes: listOf(

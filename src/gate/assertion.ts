@@ -70,8 +70,7 @@ export function createAssertions({
   return {
     publicKeys,
     make(origin, { index }, who, now) {
-      // A client with a token of its own has no session. Its claims are one object while its token is remembered.
-      const user = who.id ?? who.claims
+      const user = who.id ?? who.digest ?? who.claims
       const place = `${index} ${origin}`
       let ofUser = made.get(user)
       if (ofUser === undefined) made.set(user, (ofUser = new Map()))

@@ -130,11 +130,12 @@ function unavailable(): never {
 
 /**
  * Creates the memory of used proofs: this process's own, and the store's if replicas share it. While the store is
- * unavailable, this process's own memory decides for `outageGrace`.
+ * unavailable, this process's own memory decides for `outageGrace`. It keeps at least the last `max` proofs.
  */
 export function createUsedProofs(
   store: Pick<Store, 'claimOnce' | 'size' | 'assuredUntil'>,
   settings: { readonly outageGrace: number },
+  max = MAX_REMEMBERED,
 ): UsedProofs {
   const isShared = store.size() === null
   // Each set is dropped as a whole, so that expired entries need no timers.
@@ -145,7 +146,7 @@ export function createUsedProofs(
   let pausedUntil = Number.NEGATIVE_INFINITY
 
   function isFirst(id: string, now: number): boolean {
-    if (Math.abs(now - begunAt) >= REMEMBERED_MS || recent.size >= MAX_REMEMBERED)
+    if (Math.abs(now - begunAt) >= REMEMBERED_MS || recent.size >= max)
       [earlier, recent, begunAt] = [recent, new Set(), now]
     if (recent.has(id) || earlier.has(id)) return false
     recent.add(id)

@@ -46,18 +46,21 @@ export interface Who {
   /** The name of the user's provider in `providers`. */
   readonly provider?: string
   readonly bearer?: true
+  /** Identifies the client's own token. */
+  readonly digest?: string
   /** The id and the tokens of a session. Missing for a client with a token of its own. */
   readonly id?: string
   readonly idToken?: string | null
   readonly tokens?: Pick<TokenSet, 'accessToken'>
 }
 
+/** What the user may learn about the rule that denied a request: which kind of property it concerns. */
+export type ForbiddenHint = 'group' | 'email' | 'network'
+
 interface FromClient {
   /** The scheme of the client's Authorization. `Bearer` if missing. */
   readonly scheme?: 'Bearer' | 'DPoP'
 }
-/** What the user may learn about the rule that denied a request: which kind of property it concerns. */
-export type ForbiddenHint = 'group' | 'email' | 'network'
 
 export type GateDenial =
   | TokenDenial

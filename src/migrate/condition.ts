@@ -86,6 +86,7 @@ export function notOf(condition: Condition): Condition {
   return condition.kind === 'not' ? condition.of : { kind: 'not', of: condition }
 }
 
+/** Returns whether a condition requires nothing. */
 export function isMetByEveryUser(condition: Condition): boolean {
   return condition.kind === 'all' && condition.of.length === 0
 }
@@ -97,6 +98,7 @@ function isUndecided(condition: Condition): boolean {
   return condition.kind === 'not' ? isUndecided(condition.of) : condition.of.some(isUndecided)
 }
 
+/** Returns whether a condition depends on the address of the client. */
 export function namesNetworks(condition: Condition): boolean {
   if (condition.kind === 'networks') return true
   if (condition.kind === 'claim') return false

@@ -16,6 +16,18 @@ export interface Part {
   readonly from: readonly Setting[]
 }
 
+/** An issuer of tokens that clients send, besides the provider. */
+export interface TokenIssuer {
+  readonly issuer: string
+  readonly audience?: readonly string[]
+  readonly jwksUri?: string
+}
+
+/** Returns whether a URL can be an issuer in a Gatehouse configuration. */
+export function isIssuer(url: string): boolean {
+  return /^https?:\/\/[^?#@\\\s]+$/.test(url) && URL.canParse(url) && !url.includes('/.well-known/')
+}
+
 /** What all routes with a session have in common. */
 export interface RouteDefaults {
   challenge?: string
@@ -24,9 +36,10 @@ export interface RouteDefaults {
   acr?: string[]
   token?: { grant?: string; header?: string }
   readonly set: Record<string, string>
+  encoding?: string
   /** Headers that are removed from client requests on every route unless `set` overwrites them. */
   readonly remove: string[]
-  bearer?: string[]
+  bearer?: { readonly audience: readonly string[]; readonly issuers: readonly TokenIssuer[] }
   preservePost?: boolean
 }
 
@@ -226,4 +239,30 @@ export function setHeader({ routeDefaults }: Migration, name: string, template: 
     if (other.toLowerCase() === name.toLowerCase()) delete routeDefaults.set[other]
   }
   routeDefaults.set[name] = template
+}
+
+/**
+ * Sends the access token or the ID token in a header: as the route's token if there is none yet, otherwise under
+ * `headers.set`. Returns `false` if the header carries the other token, or for a prefix other than `Bearer `.
+ */
+export function sendToken(
+  migration: Migration,
+  placeholder: 'accessToken' | 'idToken',
+  header: string,
+  prefix: string,
+): boolean {
+  const { routeDefaults } = migration
+  if (prefix !== '' && prefix !== 'Bearer ') return false
+  const isAuthorization = header.toLowerCase() === 'authorization'
+  const { grant = 'session', header: carrier = 'Authorization' } = routeDefaults.token ?? { grant: 'none' }
+  if (grant !== 'none' && carrier.toLowerCase() === header.toLowerCase())
+    return (grant === 'id-token') === (placeholder === 'idToken')
+  if (routeDefaults.token !== undefined || isAuthorization !== (prefix === 'Bearer '))
+    setHeader(migration, header, `${prefix}{${placeholder}}`)
+  else
+    routeDefaults.token = {
+      ...(placeholder === 'idToken' ? { grant: 'id-token' } : {}),
+      ...(placeholder === 'idToken' && isAuthorization ? {} : { header }),
+    }
+  return true
 }

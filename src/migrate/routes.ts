@@ -169,8 +169,14 @@ function routeOf(migration: Migration, base: BaseRoute, siteUpstream: string | n
   if (base.withoutToken === true) route['token'] = { grant: 'none' }
   else if (routeDefaults.token !== undefined) route['token'] = { ...routeDefaults.token }
   if (passesAuthorization(routeDefaults, base)) route['authorization'] = 'client'
-  if (Object.keys(routeDefaults.set).length > 0) route['headers'] = { set: { ...routeDefaults.set } }
-  if (routeDefaults.bearer !== undefined) route['bearer'] = { audience: [...routeDefaults.bearer] }
+  if (Object.keys(routeDefaults.set).length > 0) {
+    const { encoding } = routeDefaults
+    route['headers'] = { set: { ...routeDefaults.set }, ...(encoding === undefined ? {} : { encoding }) }
+  }
+  if (routeDefaults.bearer !== undefined) {
+    const { audience, issuers } = routeDefaults.bearer
+    route['bearer'] = { audience, ...(issuers.length === 0 ? {} : { issuers }) }
+  }
   if (routeDefaults.preservePost === false) route['preservePost'] = false
   return route
 }

@@ -25,7 +25,7 @@ import { unverifiedClaims, type Claims } from './token-set.ts'
 
 /** What a route demands of the access token of a client. */
 export interface Demand {
-  readonly settings: Pick<NonNullable<Route['bearer']>, 'clientIds' | 'issuers' | 'introspection'>
+  readonly settings: Pick<NonNullable<Route['bearer']>, 'audience' | 'clientIds' | 'issuers' | 'introspection'>
   /** `bearer.audience`, and the URL of the resource if that is an accepted audience. */
   readonly audiences: readonly string[]
   /** The names of the providers that the route allows, or `null` for all. */
@@ -125,32 +125,6 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
     return null
   }
 
-  async function verifyAtProvider(provider: Provider, raw: string, form: TokenForm, now: number) {
-    const { configuration, preset, keys } = await provider.discovered()
-    const server = configuration.serverMetadata()
-    if (server.jwks_uri === undefined) return 'the provider has no keys that verify a JWT'
-    const { iss } = unverifiedClaims(raw)
-    const issuer = accessTokenIssuers(server, preset).find((one) => mayHaveIssued(one, String(iss))) ?? server.issuer
-    try {
-      const claims = await keys.verify(raw, { issuer, requiredClaims: ['exp', 'sub'] }, now)
-      return toSigned(provider, raw, form, claims, { issuer, name: provider.name, substitutes: preset ?? {} })
-    } catch (error) {
-      if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
-      return whyUnverified(error, issuer)
-    }
-  }
-
-  async function verifyAtIssuer(source: TokenIssuer, raw: string, form: TokenForm, now: number) {
-    try {
-      const claims = await source.verify(raw, now)
-      const { issuer } = source
-      return toSigned(source, raw, form, claims, { issuer, name: undefined, substitutes: substitutesOf(source) })
-    } catch (error) {
-      if (error instanceof Fault) throw error
-      return whyUnverified(error, source.issuer)
-    }
-  }
-
   /** Yields what each possible issuer of a JWT says about it. */
   async function* verifications(raw: string, form: TokenForm, demand: Demand, now: number) {
     const { iss } = unverifiedClaims(raw)
@@ -235,6 +209,32 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
 /** A token of an issuer that the route does not name. */
 const NO_CLAIM: Refusal = []
 const UNKNOWN_ISSUER = 'no issuer of this route has its iss'
+
+async function verifyAtProvider(provider: Provider, raw: string, form: TokenForm, now: number) {
+  const { configuration, preset, keys } = await provider.discovered()
+  const server = configuration.serverMetadata()
+  if (server.jwks_uri === undefined) return 'the provider has no keys that verify a JWT'
+  const { iss } = unverifiedClaims(raw)
+  const issuer = accessTokenIssuers(server, preset).find((one) => mayHaveIssued(one, String(iss))) ?? server.issuer
+  try {
+    const claims = await keys.verify(raw, { issuer, requiredClaims: ['exp', 'sub'] }, now)
+    return toSigned(provider, raw, form, claims, { issuer, name: provider.name, substitutes: preset ?? {} })
+  } catch (error) {
+    if (isUnreachable(error)) throw new Fault('provider_unavailable', { cause: error })
+    return whyUnverified(error, issuer)
+  }
+}
+
+async function verifyAtIssuer(source: TokenIssuer, raw: string, form: TokenForm, now: number) {
+  try {
+    const claims = await source.verify(raw, now)
+    const { issuer } = source
+    return toSigned(source, raw, form, claims, { issuer, name: undefined, substitutes: substitutesOf(source) })
+  } catch (error) {
+    if (error instanceof Fault) throw error
+    return whyUnverified(error, source.issuer)
+  }
+}
 
 function issuersOf(provider: Provider): readonly string[] {
   const found = provider.peek()

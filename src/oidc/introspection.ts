@@ -135,12 +135,13 @@ function readAnswer(
   const { iss, nbf, exp, token_type: type } = claims
   const seconds = Date.now() / 1000
   if (active !== true) return 'it is not a JWT, and the provider says that it is not active'
-  if (iss !== undefined && !accessTokenIssuers(server, preset).some((one) => mayHaveIssued(one, String(iss))))
+  const issuers = accessTokenIssuers(server, preset)
+  if (iss !== undefined && !(typeof iss === 'string' && issuers.some((one) => mayHaveIssued(one, iss))))
     return `its iss is ${quote(iss)}, not ${quote(server.issuer)}`
   if (exp !== undefined && !((numberFrom(exp) ?? 0) > seconds)) return `it has expired (exp ${quote(exp)})`
   if (nbf !== undefined && !((numberFrom(nbf) ?? Number.NaN) <= seconds + settings.clockTolerance / 1000))
     return `it is not valid yet (nbf ${quote(nbf)})`
-  if (type !== undefined && !TOKEN_TYPES.has(String(type).toLowerCase()))
+  if (type !== undefined && !(typeof type === 'string' && TOKEN_TYPES.has(type.toLowerCase())))
     return `its token_type is ${quote(type)}, not Bearer`
   return toVerifiedToken(token, claims, { issuer: server.issuer, name, substitutes: preset ?? {} })
 }

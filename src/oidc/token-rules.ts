@@ -53,7 +53,8 @@ export function refusalText(refusal: Refusal): string {
   return parts.join(', and ')
 }
 
-function audienceClaimOf({ aud }: Claims, { audienceClaim = 'aud' }: Acceptance['substitutes']): string {
+/** Returns the claim that names the audience of a token. */
+export function audienceClaimOf({ aud }: Claims, { audienceClaim = 'aud' }: Acceptance['substitutes']): string {
   return aud === undefined ? audienceClaim : 'aud'
 }
 
@@ -137,7 +138,7 @@ export function toVerifiedToken(
     ...(name === undefined ? {} : { provider: name }),
     bearer: true,
     digest: createHash('sha256').update(token).digest('base64url'),
-    owner: JSON.stringify([issuer, client, sub]),
+    owner: JSON.stringify([claims['iss'] ?? issuer, client, sub]),
   }
 }
 

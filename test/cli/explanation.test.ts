@@ -24,6 +24,14 @@ routes:
   - { path: /calls/**, cors: { origins: [https://app.example.org] } }
   - { path: /strong/**, bearer: { audience: "api://orders" }, require: { acr: "urn:mfa" } }
   - { path: /open/**, access: optional, bearer: { audience: "api://orders" } }
+  - path: /ci/**
+    require: { claims: { groups: [admin] } }
+    bearer:
+      audience: orders
+      clientIds: [robot]
+      issuers: [{ issuer: https://token.actions.githubusercontent.com, audience: deploy }]
+      require: { not: { claims: { repository: octo/playground } } }
+  - { path: /swap/**, bearer: { audience: orders, token: exchange }, token: { grant: token-exchange, audience: "api://stock" } }
   - { path: /mcp/**, bearer: { metadata: true, scopes: [orders.read], dpop: accepted } }
 `,
 )
@@ -375,6 +383,65 @@ void t.test(
     ])
   },
 )
+
+void t.test('the explanation says which key accepts a client’s own token', async (t) => {
+  const own = ['-H', 'Authorization: Bearer x']
+  const github = { iss: 'https://token.actions.githubusercontent.com', sub: 'repo:octo/app:ref:refs/heads/main' }
+  await rows(t, [
+    [
+      ['GET', '/ci/', ...own, ...claims({ ...github, aud: 'deploy', repository: 'octo/app' })],
+      [
+        'answer: passes: the client’s own token may use this route',
+        'because: the token’s iss is bearer.issuers[0]',
+        'because: the token’s aud deploy is in bearer.issuers[0].audience',
+      ],
+    ],
+    [
+      ['GET', '/ci/', ...own, ...claims({ ...github, aud: 'deploy', repository: 'octo/playground' })],
+      ['answer: 403 forbidden'],
+    ],
+    [
+      ['GET', '/ci/', ...own, ...claims({ ...github, aud: 'orders' })],
+      ['answer: 401 invalid_token', 'because: the token’s aud is "orders", the route accepts deploy'],
+    ],
+    [
+      ['GET', '/ci/', ...own, ...claims({ aud: ['a', 'orders'], scope: 'x' })],
+      ['because: the token’s aud orders is in bearer.audience'],
+    ],
+    [
+      ['GET', '/ci/', ...own, ...claims({ aud: 'a', client_id: 'robot' })],
+      ['because: the token’s client_id robot is in bearer.clientIds'],
+    ],
+    [
+      ['GET', '/ci/', ...own, ...claims({ aud: 'a', client_id: 'spa' })],
+      [
+        'because: the token’s aud is "a", the route accepts orders; the token’s client_id is "spa", the route accepts robot',
+      ],
+    ],
+    [
+      ['GET', '/ci/', ...own, ...claims({ azp: 'robot', nonce: 'x' })],
+      ['because: the token is an ID token or of another kind'],
+    ],
+    [
+      ['GET', '/ci/', ...own, ...claims({})],
+      [
+        'because: the claims do not say for whom the token is: it must match bearer.audience (orders) or bearer.clientIds (robot)',
+      ],
+    ],
+    [
+      ['GET', '/mcp/', ...own, ...claims({ aud: 'https://orders.example.com/mcp', scope: 'orders.read' })],
+      ['because: the token’s aud https://orders.example.com/mcp is the URL of the resource (bearer.metadata)'],
+    ],
+    [
+      ['GET', '/swap/', ...own, ...claims({ aud: 'orders', scope: 'a' })],
+      [
+        'token: the client’s own token is exchanged with token-exchange for audience api://stock',
+        'header: Authorization: Bearer ACCESS-TOKEN',
+      ],
+      'Bearer x',
+    ],
+  ])
+})
 
 void t.test('a WebSocket is explained', async (t) => {
   const upgrade = [

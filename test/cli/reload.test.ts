@@ -255,3 +255,18 @@ void t.test(
     t.same([await before.ask(), await after.ask()], ['HTTP/1.1 200 OK', 'HTTP/1.1 200 OK'])
   },
 )
+
+void t.test('the style and the icon of the pages are read again when their files change', async (t) => {
+  const image = (color: string): string => `<svg xmlns="http://www.w3.org/2000/svg" fill="${color}"/>`
+  const folder = t.testdir({ 'site.css': 'h1 { color: red }', 'icon.svg': image('red') })
+  const [styleFile, favicon] = [join(folder, 'site.css'), join(folder, 'icon.svg')]
+  const gateway = await serveFile(t, { idp, upstream }, { pages: { styleFile, favicon } })
+  const page = async (): Promise<string> => (await createBrowser().get(`${gateway.url}/oauth2/nothing`)).body
+  t.match(await page(), 'h1 { color: red }')
+  writeFileSync(styleFile, 'h1 { color: teal }')
+  writeFileSync(favicon, image('teal'))
+  await nextEvent(gateway, 'reloaded', 0)
+  const changed = await page()
+  t.match(changed, 'h1 { color: teal }')
+  t.match(changed, `href="data:image/svg+xml;base64,${Buffer.from(image('teal')).toString('base64')}"`)
+})

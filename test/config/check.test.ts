@@ -298,7 +298,7 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
       more: route(
         '{ path: /mcp/**, bearer: { metadata: true } }\n' +
           '  - { path: /mcp, bearer: { metadata: true }, host: a.example.com }\n' +
-          '  - { path: /mcp/**, bearer: { metadata: false }, methods: [POST] }\n' +
+          '  - { path: /mcp/**, bearer: { audience: x, metadata: false }, methods: [POST] }\n' +
           '  - { path: /mcp/tools/**, bearer: { metadata: true } }',
       ),
     },

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { parse } from 'yaml'
 import { explanationFor } from '../../src/cli/explain.ts'
+import { loadConfig } from '../../src/config/load.ts'
 import { key } from '../config/configuration.ts'
 import { asFile } from '../support/gateway.ts'
 
@@ -59,6 +60,13 @@ function nameOf(line: string): string {
 const examples = examplesOf(page)
 
 t.ok(examples.filter(({ runs }) => runs.length > 1).length > 10, 'most examples have answers')
+
+void t.test('each example loads without warnings', async (t) => {
+  for (const { heading, yaml } of examples) {
+    const { warnings } = loadConfig({ file: asFile(t, { ...BASE, ...parse(yaml) }), env: {} })
+    t.same(warnings, [], heading)
+  }
+})
 
 for (const { heading, yaml, runs } of examples) {
   for (const { command, answer } of runs) {

@@ -46,6 +46,21 @@ void t.test('the example with cors in docs/requests.md loads without warnings', 
   t.end()
 })
 
+void t.test('the examples of the pages in docs/browser.md load without warnings', (t) => {
+  const examples = documented('browser.md', 'yaml')
+  t.equal(examples.length, 2)
+  for (const example of examples) {
+    const settings = { publicUrl: 'https://orders.example.com', ...minimal, ...parse(example) }
+    const folder = t.testdir({
+      'gatehouse.yaml': JSON.stringify(settings),
+      'gatehouse.css': 'h1 { color: red }',
+      'favicon.png': Buffer.from('iVBORw0KGgo=', 'base64'),
+    })
+    t.same(loadConfig({ file: join(folder, 'gatehouse.yaml'), env: {} }).warnings, [])
+  }
+  t.end()
+})
+
 void t.test('the example with an MCP server in docs/access.md loads without warnings', (t) => {
   const example = documented('access.md', 'yaml').find((block) => block.includes('upstreamHost')) ?? ''
   const { config, warnings } = loadConfig({

@@ -27,17 +27,6 @@ const verified = async (assertions: Assertions, jwt: string, at = now, audience 
     currentDate: new Date(at),
   })
 
-/** Counts the signatures: ES256 has a random part, so two signatures of one text differ. */
-const countSignatures = () => {
-  const jwts = new Set<string>()
-  return {
-    add(jwt: string) {
-      jwts.add(jwt)
-    },
-    count: () => jwts.size,
-  }
-}
-
 void t.test('an assertion says who sent a request, and nothing that was not asked for', async (t) => {
   const assertions = createAssertions(settingsOf({ claims: ['name', 'groups', 'address.city', 'missing'] }))
   const who = sessionOf({
@@ -103,22 +92,32 @@ void t.test('the first key signs, and all public keys are listed under their kid
 
 void t.test('a session costs one signature for each route and half of the lifetime', (t) => {
   const assertions = createAssertions(settingsOf({ claims: ['groups'] }))
-  const { add, count } = countSignatures()
+  // Each signature with ES256 has a random part, so the number of different JWTs is the number of signatures.
+  const jwts = new Set<string>()
   const session = sessionOf()
-  for (let ms = 0; ms < 30_000; ms += 100) add(assertions.make(origin, first, session, now + ms))
-  t.equal(count(), 1)
+  for (let ms = 0; ms < 30_000; ms += 100) jwts.add(assertions.make(origin, first, session, now + ms))
+  t.equal(jwts.size, 1)
   // A refresh replaces the session and its claims object.
   const refreshed = sessionOf({ claims: { ...session.claims, iat: 5 } })
-  add(assertions.make(origin, first, refreshed, now + 29_999))
-  t.equal(count(), 1, 'a refresh without changes in these claims needs no signature')
-  for (let ms = 30_000; ms < 60_000; ms += 100) add(assertions.make(origin, first, refreshed, now + ms))
-  t.equal(count(), 2)
-  add(assertions.make(origin, { index: 1 }, refreshed, now + 59_000))
-  t.equal(count(), 3, 'another route')
-  add(assertions.make('https://other.example.com', first, refreshed, now + 59_000))
-  t.equal(count(), 4, 'another public URL')
-  add(assertions.make(origin, first, sessionOf({ id: 'B'.repeat(22) }), now + 59_000))
-  t.equal(count(), 5, 'another session')
+  jwts.add(assertions.make(origin, first, refreshed, now + 29_999))
+  t.equal(jwts.size, 1, 'a refresh without changes in these claims needs no signature')
+  for (let ms = 30_000; ms < 60_000; ms += 100) jwts.add(assertions.make(origin, first, refreshed, now + ms))
+  t.equal(jwts.size, 2)
+  jwts.add(assertions.make(origin, { index: 1 }, refreshed, now + 59_000))
+  t.equal(jwts.size, 3, 'another route')
+  jwts.add(assertions.make('https://other.example.com', first, refreshed, now + 59_000))
+  t.equal(jwts.size, 4, 'another public URL')
+  jwts.add(assertions.make(origin, first, sessionOf({ id: 'B'.repeat(22) }), now + 59_000))
+  t.equal(jwts.size, 5, 'another session')
+  t.end()
+})
+
+void t.test('a token of a client costs one signature too, however often it is verified', (t) => {
+  const assertions = createAssertions(settingsOf())
+  const clientWith = (sub: string): Who => ({ claims: { sub }, bearer: true, digest: 'digest' })
+  const one = assertions.make(origin, first, clientWith('robot'), now)
+  t.equal(assertions.make(origin, first, clientWith('robot'), now + 1), one)
+  t.not(assertions.make(origin, first, clientWith('other'), now + 2), one)
   t.end()
 })
 

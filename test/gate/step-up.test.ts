@@ -66,16 +66,14 @@ void t.test('a route with maxAge requires a recent login', async (t) => {
 
 type WithoutAuthTime = Running & { readonly browser: Browser; readonly asked: URLSearchParams[] }
 
-/**
- * A provider with a session of the user that says when she authenticated only with `prompt=login`, or never, and the
- * authorization requests that it got.
- */
+/** A provider that uses its own session of the user, and the authorization requests that it got. */
 const startWithout = async (
   t: Test,
   authTimeOf: (asked: URLSearchParams) => number | undefined,
-  more: Record<string, unknown> = {},
+  { isAnnounced = false, ...more }: Record<string, unknown> = {},
 ): Promise<WithoutAuthTime> => {
   const provider = await startScriptedProvider(t)
+  if (isAnnounced === true) provider.document['claims_supported'] = ['sub', 'auth_time']
   const asked: URLSearchParams[] = []
   provider.paths.set('/authorize', (request, response) => {
     const authorization = new URL(request.url ?? '', provider.origin)
@@ -96,28 +94,45 @@ const prompts = (asked: readonly URLSearchParams[]) =>
 
 void t.test('without auth_time, maxAge counts from a login with prompt=login', async (t) => {
   const running = await startWithout(t, () => undefined)
-  const { asked, browser, url, events } = running
+  const { asked, browser, url } = running
   t.equal(await open(running, '/'), 200)
   const denied = await browser.get(`${url}/api/orders`, { kind: 'script' })
   t.match(denied.json(), { code: 'step_up_required' }, 'a login with the session of the provider proves nothing')
   t.equal(await open(running, '/api/orders'), 200)
   t.same(prompts(asked), [
     [null, null],
-    ['300', null],
     ['300', 'login'],
   ])
-  t.equal(events('login_begun_anew').at(-1)?.['problem'], 'the provider does not say when the user authenticated')
 
   moveClock(t, 299_000)
   t.equal((await browser.get(`${url}/api/orders`, { kind: 'script' })).status, 200)
   moveClock(t, 2_000)
   t.match((await browser.get(`${url}/api/orders`, { kind: 'script' })).json(), { code: 'step_up_required' })
   t.equal(await open(running, '/api/orders'), 200, 'also after the first expiry')
-  t.same(prompts(asked).slice(3), [['300', 'login']], 'the gateway has learned that there is no auth_time')
+  t.same(prompts(asked).slice(2), [['300', 'login']])
 })
 
+void t.test(
+  'a provider that announces auth_time, but does not send it, is asked again with prompt=login',
+  async (t) => {
+    const running = await startWithout(t, () => undefined, { isAnnounced: true })
+    const { asked, events } = running
+    t.equal(await open(running, '/'), 200)
+    t.equal(await open(running, '/api/orders'), 200)
+    t.same(prompts(asked).slice(1), [
+      ['300', null],
+      ['300', 'login'],
+    ])
+    t.equal(events('login_begun_anew').at(-1)?.['problem'], 'the provider does not say when the user authenticated')
+    moveClock(t, 301_000)
+    t.equal(await open(running, '/api/orders'), 200)
+    t.same(prompts(asked).slice(3), [['300', 'login']], 'the session shows that there is no auth_time')
+  },
+)
+
 void t.test('a provider that says auth_time only if asked does not ask for the password', async (t) => {
-  const running = await startWithout(t, (asked) => (asked.has('max_age') ? Math.floor(Date.now() / 1000) : undefined))
+  const authTimeOf = (asked: URLSearchParams) => (asked.has('max_age') ? Math.floor(Date.now() / 1000) : undefined)
+  const running = await startWithout(t, authTimeOf, { isAnnounced: true })
   t.equal(await open(running, '/'), 200)
   t.equal(await open(running, '/api/orders'), 200)
   t.same(prompts(running.asked), [

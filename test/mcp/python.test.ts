@@ -133,18 +133,18 @@ void t.test('the client of the SDK for Python', async (t) => {
   await t.test('a client steps up, refreshes, and logs in again after its grant was revoked', async (t) => {
     const { requests, redirects, messages, call } = await connect(t, mcp, { metadataUrl: mcp.metadataUrl })
     t.equal(redirects[0]?.searchParams.get('client_id'), mcp.metadataUrl)
-    idp.settings.lifetimes.accessToken = 1
+    idp.settings.lifetimes.accessToken = 2
     t.equal((await call('cancel_order', { id: 'A-1003' })).text, 'alice canceled order A-1003')
     t.ok(requests.includes('POST /mcp 403'))
     t.same(scopesOf(redirects[1]), ['offline_access', 'orders.read', 'orders.write'])
     t.same(messages, ['ResourceUpdatedNotification'], 'the open GET stream told of the change')
 
-    await sleep(1100)
+    await sleep(2100)
     requests.length = 0
     t.match((await call('list_orders')).text, 'alice')
     t.same(requests, ['POST idp/token 200', 'POST /mcp 200'])
 
-    await sleep(1100)
+    await sleep(2100)
     idp.revokeGrantsOf('alice')
     idp.settings.lifetimes.accessToken = 300
     t.match((await call('list_orders')).text, 'alice')

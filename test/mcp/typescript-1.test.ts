@@ -170,12 +170,11 @@ void t.test('the client of the SDK for TypeScript 1.x', async (t) => {
   })
 
   await t.test('an expired token is refreshed after a 401, and a revoked grant leads to a login', async (t) => {
-    idp.settings.lifetimes.accessToken = 1
+    idp.settings.lifetimes.accessToken = 2
     const { login, withLogin, call } = await connect(t, mcp)
     await eventually(() => login.requests.includes('GET /mcp 200'))
-    await sleep(1100)
+    await sleep(2100)
     login.requests.length = 0
-    idp.settings.lifetimes.accessToken = 2
     t.match(await call('list_orders'), 'alice')
     t.match(login.requests.join(', '), /POST \/mcp 401, .*POST idp\/token 200, POST \/mcp 200$/)
     t.equal(login.redirects.length, 1, 'without another login')

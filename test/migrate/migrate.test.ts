@@ -256,17 +256,18 @@ void t.test('oauth2-proxy: the upstream gets the same headers, under the same na
     'X-Forwarded-Preferred-Username': '{claims.preferred_username}',
   })
   t.same(routeOf(run('oauth2-proxy.env').config, '/**')?.token, { grant: 'none' }, 'no token on a route without one')
-  t.same(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.token, { header: 'Authorization' })
-  t.match(securityOf(run('oauth2-proxy-keycloak.cfg').stderr), /pass_authorization_header: .*not the ID token/)
+  t.same(routeOf(run('oauth2-proxy-keycloak.cfg').config, '/**')?.token, { grant: 'id-token' })
+  t.notMatch(run('oauth2-proxy-keycloak.cfg').stderr, /pass_authorization_header/)
   const alpha = run('oauth2-proxy-alpha.yaml')
   t.same(routeOf(alpha.config, '/**')?.headers?.set, {
     'X-Forwarded-User': '{claims.sub}',
     'X-Mail': 'mailto:{claims.email}',
     'X-Api-Key': '${HEADER_X_API_KEY}',
     'X-Auth-Request-Groups': '{claims.groups}',
+    'X-Id': '{idToken}',
   })
   t.same(routeOf(alpha.config, '/**')?.token, { header: 'X-Token' })
-  t.match(securityOf(alpha.stderr), /id_token does not leave the gateway/)
+  t.notMatch(alpha.stderr, /id_token/)
 })
 
 void t.test('endpoints and the proxy of the provider are migrated', (t) => {
@@ -466,9 +467,14 @@ void t.test(
             t.ok(isSet || route.headers?.remove?.includes(header), `${name}: ${header} on ${route.path}`)
         }
     }
-    for (const name of ['wonderwall.env', 'wonderwall-idporten.env'])
-      for (const route of run(name).config.routes)
-        t.same(route.headers?.remove, ['Authorization', 'X-Wonderwall-Id-Token', 'X-Wonderwall-Forward-Auth-Token'])
+    for (const route of run('wonderwall-idporten.env').config.routes)
+      t.same(route.headers?.remove, ['Authorization', 'X-Wonderwall-Id-Token', 'X-Wonderwall-Forward-Auth-Token'])
+    const { routes } = run('wonderwall.env').config
+    for (const route of routes) t.same(route.headers?.remove, ['Authorization', 'X-Wonderwall-Forward-Auth-Token'])
+    t.same(
+      routes.filter(({ access }) => access !== 'public').map(({ headers }) => headers?.set),
+      routes.filter(({ access }) => access !== 'public').map(() => ({ 'X-Wonderwall-Id-Token': '{idToken}' })),
+    )
   },
 )
 

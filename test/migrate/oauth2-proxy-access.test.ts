@@ -229,6 +229,15 @@ void t.test('what oauth2-proxy lets in and a rule does not is listed under SECUR
   )
 })
 
+void t.test('Google users need a verified address, also with insecure_oidc_allow_unverified_email', async (t) => {
+  const rule = migratedRule(t, {
+    provider: 'google',
+    email_domains: ['example.com'],
+    insecure_oidc_allow_unverified_email: true,
+  })
+  t.same(rule.claims, { hd: ['example.com'], email_verified: [true] })
+})
+
 void t.test('lists that oauth2-proxy ignores open nothing', async (t) => {
   const rule = migratedRule(t, { email_domains: ['*'], allowed_groups: ['staff'], gitlab_groups: ['acme/ops'] })
   t.same(rule.claims, { groups: ['staff'] })

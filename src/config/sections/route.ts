@@ -77,35 +77,38 @@ const requirement = group('What a session must have for the request to be let in
 const bearer = group('Lets in clients that send an access token of their own instead of a session cookie.', {
   audience: leaf(list(text(), { min: 1, single: true }), {
     default: null,
-    description: "The audiences of which a client's access token must have one.",
+    description:
+      'The values of `aud` of which an access token must have one. A token of one of `clientIds` is accepted without. ' +
+      '`audience`, `clientIds` or `metadata` is required.',
   }),
   clientIds: leaf(list(text(), { min: 1, single: true }), {
     default: null,
     description:
-      'The clients whose access tokens are accepted: the `client_id` or `azp` of a token must be one of them.',
+      'The clients whose access tokens are accepted, whatever their `aud`: the `client_id` of a token, or `azp` if it has ' +
+      'none, must be one of them.',
   }),
   issuers: listOf(
-    group('An issuer whose JWT access tokens are accepted.', {
+    group('An issuer whose JWTs are accepted. The gateway is no client there.', {
       issuer: leaf(issuer, { default: undefined, description: 'The issuer, exactly as the tokens name it in `iss`.' }),
       audience: leaf(list(text(), { min: 1, single: true }), {
         default: null,
-        defaultText: 'that of `bearer.audience`',
-        description: 'The audiences of which a token of this issuer must have one.',
+        defaultText: 'that of `bearer.audience`, and `bearer.clientIds`',
+        description: 'The values of `aud` of which a token of this issuer must have one.',
       }),
       jwksUri: leaf(providerUrl, {
         default: null,
         defaultText: 'from the metadata of the issuer',
-        description: 'The URL of the keys that verify tokens of this issuer.',
+        description: 'The URL of the keys that verify tokens of this issuer, as a JWK set.',
       }),
     }),
-    'Further issuers of access tokens, besides the provider.',
+    'Further issuers of access tokens, besides the provider, such as build services and clusters.',
     [],
   ),
   introspection: leaf(choice(['auto', 'off']), {
     default: 'auto',
     description:
-      'How tokens that are not JWTs are verified: `auto` asks the introspection endpoint of the provider (RFC 7662) and ' +
-      'keeps the answer for at most a minute, `off` refuses such tokens.',
+      'How tokens that are not JWTs are verified: `auto` asks the introspection endpoint of the provider (RFC 7662) at most ' +
+      'once per token and minute, `off` refuses such tokens.',
   }),
   scopes: leaf(list(scope, { min: 1, single: true }), {
     default: [],
@@ -123,7 +126,7 @@ const bearer = group('Lets in clients that send an access token of their own ins
     default: 'pass',
     description:
       "What the application receives: `pass` sends the client's token, `exchange` exchanges it for a token as the " +
-      '`token` key of the route says (RFC 8693).',
+      '`token` key of the route says (RFC 8693), whose `grant` must be `token-exchange` or `on-behalf-of`.',
   }),
   metadata: leaf(flag, {
     default: false,

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Config } from '../../config/schema.ts'
+import type { Code } from '../../errors.ts'
 import { admit } from '../../gate/admit.ts'
 import { loginUrlFor, type Answer } from '../../gate/challenge.ts'
 import { hostOf, type RouteTable } from '../../gate/match.ts'
@@ -100,39 +101,42 @@ function startRoute({ config, routes }: PageServices, origin: string): CompiledR
   return route === 'endpoint' ? null : route
 }
 
+type Repeats = (start: CompiledRoute, situation: Situation, answer: Answer, path: string) => boolean
+
+/** Whether the start page would show the user the same page, by the code of an answer. `start` is its route, `path` its path. */
+const REPEATS: { readonly [code in Code]?: Repeats } = {
+  forbidden: isForbidden,
+  cross_origin: isForbidden,
+  upstream_unreachable: (start, { route }) => isDeepStrictEqual(start.upstream, route?.upstream),
+  token_unavailable: (start, { route }) => isDeepStrictEqual(start.token, route?.token),
+  provider_unavailable: leadsToLogin,
+  store_unavailable: ({ access }) => access === 'required',
+  rate_limited: () => true,
+  login_failed: (start, situation, { loginUrl }, path) =>
+    leadsToLogin(start, situation) && loginUrl !== undefined && targetOf(loginUrl, path) === path,
+}
+
+function isForbidden(start: CompiledRoute, { facts, session, now }: Situation): boolean {
+  return session !== null && admit(start, session, true, now, facts?.client.address ?? '')?.reason === 'forbidden'
+}
+
+function targetOf(loginUrl: string, path: string): string {
+  return new URL(loginUrl).searchParams.get('redirect') ?? path
+}
+
+function leadsToLogin({ access }: CompiledRoute, { facts }: Situation): boolean {
+  return access === 'required' && facts?.ticket === null
+}
+
 /** Returns the URL of the start page, or `null` if the start page would show the user the same page again. */
 function startPageAfter(answer: Answer, situation: Situation, services: PageServices): string | null {
-  const { facts, route, session, now } = situation
+  const { facts } = situation
   const start = startRoute(services, facts?.origin ?? fallbackOrigin(services.config))
   if (start === null) return null
   const path = startPageOf(services.config)
   if (facts !== null && facts.path === path && (facts.method === 'GET' || facts.method === 'HEAD')) return null
-  const isSame = (): boolean => {
-    switch (answer.code) {
-      case 'forbidden':
-      case 'cross_origin':
-        return session !== null && admit(start, session, true, now, facts?.client.address ?? '')?.reason === 'forbidden'
-      case 'upstream_unreachable':
-        return isDeepStrictEqual(start.upstream, route?.upstream)
-      case 'token_unavailable':
-        return isDeepStrictEqual(start.token, route?.token)
-      case 'provider_unavailable':
-        return start.access === 'required' && facts?.ticket === null
-      case 'store_unavailable':
-        return start.access === 'required'
-      case 'rate_limited':
-        return true
-      case 'login_failed':
-        return start.access === 'required' && facts?.ticket === null && leadsTo(answer.loginUrl, path)
-      default:
-        return answer.status === 431
-    }
-  }
-  return isSame() ? null : (facts?.origin ?? '') + path
-}
-
-function leadsTo(loginUrl: string | undefined, path: string): boolean {
-  return loginUrl !== undefined && (new URL(loginUrl).searchParams.get('redirect') ?? path) === path
+  const repeats = REPEATS[answer.code]?.(start, situation, answer, path) === true || answer.status === 431
+  return repeats ? null : (facts?.origin ?? '') + path
 }
 
 const MAX_NAME_CHARACTERS = 80
@@ -155,6 +159,7 @@ function legible(value: unknown): string {
     .slice(0, 2 * MAX_NAME_CHARACTERS)
     .replace(/[\p{Cc}\p{Zl}\p{Zp}\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu, '')
     .trim()
-  const characters = [...text]
-  return characters.length > MAX_NAME_CHARACTERS ? `${characters.slice(0, MAX_NAME_CHARACTERS).join('')}…` : text
+  if (text.length <= MAX_NAME_CHARACTERS) return text
+  // Half of a character outside the Basic Multilingual Plane would be no text.
+  return `${text.slice(0, MAX_NAME_CHARACTERS).replace(/[\uD800-\uDBFF]$/, '')}…`
 }

@@ -141,10 +141,16 @@ async function answerLogin(services: Services, request: FastifyRequest, reply: F
   return reply.redirect(url.href, 302)
 }
 
-/** Returns whether the provider did not say when the user authenticated although the session's login requested it. */
-function givesNoAuthTime({ name }: Provider, session: Session | null): boolean {
-  if (session === null || session.provider !== name || session.requestedStepUp === null) return false
-  return authTimeOf(session.claims) === null && (parseStepUpKey(session.requestedStepUp)?.maxAge ?? null) !== null
+/**
+ * Returns whether the session shows that the provider does not say when a user authenticated. Some providers say it only
+ * to a login with `max_age`, and list `auth_time` in their metadata.
+ * @see https://openid.net/specs/openid-connect-core-1_0.html#IDToken
+ */
+function givesNoAuthTime(provider: Provider, session: Session | null): boolean {
+  if (session === null || session.provider !== provider.name || authTimeOf(session.claims) !== null) return false
+  const announced = provider.peek()?.configuration.serverMetadata().claims_supported
+  if (announced?.includes('auth_time') !== true) return true
+  return session.requestedStepUp !== null && (parseStepUpKey(session.requestedStepUp)?.maxAge ?? null) !== null
 }
 
 function passedOn(parameters: URLSearchParams, names: readonly string[]): Record<string, string> {

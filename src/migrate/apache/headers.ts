@@ -1,5 +1,6 @@
 import { isReservedHeader } from '../../config/checks/routes.ts'
-import { type Migration, remark, markRouteSource, secretVariable, setHeader } from '../migration.ts'
+import { TOKEN_ALONE } from '../../config/value-types/http.ts'
+import { type Migration, put, remark, markRouteSource, secretVariable, setHeader } from '../migration.ts'
 import { argumentsOf, flagOf, literal, type Setting, textOf } from '../setting.ts'
 import type { Directive } from '../readers/apache.ts'
 
@@ -155,7 +156,9 @@ function templateOf(
     const [, kind = '', variable = ''] = /^%\{(?:(env|reqenv|osenv|http|req|la-u|la-f):)?([^{}]*)\}/i.exec(part) ?? []
     return kind.toLowerCase() === 'osenv' ? null : (variables.get(variable) ?? claimOf(variable, migration))
   })
-  return texts.includes(null) ? null : texts.join('')
+  const template = texts.includes(null) ? null : texts.join('')
+  const hasToken = template !== null && /\{(?:accessToken|idToken)\}/.test(template)
+  return hasToken && !TOKEN_ALONE.test(template) ? null : template
 }
 
 /** Returns the template for a variable of the module; `null` for other variables. */
@@ -167,14 +170,16 @@ function claimOf(variable: string, migration: Migration): string | null {
 }
 
 /**
- * Returns templates for the variables that hold the id of the request (UNIQUE_ID), the user (REMOTE_USER) or a claim, and
- * for those that RewriteRule sets.
+ * Returns templates for the variables that hold the id of the request (UNIQUE_ID), the user (REMOTE_USER), a claim or a
+ * token, and for those that RewriteRule sets.
  */
 function variablesOf(directives: readonly HeaderDirective[], migration: Migration): ReadonlyMap<string, string> {
   const user = migration.effective.get('OIDCRemoteUserClaim')
   const claim = user === undefined ? 'sub' : textOf(user).replace(/@$/, '')
   const variables = new Map([
     ['REMOTE_USER', `{claims.${claim}}`],
+    ['OIDC_access_token', '{accessToken}'],
+    ['OIDC_id_token', '{idToken}'],
     ['UNIQUE_ID', '{request.id}'],
   ])
   const valueOf = (text: string): string | null => {
@@ -242,18 +247,81 @@ export function passClaims(migration: Migration): void {
         'those',
     )
   }
-  if (as !== undefined && argumentsOf(as).length > 1) {
+  passTokens(migration, inHeaders)
+  passUser(migration, user, name)
+  if (as !== undefined) encodeHeaders(migration, as)
+  if (inHeaders && (access === undefined || flagOf(access) !== false))
+    migration.routeDefaults.token = { header: 'OIDC_access_token' }
+  else migration.routeDefaults.token = { grant: 'none' }
+}
+
+/** Passes the ID token as a whole, and a JWT with the claims that the web server has signed, if the module did. */
+function passTokens(migration: Migration, inHeaders: boolean): void {
+  const [idToken, userInfo] = ['OIDCPassIDTokenAs', 'OIDCPassUserInfoAs'].map((key) => migration.effective.get(key))
+  for (const setting of [idToken, userInfo]) if (setting !== undefined) markRouteSource(migration, setting)
+  if (!inHeaders) return
+  const forms = idToken === undefined ? [] : argumentsOf(idToken).map((form) => form.toLowerCase())
+  if (forms.includes('serialized') && !forms.includes('off')) setHeader(migration, 'OIDC_id_token', '{idToken}')
+  if (idToken !== undefined && forms.includes('payload'))
+    remark(
+      migration,
+      'differs',
+      idToken,
+      'OIDC_id_token_payload is not sent: let the application read single claims, or the ID token ({idToken})',
+    )
+  if (userInfo === undefined) return
+  const signed = argumentsOf(userInfo).find((form) => /^signed_jwt(:|$)/i.test(form))
+  const others = argumentsOf(userInfo).filter((form) => form !== signed && form.toLowerCase() !== 'claims')
+  if (others.length > 0)
+    remark(migration, 'gap', userInfo, `${others.join(' and ')} is not sent: headers.set can send single claims`)
+  if (signed === undefined) return
+  setHeader(migration, signed.split(':')[1] ?? 'OIDC_signed_jwt', '{assertion}')
+  put(
+    migration,
+    'assertion.claims',
+    [...CLAIMS].filter((claim) => claim !== 'sub' && claim !== 'iss'),
+    userInfo,
+  )
+  remark(
+    migration,
+    'differs',
+    userInfo,
+    'the JWT is an assertion of the gateway, with the public URL as iss and aud, signed with ES256 or EdDSA: let the ' +
+      'application verify it with the keys of /oauth2/jwks, and set assertion.keys',
+  )
+}
+
+/** Sets the encoding that the module applied to all values, or the nearest one. */
+function encodeHeaders(migration: Migration, as: Setting): void {
+  const encoding = argumentsOf(as)[1]?.toLowerCase()
+  const { routeDefaults } = migration
+  if (encoding === 'none') routeDefaults.encoding = 'utf-8'
+  if (encoding === 'latin1') {
+    routeDefaults.encoding = 'utf-8'
     remark(
       migration,
       'differs',
       as,
-      'text that is not ASCII is encoded as in RFC 8187; encoding: base64 is available, latin1 is not',
+      'text that is not ASCII is sent as UTF-8, not as Latin-1 (headers.encoding: utf-8)',
     )
   }
-  passUser(migration, user, name)
-  if (inHeaders && (access === undefined || flagOf(access) !== false))
-    migration.routeDefaults.token = { header: 'OIDC_access_token' }
-  else migration.routeDefaults.token = { grant: 'none' }
+  if (encoding !== 'base64url') return
+  if (Object.values(routeDefaults.set).every((template) => /^\{[^{}]+\}$/.test(template))) {
+    routeDefaults.encoding = 'base64'
+    remark(
+      migration,
+      'differs',
+      as,
+      'values are base64, not base64url: let the application accept + and / for - and _, and padding',
+    )
+  } else
+    remark(
+      migration,
+      'differs',
+      as,
+      'headers with fixed text were not encoded, and encoding: base64 applies to all headers of a route: set it where ' +
+        'the application decodes all of them',
+    )
 }
 
 /** Passes REMOTE_USER, a variable within the web server, as X-Remote-User unless another header carries the user. */

@@ -24,8 +24,13 @@ const CLIENT_AUTHENTICATIONS = [
 ]
 const REGISTERED_CLIENT = 'register the client at the provider: set provider.clientId and its secret'
 const CACHE = 'sessions are in memory or in Redis (session.store); there is no cache to size'
-const BEARER_TOKENS =
-  "no introspection: set bearer on a route; it accepts JWTs of the same provider and verifies them with the provider's keys"
+const INTROSPECTION =
+  'only tokens that are not JWTs are sent there; JWTs are verified with the keys of the provider. An answer is kept for a ' +
+  'minute'
+const CLIENT_CERTIFICATE = 'set provider.clientCertificate, which the gateway presents at each endpoint of the provider'
+const VERIFIED_TOKENS =
+  'carried over together with OIDCOAuthVerifyAudience if AuthType is oauth20 or auth-openidc and the issuer is not the ' +
+  'provider, whose tokens are accepted anyway; without OIDCOAuthVerifyIssuer, add issuer and jwksUri to bearer.issuers'
 const ONE_PROVIDER =
   'providers of other files are not carried over: write each as an entry of providers, and register callback/NAME at each ' +
   '(docs/providers.md)'
@@ -36,6 +41,21 @@ function endpoint(name: string): Rule {
   return becomes(`provider.endpoints.${name}`, (setting, migration) => {
     putEndpoint(migration, name, setting)
   })
+}
+
+/** Creates a rule for a key of the resource server, which in Gatehouse is the same client of the same provider. */
+function ofResourceServer(sameAs: string, target: string, apply: Rule['apply']): Rule {
+  const note = `one client asks for logins and about tokens: the value of ${sameAs} counts if both are given`
+  return {
+    target,
+    note,
+    apply(setting, migration) {
+      const other = migration.effective.get(sameAs)
+      if (other === undefined) apply(setting, migration)
+      else if (textOf(other) === textOf(setting)) remark(migration, 'builtin', setting, `it is the value of ${sameAs}`)
+      else remark(migration, 'differs', setting, note)
+    },
+  }
 }
 
 export const modAuthOpenidc: Rules = {
@@ -400,14 +420,16 @@ export const modAuthOpenidc: Rules = {
   OIDCClaimDelimiter: noEquivalent('items of a list are joined with a comma; a comma inside an item becomes %2C'),
   OIDCPassClaimsAs: combined(
     'routes[].headers.set',
-    'claims are passed as headers only; text that is not ASCII is encoded as in RFC 8187, or with ' +
-      'encoding: base64',
+    'claims are passed as headers only; none and latin1 become encoding: utf-8, and base64url becomes encoding: base64',
   ),
-  OIDCPassIDTokenAs: noEquivalent(
-    'the ID token does not leave the gateway; headers.set can use its claims',
-    'security',
+  OIDCPassIDTokenAs: combined(
+    'routes[].headers.set',
+    'serialized becomes {idToken}; payload has no equivalent, because headers.set sends single claims',
   ),
-  OIDCPassUserInfoAs: noEquivalent('headers.set can send single userinfo claims'),
+  OIDCPassUserInfoAs: combined(
+    'routes[].headers.set, assertion',
+    'signed_jwt becomes an assertion of the gateway; json and jwt have no equivalent',
+  ),
   OIDCPassAccessToken: combined('routes[].token'),
   OIDCPassRefreshToken: unavailable('the refresh token does not leave the gateway'),
   OIDCRemoteUserClaim: combined(
@@ -436,28 +458,49 @@ export const modAuthOpenidc: Rules = {
   OIDCMetricsData: noEquivalent('use GET /metrics on the admin listener'),
   OIDCMetricsPublish: noEquivalent('use GET /metrics on the admin listener'),
 
-  OIDCOAuthClientID: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthClientSecret: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthServerMetadataURL: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthIntrospectionEndpoint: noEquivalent(BEARER_TOKENS, 'security'),
-  OIDCOAuthIntrospectionEndpointAuth: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthIntrospectionEndpointMethod: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthIntrospectionEndpointParams: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthIntrospectionEndpointCert: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthIntrospectionEndpointKey: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthIntrospectionEndpointKeyPassword: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthIntrospectionClientAuthBearerToken: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthIntrospectionTokenParamName: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthTokenIntrospectionInterval: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthTokenExpiryClaim: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthVerifyJwksUri: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthVerifySharedKeys: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthVerifyCertFiles: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthDecryptSharedKeys: noEquivalent(BEARER_TOKENS),
-  OIDCOAuthVerifyIssuer: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthClientID: ofResourceServer('OIDCClientID', 'provider.clientId', (setting, migration) => {
+    put(migration, 'provider.clientId', literal(textOf(setting)), setting)
+  }),
+  OIDCOAuthClientSecret: ofResourceServer('OIDCClientSecret', 'provider.clientSecret', (setting, migration) => {
+    put(migration, 'provider.clientSecret', secretVariableFor(migration, setting, 'OIDC_CLIENT_SECRET'), setting)
+  }),
+  OIDCOAuthServerMetadataURL: ofResourceServer('OIDCProviderMetadataURL', 'provider.issuer', (setting, migration) => {
+    putMetadataUrl(migration, setting)
+  }),
+  OIDCOAuthIntrospectionEndpoint: becomes(
+    'provider.endpoints.introspection',
+    (setting, migration) => {
+      putEndpoint(migration, 'introspection', setting)
+      remark(migration, 'differs', setting, INTROSPECTION)
+    },
+    INTROSPECTION,
+  ),
+  OIDCOAuthIntrospectionEndpointAuth: noEquivalent(
+    'the gateway authenticates there as at the token endpoint: set provider.clientAuthentication',
+  ),
+  OIDCOAuthIntrospectionEndpointMethod: noEquivalent('the gateway sends a POST, as RFC 7662 requires', 'differs'),
+  OIDCOAuthIntrospectionEndpointParams: noEquivalent('the request has no additional parameters'),
+  OIDCOAuthIntrospectionEndpointCert: noEquivalent(CLIENT_CERTIFICATE),
+  OIDCOAuthIntrospectionEndpointKey: noEquivalent(CLIENT_CERTIFICATE),
+  OIDCOAuthIntrospectionEndpointKeyPassword: noEquivalent('decrypt the key, and set provider.clientCertificate'),
+  OIDCOAuthIntrospectionClientAuthBearerToken: noEquivalent(
+    'the gateway authenticates as its client: register one at the provider that may ask about tokens',
+  ),
+  OIDCOAuthIntrospectionTokenParamName: noEquivalent('the parameter is token, as RFC 7662 requires'),
+  OIDCOAuthTokenIntrospectionInterval: noEquivalent('an answer is kept for a minute, and not past exp', 'differs'),
+  OIDCOAuthTokenExpiryClaim: noEquivalent('the expiry is exp, in seconds since 1970, as RFC 7662 requires'),
+  OIDCOAuthVerifyJwksUri: combined('routes[].bearer.issuers[].jwksUri', VERIFIED_TOKENS),
+  OIDCOAuthVerifySharedKeys: noEquivalent(
+    'tokens with a symmetric signature are rejected: let the issuer sign with a key pair',
+  ),
+  OIDCOAuthVerifyCertFiles: noEquivalent('publish the keys as a JWK set, and set bearer.issuers[].jwksUri'),
+  OIDCOAuthDecryptSharedKeys: noEquivalent('encrypted tokens are sent to the introspection endpoint'),
+  OIDCOAuthVerifyIssuer: combined('routes[].bearer.issuers', VERIFIED_TOKENS),
   OIDCOAuthVerifyAudience: combined('routes[].bearer.audience', 'carried over if AuthType is oauth20 or auth-openidc'),
   OIDCOAuthAcceptTokenAs: noEquivalent('tokens are accepted only in the Authorization header'),
-  OIDCOAuthRemoteUserClaim: noEquivalent(BEARER_TOKENS),
+  OIDCOAuthRemoteUserClaim: noEquivalent(
+    'headers.set sends the claims of a token as it sends those of a session: use a claim that both have',
+  ),
 
   AuthType: combined(
     'routes[].access',

@@ -1,5 +1,15 @@
 import { isMetByEveryUser, namesNetworks, undecided, UNDECIDED_CLAIM } from '../condition.ts'
-import { type BaseRoute, markRouteSource, type Migration, put, remark, requireOnAllRoutes } from '../migration.ts'
+import {
+  allowPlainHttp,
+  type BaseRoute,
+  isIssuer,
+  markRouteSource,
+  type Migration,
+  put,
+  remark,
+  requireOnAllRoutes,
+  type TokenIssuer,
+} from '../migration.ts'
 import { type UpstreamTarget, upstreamTarget } from '../routes.ts'
 import { argumentsOf, flagOf, literal, type Setting, textOf } from '../setting.ts'
 import { readRequestHeaders } from './headers.ts'
@@ -287,15 +297,40 @@ function acceptBearerTokens(migration: Migration, accessSettings: readonly Setti
         migration,
         'security',
         type,
-        "clients' own tokens need an audience: add bearer: { audience: … } to the routes; until then no token is " +
-          'accepted',
+        "clients' own tokens need an audience or a client: add bearer: { audience: … } or { clientIds: … } to the routes; " +
+          'until then no token is accepted',
       )
     return
   }
-  migration.routeDefaults.bearer = Array.isArray(audience.value)
-    ? audience.value.map((item) => literal(String(item)))
-    : [literal(textOf(audience))]
+  const audiences = Array.isArray(audience.value) ? audience.value.map(String) : [textOf(audience)]
+  const issuers = foreignIssuers(migration)
+  migration.routeDefaults.bearer = { audience: audiences.map(literal), issuers }
   markRouteSource(migration, audience)
+}
+
+/** Returns the issuer of `OIDCOAuthVerifyIssuer`, unless it is the provider. */
+function foreignIssuers(migration: Migration): TokenIssuer[] {
+  const [issuer, keys, own, metadata] = [
+    'OIDCOAuthVerifyIssuer',
+    'OIDCOAuthVerifyJwksUri',
+    'OIDCProviderIssuer',
+    'OIDCProviderMetadataURL',
+  ].map((key) => migration.effective.get(key))
+  const plain = (url: string): string => url.replace(/\/\.well-known\/.*$/, '').replace(/\/$/, '')
+  const provider = own ?? metadata
+  if (issuer === undefined || !isIssuer(textOf(issuer))) return []
+  markRouteSource(migration, issuer)
+  if (provider === undefined || plain(textOf(provider)) === plain(textOf(issuer))) return []
+  if (keys !== undefined) markRouteSource(migration, keys)
+  for (const setting of [issuer, keys]) if (setting !== undefined) allowPlainHttp(migration, textOf(setting), setting)
+  remark(
+    migration,
+    'security',
+    issuer,
+    "tokens of the provider itself for the same audience are accepted, too: let bearer.require name the clients' claims " +
+      'to let in fewer',
+  )
+  return [{ issuer: literal(textOf(issuer)), ...(keys === undefined ? {} : { jwksUri: literal(textOf(keys)) }) }]
 }
 
 /** Returns whether a later section covers all paths of `area`. In Apache, the later section then takes effect. */

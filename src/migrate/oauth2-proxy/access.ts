@@ -10,7 +10,16 @@ import {
   undecided,
   UNDECIDED_CLAIM,
 } from '../condition.ts'
-import { has, markRouteSource, type Migration, partAt, remark, requireOnAllRoutes } from '../migration.ts'
+import {
+  allowPlainHttp,
+  has,
+  isIssuer,
+  markRouteSource,
+  type Migration,
+  partAt,
+  remark,
+  requireOnAllRoutes,
+} from '../migration.ts'
 import { becomes, type Rule } from '../rule.ts'
 import { flagOf, listOf, literal, type Setting, textOf } from '../setting.ts'
 
@@ -33,18 +42,17 @@ export const bearer: Rule = becomes(
         setting,
         'add bearer: { audience: … } to the routes; until then no token is accepted',
       )
-    migration.routeDefaults.bearer = [literal(textOf(client))]
+    migration.routeDefaults.bearer = { audience: [literal(textOf(client))], issuers: [] }
     markRouteSource(migration, setting)
     remark(
       migration,
       'differs',
       setting,
-      'access tokens in JWT form (RFC 9068) for one of bearer.audience are accepted, ID tokens are not; the claims ' +
-        'that routes require must be in the token itself',
+      'access tokens for one of bearer.audience are accepted, ID tokens are not; the claims that routes require must be ' +
+        'in the token itself. The provider is asked about tokens that are not JWTs (bearer.introspection)',
     )
   },
-  'the gateway accepts access tokens in JWT form with the client id as audience; it rejects ID tokens, ' +
-    'which oauth2-proxy accepts',
+  'the gateway accepts access tokens with the client id as audience; it rejects ID tokens, which oauth2-proxy accepts',
 )
 
 export function groupsClaim(migration: Migration): string {
@@ -65,8 +73,8 @@ function claimNamed(migration: Migration, key: string, defaultName: string): str
 
 export function migrateAccess(migration: Migration): void {
   requireEmails(migration)
-  const issuers = migration.effective.get('extra_jwt_issuers')
-  if (issuers !== undefined) acceptIssuers(migration, issuers)
+  acceptAudiences(migration)
+  acceptIssuers(migration)
   for (const key of ['oidc_groups_claim', 'oidc_email_claim', 'user_id_claim']) {
     const setting = migration.effective.get(key)
     if (setting !== undefined) markRouteSource(migration, setting)
@@ -91,7 +99,7 @@ function requireEmails(migration: Migration): void {
       migration,
       'security',
       domains,
-      'every user of the provider is let in, as before, and also users without an e-mail address: require claims under ' +
+      'every user of the provider is let in, as before, and also users without an email address: require claims under ' +
         'require.claims to let in fewer users',
     )
   } else if (names.length === 0 && list === null) {
@@ -189,13 +197,16 @@ function addressesOf(text: string): string[] | null {
   return found.some((address) => address.includes('"')) ? null : [...new Set(found)].filter((one) => one.includes('@'))
 }
 
-/** The providers whose users oauth2-proxy only lets in with `email_verified: true`. */
+/** The providers whose users oauth2-proxy lets in only with `email_verified: true`. */
 const ALWAYS_VERIFIED: ReadonlySet<string> = new Set(['google', 'gitlab', 'github', 'gitea', 'bitbucket', 'login.gov'])
 
-/** Elsewhere oauth2-proxy rejects users with `email_verified: false`, and lets in those without the claim. */
+/** Requires what oauth2-proxy requires of `email_verified`. With most providers, the claim may be missing. */
 function requireVerifiedEmail(migration: Migration): void {
   const setting = migration.effective.get('insecure_oidc_allow_unverified_email')
-  if (setting !== undefined && flagOf(setting) === true) {
+  const kind = providerType(migration)
+  // oauth2-proxy reads the switch only for GitLab and for providers with a generic ID token.
+  const readsSwitch = kind === 'gitlab' || !ALWAYS_VERIFIED.has(kind)
+  if (setting !== undefined && flagOf(setting) === true && readsSwitch) {
     return remark(
       migration,
       'security',
@@ -204,7 +215,7 @@ function requireVerifiedEmail(migration: Migration): void {
     )
   }
   if (setting !== undefined) markRouteSource(migration, setting)
-  if (ALWAYS_VERIFIED.has(providerType(migration))) requireOnAllRoutes(migration, claimIn('email_verified', [true]))
+  if (ALWAYS_VERIFIED.has(kind)) requireOnAllRoutes(migration, claimIn('email_verified', [true]))
   else if (emailClaim(migration) === 'email') requireOnAllRoutes(migration, notOf(claimIn('email_verified', [false])))
 }
 
@@ -241,24 +252,52 @@ export function migrateTrustedAddresses(migration: Migration): void {
   remark(migration, 'security', setting, `${login}: ${instead}${networks}`)
 }
 
-function acceptIssuers(migration: Migration, setting: Setting): void {
+/** Adds `oidc_extra_audiences`, which oauth2-proxy accepts in ID tokens and in the tokens that clients send. */
+function acceptAudiences(migration: Migration): void {
+  const setting = migration.effective.get('oidc_extra_audiences')
+  const { bearer: before } = migration.routeDefaults
+  if (setting === undefined || before === undefined) return
+  const audience = [...new Set([...before.audience, ...listOf(setting).map(literal)])]
+  migration.routeDefaults.bearer = { ...before, audience }
+  markRouteSource(migration, setting)
+  remark(
+    migration,
+    'differs',
+    setting,
+    'carried over for tokens that clients send; the audience of the ID token of a login must be this client',
+  )
+}
+
+/** Adds `extra_jwt_issuers`, pairs of an issuer and an audience. */
+function acceptIssuers(migration: Migration): void {
+  const setting = migration.effective.get('extra_jwt_issuers')
+  const { bearer: before } = migration.routeDefaults
+  if (setting === undefined || before === undefined) return
   const own = migration.effective.get('oidc_issuer_url')
+  const extra = migration.effective.get('oidc_extra_audiences')
   const pairs = listOf(setting).map((pair) => /^(.+)=([^=]+)$/.exec(pair) ?? [])
-  const same = pairs
-    .filter(([, issuer]) => own !== undefined && issuer === textOf(own))
-    .map(([, , audience = '']) => literal(audience))
-  if (migration.routeDefaults.bearer !== undefined)
-    migration.routeDefaults.bearer = [...new Set([...migration.routeDefaults.bearer, ...same])]
-  if (same.length > 0) markRouteSource(migration, setting)
-  if (same.length < pairs.length) {
+  const valid = pairs.filter(([, issuer = '']) => isIssuer(issuer))
+  const isOwn = ([, issuer]: readonly string[]): boolean => own !== undefined && issuer === textOf(own)
+  const audience = [...before.audience, ...valid.filter(isOwn).map(([, , name = '']) => literal(name))]
+  const issuers = valid
+    .filter((pair) => !isOwn(pair))
+    .map(([, issuer = '', name = '']) => ({
+      issuer: literal(issuer),
+      audience: [name, ...(extra === undefined ? [] : listOf(extra))].map(literal),
+    }))
+  migration.routeDefaults.bearer = { audience: [...new Set(audience)], issuers }
+  for (const { issuer } of issuers) allowPlainHttp(migration, issuer, setting)
+  markRouteSource(migration, setting)
+  if (valid.length < pairs.length)
+    remark(migration, 'gap', setting, 'an item that is not ISSUER=AUDIENCE is left out: add it to bearer.issuers')
+  if (issuers.length > 0)
     remark(
       migration,
-      'gap',
+      'differs',
       setting,
-      'only tokens of provider.issuer are accepted: let the clients get their tokens there, or use a public route if ' +
-        'the API checks tokens itself',
+      'the keys are read where the metadata of the issuer says: an issuer without metadata needs jwksUri, which ' +
+        'oauth2-proxy guesses (…/.well-known/jwks.json)',
     )
-  }
 }
 
 /** Returns the type of provider; `google` is the default of oauth2-proxy. */

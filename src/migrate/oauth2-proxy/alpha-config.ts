@@ -6,6 +6,7 @@ import {
   remark,
   secretVariable,
   secretVariableFor,
+  sendToken,
   setHeader,
 } from '../migration.ts'
 import { pathsOf } from '../path-regex.ts'
@@ -93,7 +94,8 @@ const NO_BASIC_CREDENTIALS = 'the gateway sends no Basic credentials: let the ap
 const requestHeader = combined(
   'routes[].headers.set',
   'a claim becomes a template such as {claims.email}; a fixed value becomes a placeholder ${NAME}, ' +
-    'whose value you set in the environment; a header with the access token becomes token.header',
+    'whose value you set in the environment; the first header with a token becomes token, and further ones ' +
+    '{accessToken} and {idToken}',
 )
 const responseHeader = combined(
   'routes[].headers.set',
@@ -375,18 +377,16 @@ function claimTemplates(migration: Migration, name: Setting, fields: Item['field
     remark(migration, 'gap', setting, NO_BASIC_CREDENTIALS)
     return []
   }
-  if (claim === 'access_token') {
-    migration.routeDefaults.token = { header: textOf(name) }
-    markRouteSource(migration, setting)
+  const prefix = [...fields].find(([field]) => field.endsWith('prefix'))?.[1]
+  const before = prefix === undefined ? '' : literal(String(prefix.value)).replace(/[{}]/g, '')
+  if (claim === 'access_token' || claim === 'id_token') {
+    const isSent = sendToken(migration, claim === 'id_token' ? 'idToken' : 'accessToken', textOf(name), before)
+    if (isSent) markRouteSource(migration, setting)
+    else remark(migration, 'gap', setting, 'a token is sent alone, or behind "Bearer ": this header is not sent')
     return []
   }
-  if (claim === 'id_token' || claim === 'refresh_token') {
-    remark(
-      migration,
-      'security',
-      setting,
-      `${claim} does not leave the gateway: the upstream gets the access token (token) or claims (headers.set)`,
-    )
+  if (claim === 'refresh_token') {
+    remark(migration, 'security', setting, 'the refresh token does not leave the gateway')
     return []
   }
   const template = templateOf(migration, claim)
@@ -394,9 +394,8 @@ function claimTemplates(migration: Migration, name: Setting, fields: Item['field
     remark(migration, 'gap', setting, 'there is no such claim: GET /oauth2/session returns the times of a session')
     return []
   }
-  const prefix = [...fields].find(([field]) => field.endsWith('prefix'))?.[1]
   markRouteSource(migration, setting)
-  return [`${prefix === undefined ? '' : literal(String(prefix.value)).replace(/[{}]/g, '')}${template}`]
+  return [`${before}${template}`]
 }
 
 function constantOf(migration: Migration, name: Setting, field: string, setting: Setting): string {

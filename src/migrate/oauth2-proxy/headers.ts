@@ -1,10 +1,11 @@
 import { enableForwardAuth } from '../forward-auth.ts'
-import { markRouteSource, type Migration, remark } from '../migration.ts'
+import { markRouteSource, type Migration, remark, sendToken } from '../migration.ts'
 import { becomes, combined, type Rule } from '../rule.ts'
 import { flagOf, literal, type Setting } from '../setting.ts'
-import { emailClaim, groupsClaim } from './access.ts'
+import { emailClaim, groupsClaim, providerType } from './access.ts'
+import { withoutOpenId } from './provider.ts'
 
-/** Headers with the user's name, e-mail address and groups for the upstream. */
+/** Headers with the user's name, email address and groups for the upstream. */
 export const identity: Rule = combined(
   'routes[].headers.set',
   'the claims are sent as X-Forwarded-User, -Email, -Groups and -Preferred-Username',
@@ -28,8 +29,8 @@ export const responseIdentity: Rule = becomes(
 )
 
 export const tokens: Rule = combined(
-  'routes[].token',
-  'one header carries the access token; the ID token does not leave the gateway',
+  'routes[].token, headers.set',
+  'the access token is sent as X-Forwarded-Access-Token, and the ID token as Authorization',
 )
 
 function isOn(migration: Migration, key: string, defaultValue: boolean): boolean {
@@ -85,39 +86,19 @@ function migrateToken(migration: Migration): void {
     settingIfOn(migration, 'pass_authorization_header') ?? settingIfOn(migration, 'set_authorization_header')
   for (const key of ['pass_access_token', 'pass_authorization_header', 'set_authorization_header']) {
     const setting = migration.effective.get(key)
-    if (setting !== undefined && flagOf(setting) === false) markRouteSource(migration, setting)
+    if (setting !== undefined) markRouteSource(migration, setting)
   }
-  const responseHeaders = migration.effective.get('set_xauthrequest')
   if (access !== null) {
-    const forProxy = responseHeaders !== undefined && flagOf(responseHeaders) === true
-    migration.routeDefaults.token = { header: forProxy ? 'X-Auth-Request-Access-Token' : 'X-Forwarded-Access-Token' }
-    markRouteSource(migration, access)
-    if (forProxy)
-      remark(
-        migration,
-        'differs',
-        access,
-        'one header carries the token, upstream and in the verdict: X-Auth-Request-Access-Token',
-      )
-    if (authorization !== null) {
-      remark(
-        migration,
-        'security',
-        authorization,
-        'the ID token does not leave the gateway; the access token is sent upstream, as for pass_access_token',
-      )
-    }
-  } else if (authorization !== null) {
-    migration.routeDefaults.token = { header: 'Authorization' }
-    markRouteSource(migration, authorization)
-    remark(
-      migration,
-      'security',
-      authorization,
-      'Authorization carries the access token here, not the ID token: let the application check the access token, or ' +
-        'read the user from headers.set; token: { grant: none } sends no token',
-    )
-  } else if (migration.routeDefaults.token === undefined) migration.routeDefaults.token = { grant: 'none' }
+    sendToken(migration, 'accessToken', 'X-Forwarded-Access-Token', '')
+    if (settingIfOn(migration, 'set_xauthrequest') !== null)
+      sendToken(migration, 'accessToken', 'X-Auth-Request-Access-Token', '')
+  }
+  if (authorization !== null) {
+    if (withoutOpenId(providerType(migration)))
+      remark(migration, 'builtin', authorization, 'this provider issues no ID token, so none was sent')
+    else sendToken(migration, 'idToken', 'Authorization', 'Bearer ')
+  }
+  migration.routeDefaults.token ??= { grant: 'none' }
 }
 
 function settingIfOn(migration: Migration, key: string): Setting | null {

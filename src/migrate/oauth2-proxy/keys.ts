@@ -9,7 +9,7 @@ import { withoutOpenId } from './provider.ts'
 import { apiRoutes, openRoutes, preflight } from './routes.ts'
 
 const BY_DISCOVERY = "the endpoints and keys come from the provider's discovery document; nothing to set"
-const PAGES = 'the gateway has its own pages: set pages.title, pages.logo and pages.texts'
+const PAGES = 'the gateway has its own pages: set pages.title, pages.logo, pages.styleFile and pages.texts'
 const HEALTH = 'health is on the admin listener: GET /livez and GET /readyz at admin.listen, never on the public port'
 const REPOSITORY =
   'no claim says which repositories a user can access: under require.claims.groups, require a team or ' +
@@ -216,8 +216,9 @@ export const oauth2Proxy: Rules = {
     'signatures are checked with the keys and the algorithm that the provider announces',
   ),
   oidc_audience_claims: noEquivalent('the audience of an ID token is its aud claim, which must contain this client'),
-  oidc_extra_audiences: noEquivalent(
-    'the audience of an ID token must be this client; for tokens that clients send, list more audiences under bearer',
+  oidc_extra_audiences: combined(
+    'routes[].bearer.audience',
+    'carried over together with skip_jwt_bearer_tokens; the audience of the ID token of a login must be this client',
   ),
   insecure_oidc_skip_issuer_verification: unavailable(
     'the issuer is always verified: set provider.issuer as the discovery document spells it',
@@ -290,8 +291,8 @@ export const oauth2Proxy: Rules = {
   ),
   skip_jwt_bearer_tokens: bearer,
   extra_jwt_issuers: combined(
-    'routes[].bearer.audience',
-    'the audiences of the same issuer are carried over; tokens of other issuers are rejected',
+    'routes[].bearer.issuers',
+    'carried over together with skip_jwt_bearer_tokens; an issuer without metadata needs jwksUri',
   ),
   bearer_token_login_fallback: noEquivalent(
     'a script with an invalid token gets a 401, and a page request with one is redirected to the login',

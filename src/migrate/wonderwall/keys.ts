@@ -1,5 +1,13 @@
 import { enableForwardAuth } from '../forward-auth.ts'
-import { markRouteSource, put, putMetadataUrl, putSessionKey, remark, secretVariableFor } from '../migration.ts'
+import {
+  markRouteSource,
+  put,
+  putMetadataUrl,
+  putSessionKey,
+  remark,
+  secretVariableFor,
+  setHeader,
+} from '../migration.ts'
 import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
 import { duration, flagOf, goDuration, listenAddress, listOf, literal, textOf } from '../setting.ts'
 
@@ -76,10 +84,11 @@ export const wonderwall: Rules = {
   'upstream-host': combined('upstream'),
   'upstream-ip': combined('upstream'),
   'upstream-port': combined('upstream'),
-  'upstream-include-id-token': unavailable(
-    'the ID token does not leave the gateway: set claims as headers under headers.set',
-    'security',
-  ),
+  'upstream-include-id-token': becomes('routes[].headers.set', (setting, migration) => {
+    if (flagOf(setting) === false) return remark(migration, 'builtin', setting, 'it is off')
+    setHeader(migration, 'X-Wonderwall-Id-Token', '{idToken}')
+    markRouteSource(migration, setting)
+  }),
   'upstream-access-logs': noEquivalent('the log has one line for each request', 'builtin'),
   'bind-address': becomes('listen', (setting, migration) => {
     const address = listenAddress(textOf(setting))
