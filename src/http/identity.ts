@@ -19,7 +19,7 @@ interface Sender {
   readonly who: Who | null
 }
 
-const NOBODY: Identity = {}
+const UNKNOWN: Identity = {}
 const MAX_USER_LENGTH = 256
 const MAX_HEADER_LENGTH = 500
 /** Characters that could end a line, control a terminal, or change the order in which text is shown. */
@@ -32,7 +32,7 @@ const CLIENT_CLAIMS = ['client_id', 'azp', 'cid', 'appid']
  * looked it up or if it has ended; with the client's own token, there is none.
  */
 export function identityOf(sender: Sender | null, log: object): Identity {
-  if (sender === null) return NOBODY
+  if (sender === null) return UNKNOWN
   const { facts, session, who } = sender
   if (who?.bearer === true)
     return { session: undefined, user: userIn(log, who.claims), client_id: clientOf(who.claims) }
