@@ -155,6 +155,8 @@ function missingScopes(claims: Claims, required: readonly string[]): readonly st
   if (required.length === 0) return required
   const values: unknown[] = [claims['scope'], claims['scp']].flat()
   const granted = new Set(values.flatMap((value) => (typeof value === 'string' ? value.split(' ') : [])))
+  // Without a URI, a scope that ends with a slash would have an empty name.
+  granted.delete('')
   const isOfEntra = typeof claims['scp'] === 'string'
   return required.filter((scope) => !granted.has(scope) && !(isOfEntra && granted.has(withoutUri(scope))))
 }
