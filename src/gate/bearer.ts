@@ -8,12 +8,15 @@ import { admitToken } from './admit.ts'
 import type { ClientProofs } from './dpop.ts'
 import { hostOf, type RouteTable } from './match.ts'
 import { resourceAudiences } from './protected-resource.ts'
-import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
+import type { CompiledRoute, Facts, GateDenial, Verdict, Who } from './verdict.ts'
 
 type BearerRoute = NonNullable<CompiledRoute['bearer']>
 
 type Forward = Extract<Verdict, { type: 'forward' }>
-type Decision = Verdict | GateDenial
+/** `who`: the client, if its token has been verified. */
+export type ClientDenial = GateDenial & { readonly who?: Who }
+
+type Decision = Verdict | ClientDenial
 type Pending = Decision | Promise<Decision>
 
 /**
@@ -72,9 +75,10 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
     const { scheme } = sent
     const { claims } = token
     const missing = missingScopes(claims, settings.scopes)
-    if (missing.length > 0) return { reason: 'insufficient-scope', scheme, why: `its scopes lack ${missing.join(' ')}` }
+    if (missing.length > 0)
+      return { reason: 'insufficient-scope', scheme, why: `its scopes lack ${missing.join(' ')}`, who: token }
     const denial = admitToken(route, claims, now, asked.address)
-    if (denial !== null) return denialForClient(denial, asked)
+    if (denial !== null) return denialForClient(denial, asked, token)
     if (settings.token === 'pass') return forward(asked, token, UNCHANGED)
     const provider = token.provider ?? route.provider?.[0]
     const client = { id: `token ${token.digest}`, provider, accessToken: sent.token }
@@ -86,7 +90,7 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
 
   function decideByExchange(asked: Asked, who: VerifiedToken, exchanged: ClientToken, got: RouteToken): Decision {
     if (got.ok) return forward(asked, who, { accessToken: got.accessToken, proofKey: got.proofKey, exchanged })
-    return denialForClient(got.denial, asked)
+    return denialForClient(got.denial, asked, who)
   }
 
   function forward(
@@ -141,10 +145,10 @@ export function buildFindTokenOwner(
 const pending = new WeakMap<Facts, Promise<VerifiedToken | NotAccepted>>()
 
 /** A client that needs another login gets a 401, because the gateway cannot send it to a login. */
-function denialForClient(denial: GateDenial, { sent: { scheme } }: Asked): GateDenial {
+function denialForClient(denial: GateDenial, { sent: { scheme } }: Asked, who: Who): ClientDenial {
   return denial.reason === 'step-up' || denial.reason === 'insufficient-authentication'
-    ? { reason: 'insufficient-authentication', scheme, stepUp: denial.stepUp }
-    : denial
+    ? { reason: 'insufficient-authentication', scheme, stepUp: denial.stepUp, who }
+    : { ...denial, who }
 }
 
 /** The client's own token goes upstream. */
@@ -169,12 +173,14 @@ function missingScopes(claims: Claims, required: readonly string[]): readonly st
   if (required.length === 0) return required
   const values: unknown[] = [claims['scope'], claims['scp']].flat()
   const granted = new Set(values.flatMap((value) => (typeof value === 'string' ? value.split(' ') : [])))
-  const hasNames = typeof claims['scp'] === 'string'
-  return required.filter((scope) => !granted.has(scope) && !(hasNames && granted.has(nameOfScope(scope))))
+  // Without a URI, a scope that ends with a slash would have an empty name.
+  granted.delete('')
+  const isOfEntra = typeof claims['scp'] === 'string'
+  return required.filter((scope) => !granted.has(scope) && !(isOfEntra && granted.has(withoutUri(scope))))
 }
 
-/** Entra ID leaves out the URI of the application: the token for `api://orders/orders.read` has `orders.read` in `scp`. */
-function nameOfScope(scope: string): string {
+/** Entra ID leaves out the URI of the application: a token for `api://orders/orders.read` has `orders.read` in `scp`. */
+function withoutUri(scope: string): string {
   return scope.slice(scope.lastIndexOf('/') + 1)
 }
 

@@ -68,14 +68,11 @@ const WHY_MISSING: Readonly<Record<Placeholder, string>> = {
 
 /** Returns why `fillTemplate` returns `null`, or `null` if it returns a value. */
 export function whyNoHeader(template: Template, claims: Claims, encoding: Encoding, others: Values): string | null {
-  const values = valuesOf(template, claims, others)
-  if (values === null) {
-    const missing = template.parts.find((part) => valueOf(part, claims, others) === null) ?? 'provider'
-    if (typeof missing === 'string') return WHY_MISSING[missing]
-    return 'claim' in missing ? `the claim ${missing.claim.name} is missing` : null
-  }
+  const missing = template.parts.find((part) => valueOf(part, claims, others) === null)
+  if (typeof missing === 'string') return WHY_MISSING[missing]
+  if (missing !== undefined && 'claim' in missing) return `the claim ${missing.claim.name} is missing`
   if (fillTemplate(template, claims, encoding, others) !== null) return null
-  return encoders[encoding](values) === null
+  return encoders[encoding](valuesOf(template, claims, others) ?? []) === null
     ? `its value has a control character, or a space at an end, which encoding: ${encoding} cannot express`
     : 'its value would be longer than 8 kB'
 }

@@ -4,7 +4,7 @@ import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Acquired, Tokens } from '../token/acquire.ts'
 import { admit, allowsProvider, denyWithoutToken, keepCookieOfSuccessor } from './admit.ts'
-import { buildBearerGate } from './bearer.ts'
+import { buildBearerGate, type ClientDenial } from './bearer.ts'
 import { classify } from './classify.ts'
 import { preflightRoute } from './cors.ts'
 import { passesCsrfCheck } from './csrf.ts'
@@ -41,10 +41,14 @@ export function buildGate({ config, routes, sessions, tokens, bearers, proofs }:
   }
 
   /** A client with a token of its own is a program, whatever media types it accepts. */
-  function verdictOf(decided: Verdict | GateDenial, route: CompiledRoute, facts: Facts): Verdict {
-    if ('type' in decided) return decided
-    const denied = deny(decided, route, facts)
-    return { ...denied, kind: denied.kind === 'websocket' ? denied.kind : 'script' }
+  function denyClient({ who, ...denial }: ClientDenial, route: CompiledRoute, facts: Facts): Verdict {
+    const denied = deny(denial, route, facts)
+    const kind = denied.kind === 'websocket' ? denied.kind : 'script'
+    return { ...denied, kind, ...(who === undefined ? {} : { who }) }
+  }
+
+  function verdictOf(decided: Verdict | ClientDenial, route: CompiledRoute, facts: Facts): Verdict {
+    return 'type' in decided ? decided : denyClient(decided, route, facts)
   }
 
   const decideByBearer = buildBearerGate({ bearers, proofs, tokens })

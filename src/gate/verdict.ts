@@ -140,6 +140,8 @@ export type Verdict =
       readonly dpopNonce?: string
       /** The session that the request was denied with, or `null`. */
       readonly session: Session | null
+      /** The client that the request was denied with, if its own token has been verified. */
+      readonly who?: Who
     }
 
 export interface CompiledRoute extends Route {

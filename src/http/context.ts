@@ -20,7 +20,7 @@ export interface Context {
   route: CompiledRoute | null
   /** The session, if the gateway has looked it up, whether the request passes or not. */
   session: Session | null
-  /** Who sends the request, if it passes. */
+  /** Who sends the request: the session, or the client whose own token has been verified. */
   who: Who | null
   /** The original request, which a forward-auth proxy has asked about. */
   original: Facts | null

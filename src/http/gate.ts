@@ -62,7 +62,7 @@ function answerPreflight(route: CompiledRoute, request: FastifyRequest, reply: F
 
 async function deny(
   { answers, config, cookies }: GateServices,
-  { denial, kind, route, session, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
+  { denial, kind, route, session, who, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
@@ -70,6 +70,7 @@ async function deny(
   context.route = route
   context.kind = kind
   context.session = session
+  context.who = who ?? null
   logDenial(request, denial, route?.label)
   if (dpopNonce !== undefined) reply.header('dpop-nonce', dpopNonce)
   const answer = challenge(denial, kind, context.facts, route, config)

@@ -19,11 +19,7 @@ interface Sender {
   readonly who: Who | null
 }
 
-interface Addressed {
-  readonly facts: Pick<Facts, 'ticket' | 'client'>
-}
-
-const NOBODY: Identity = {}
+const UNKNOWN: Identity = {}
 const MAX_USER_LENGTH = 256
 const MAX_HEADER_LENGTH = 500
 /** Characters that could end a line, control a terminal, or change the order in which text is shown. */
@@ -36,7 +32,7 @@ const CLIENT_CLAIMS = ['client_id', 'azp', 'cid', 'appid']
  * looked it up or if it has ended; with the client's own token, there is none.
  */
 export function identityOf(sender: Sender | null, log: object): Identity {
-  if (sender === null) return NOBODY
+  if (sender === null) return UNKNOWN
   const { facts, session, who } = sender
   if (who?.bearer === true)
     return { session: undefined, user: userIn(log, who.claims), client_id: clientOf(who.claims) }
@@ -45,12 +41,15 @@ export function identityOf(sender: Sender | null, log: object): Identity {
   return { session: session?.id ?? facts.ticket?.id, user, client_id: undefined }
 }
 
-/** Returns the fields with which each event about a request begins: its name, the request, the client and who sent it. */
-export function eventOf(
-  event: string,
-  { id, context, log }: { readonly id: string; readonly context: (Sender & Addressed) | null; readonly log: object },
-): Readonly<Record<string, string | undefined>> {
-  return { event, id, client: context?.facts.client.address, ...identityOf(context, log) }
+interface Request {
+  readonly id: string
+  readonly context: (Sender & { readonly facts: Pick<Facts, 'client'> }) | null
+  readonly log: object
+}
+
+/** Returns the fields of an event that say which request it is about, and who has sent the request. */
+export function requestFields({ id, context, log }: Request): Readonly<Record<string, string | undefined>> {
+  return { id, client: context?.facts.client.address, ...identityOf(context, log) }
 }
 
 /** Returns the function that names users as `log.user` says, or `null` for `none`. */

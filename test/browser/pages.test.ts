@@ -228,7 +228,7 @@ const branded = await startGateway(t, {
     routes: [...routes, { path: '/alice/**', require: { claims: { email: 'alice@*' } } }],
     pages: {
       title: 'Order desk',
-      // Too pale for text on white, and too dark beside `#000` for text on a dark background.
+      // Too pale for links on white.
       accentColor: '#ffcc00',
       contact: 'it@example.com',
       styleFile: styleFile(),

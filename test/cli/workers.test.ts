@@ -107,7 +107,7 @@ void t.test('three workers serve one address as one gateway', async (t) => {
       async () =>
         (await metric(
           gateway,
-          /gatehouse_requests_total\{route="\/api\/\*\*",kind="script",verdict="forward"\} (\d+)/,
+          /gatehouse_requests_total\{route="\/api\/\*\*",kind="script",verdict="forward",status="2xx"\} (\d+)/,
         )) === 60,
       { what: 'each request is counted once' },
     )

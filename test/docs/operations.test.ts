@@ -5,6 +5,9 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { faults } from '../../src/errors.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
+import { loggedIn } from '../support/logged-in.ts'
+
+type Line = { readonly [field: string]: unknown; readonly event: string; readonly path?: string }
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const read = (file: string): string => readFileSync(join(root, file), 'utf8')
@@ -129,4 +132,38 @@ void t.test('the dashboard is well formed, and its panels use only existing metr
   }
   const unseen = [...registered.keys()].filter((name) => !ofTheProcess.test(name) && !used.has(name))
   t.same(unseen, [], 'each of the gateway’s own has a place')
+})
+
+void t.test('the queries of the objectives use only existing metrics', async (t) => {
+  const queries = [...section('Metrics').matchAll(/```promql\n([\s\S]*?)```/g)].map(([, query = '']) => query)
+  t.ok(queries.length >= 4)
+  for (const query of queries) {
+    t.ok(balanced(query), query)
+    t.same(
+      namesIn(query).filter((name) => !isKnown(name)),
+      [],
+      query,
+    )
+  }
+})
+
+void t.test('the lines of the documentation have the fields of real lines', async (t) => {
+  const documented = [...read('docs/operations.md').matchAll(/^\{"level".*\}$/gm)].map(([line]): Line =>
+    JSON.parse(line),
+  )
+  t.same(
+    documented.map(({ event }) => event),
+    ['login', 'request', 'forbidden', 'request', 'session_ended'],
+  )
+  const { url, browser, events } = await loggedIn(t, {
+    config: { routes: [{ path: '/**' }, { path: '/payroll/**', require: { claims: { groups: ['hr'] } } }] },
+  })
+  await browser.get(`${url}/salaries`)
+  await browser.get(`${url}/payroll/2026`)
+  await browser.get(`${url}/oauth2/logout`, { from: `${url}/` })
+  for (const line of documented) {
+    const real = events(line.event).find(({ path }) => path === undefined || path === line.path)
+    t.same(Object.keys(line), Object.keys(real ?? {}), line.event)
+    for (const name of ['verdict', 'route', 'why', 'reason', 'msg']) t.equal(line[name], real?.[name], name)
+  }
 })

@@ -28,6 +28,8 @@ const routes = [
   { path: '/admin/**', require: { claims: { groups: ['admin'] } } },
   { path: '/public/**', access: 'public' },
   { path: '/robot/**', bearer: { audience: 'api://orders' } },
+  { path: '/robot/admin', bearer: { audience: 'api://orders', require: { claims: { groups: ['admin'] } } } },
+  { path: '/robot/scope', bearer: { audience: 'api://orders', scopes: ['orders.write'] } },
 ]
 
 const sessionIn = ({ events }: Pick<Running, 'events'>): unknown => events('login').at(-1)?.['session']
@@ -213,6 +215,15 @@ void t.test('a client with a token is named by sub and client_id, even if it sen
   t.equal(answer.status, 404, 'of the application')
   t.match(lastLine(running), { path: '/robot/x', user: 'robot-7', client_id: 'robots', verdict: 'forward' })
   t.notOk('session' in lastLine(running), 'the token counts')
+  for (const [path, event] of [
+    ['/robot/admin', 'forbidden'],
+    ['/robot/scope', 'forbidden'],
+  ] as const) {
+    t.equal((await ask(running.url, 'GET', path, [`Authorization: Bearer ${token}`, cookieOf(running)])).status, 403)
+    const robot = { user: 'robot-7', client_id: 'robots', session: undefined }
+    t.match(running.events(event).at(-1), { route: path, client: '127.0.0.1', why: /./, ...robot })
+    t.match(lastLine(running), { path, status: 403, ...robot })
+  }
   await ask(running.url, 'GET', '/robot/x', [`Authorization: Bearer ${token}x`])
   t.match(running.events('invalid_token'), [{ client: '127.0.0.1', route: '/robot/**' }])
 })

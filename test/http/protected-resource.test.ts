@@ -152,6 +152,11 @@ void t.test('a scope of Entra ID is requested with the URI of the application, a
   t.equal((await call({ scp: 'orders.write orders.read' })).status, 404, 'reaches the application')
   for (const claims of [{ scp: 'read' }, { scp: ['orders.read'] }, { scope: 'orders.read' }])
     t.equal((await call(claims)).status, 403, JSON.stringify(claims))
+  const mail = { path: '/**', bearer: { audience: 'x', scopes: ['https://mail.example.com/'] } }
+  const other = await start(t, [mail], { provider: { issuer: idp.issuer } })
+  const none = { iss: idp.issuer, aud: 'x', sub: 'alice', exp: now + 60, scp: ' ' }
+  const token = await idp.sign(none, { typ: 'at+jwt' })
+  t.equal((await get(other.url, { authorization: `Bearer ${token}` })).status, 403, 'a scope without a name')
 })
 
 void t.test('a session needs no scopes', async (t) => {

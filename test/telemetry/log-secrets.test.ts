@@ -47,10 +47,19 @@ const watch = ({ log, idp }: Pick<Running, 'log' | 'idp'>, ...known: readonly st
 
 void t.test('no log line at any level contains a token, code, cookie, state or secret', async (t) => {
   const clientSecret = 'the-client-secret-of-this-test'
-  const routes = [{ path: '/**' }, { path: '/admin', require: { claims: { groups: ['none'] } } }]
-  const { url, idp, log, events } = await startGateway(t, {
+  const headers = { set: { 'X-Assertion': '{assertion}', 'X-Id-Token': '{idToken}', 'X-Token': '{accessToken}' } }
+  const routes = [
+    { path: '/**', headers },
+    { path: '/admin', require: { claims: { groups: ['none'] } } },
+    { path: '/gone', headers, upstream: 'http://127.0.0.1:1' },
+  ]
+  const { url, idp, log, events, upstream } = await startGateway(t, {
     idp: { lifetimes: { accessToken: 100 }, pushedAuthorization: true },
-    config: { provider: { clientSecret, userinfo: true, timeout: '1s' }, routes },
+    config: {
+      provider: { clientSecret, userinfo: true, timeout: '1s' },
+      routes,
+      log: { fields: ['bytes', 'user_agent', 'referer'] },
+    },
     client: { clientSecret },
   })
   const browser = createBrowser()
@@ -86,6 +95,17 @@ void t.test('no log line at any level contains a token, code, cookie, state or s
     headers: { authorization: 'Bearer a-client-token-of-its-own' },
   })
   secrets.add('a-client-token-of-its-own')
+  const assertion = String(upstream.requests.at(-1)?.headers['x-assertion'])
+  for (const part of assertion.split('.')) secrets.add(part)
+  await browser.get(`${url}/gone`)
+  const inHeaders = 'a-token-in-other-headers-of-a-client'
+  for (const referer of [
+    `${url}/page?token=${inHeaders}#${inHeaders}`,
+    `https://me:${inHeaders}@a.example/`,
+    inHeaders,
+  ])
+    await browser.get(`${url}/orders`, { headers: { referer, 'x-request-id': inHeaders, 'x_request_id': inHeaders } })
+  secrets.add(inHeaders)
   await browser.get(`${url}/admin`)
   await browser.get(`${url}/orders/%zz`)
   await browser.get(`${url}/api/orders`, { kind: 'script', headers: { cookie: `gatehouse=${'x'.repeat(60)}` } })

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { decodeJwt } from 'jose'
 import t, { type Test } from 'tap'
+import { startIdp } from '../../src/demo/idp.ts'
 import { createBrowser } from '../support/browser.ts'
 import { moveClock } from '../support/clock.ts'
 import { eventually } from '../support/eventually.ts'
@@ -28,22 +29,30 @@ const routes = [
   { path: '/api/echo/session', token: { grant: 'session' } },
 ]
 
+const LIFETIMES = { accessToken: 3_600, idToken: 100 }
+const idp = await startIdp({ lifetimes: LIFETIMES })
+t.teardown(() => idp.close())
+
+type Started = LoggedIn & { readonly refreshes: () => number }
+
 /** A gateway with alice logged in. ID tokens live for 100 s, access tokens for an hour. */
-const start = async (t: Test, more: Parameters<typeof loggedIn>[1] = {}): Promise<LoggedIn> =>
-  loggedIn(t, {
-    idp: { lifetimes: { accessToken: 3_600, idToken: 100 } },
-    ...more,
-    config: { routes, ...more.config },
+const start = async (t: Test, config: object = {}): Promise<Started> => {
+  t.teardown(() => {
+    Object.assign(idp.settings.lifetimes, LIFETIMES)
+    idp.settings.reshapeTokenResponse = null
+    idp.fail('token', null)
   })
+  const total = (): number => idp.grants['refresh_token'] ?? 0
+  const before = total()
+  return { ...(await loggedIn(t, { idp, config: { routes, ...config } })), refreshes: () => total() - before }
+}
 
 /** The token of the last request that reached the application, without its scheme. */
 const lastToken = ({ upstream }: LoggedIn, name = 'authorization'): string =>
   String(upstream.requests.at(-1)?.headers[name] ?? '').replace(/^Bearer /, '')
 
-const refreshes = ({ idp }: LoggedIn): number => idp.grants['refresh_token'] ?? 0
-
-/** Makes the provider leave the ID token out of the answers to refreshes, as RFC 6749 allows. */
-const withoutIdTokens = ({ idp }: LoggedIn): void => {
+/** Makes the provider leave the ID token out of the answers to refreshes, as the specification allows. */
+const leaveOutIdTokens = (): void => {
   idp.settings.reshapeTokenResponse = ({ id_token: _left, ...rest }) => rest
 }
 
@@ -64,7 +73,8 @@ void t.test('grant: id-token sends the ID token as bearer token, or alone in ano
 })
 
 void t.test('headers.set carries both tokens on a route without a token of its own', async (t) => {
-  const running = await start(t, { idp: { lifetimes: { accessToken: 100, idToken: 3_600 } } })
+  Object.assign(idp.settings.lifetimes, { accessToken: 100, idToken: 3_600 })
+  const running = await start(t)
   const { browser, url } = running
   await browser.get(`${url}/api/echo/session`, script)
   const session = lastToken(running)
@@ -73,7 +83,7 @@ void t.test('headers.set carries both tokens on a route without a token of its o
   t.equal(lastToken(running, 'x-forwarded-access-token'), session)
   moveClock(t, 101_000)
   t.equal((await browser.get(`${url}/api/echo/both`, script)).status, 200)
-  t.equal(refreshes(running), 1, 'the expired access token is replaced before the request goes on')
+  t.equal(running.refreshes(), 1, 'the expired access token is replaced before the request goes on')
   t.not(lastToken(running, 'x-forwarded-access-token'), session)
 })
 
@@ -86,31 +96,31 @@ void t.test(
     moveClock(t, 51_000)
     await running.browser.get(`${running.url}/api/echo/session`, script)
     await sleep(50)
-    t.equal(refreshes(running), 0, 'a route that needs the access token alone')
+    t.equal(running.refreshes(), 0, 'a route that needs the access token alone')
     t.equal((await running.call()).status, 200)
     t.equal(lastToken(running), first)
-    await eventually(() => refreshes(running) === 1)
+    await eventually(() => running.refreshes() === 1)
     await eventually(async () => (await running.call()).status === 200 && lastToken(running) !== first)
     const second = lastToken(running)
     moveClock(t, 101_000)
     const answers = await Promise.all(Array.from({ length: 10 }, running.call))
     t.same([...new Set(answers.map(({ status }) => status))], [200])
-    t.equal(refreshes(running), 2)
+    t.equal(running.refreshes(), 2)
     t.not(lastToken(running), second)
   },
 )
 
 void t.test('if a refresh brings no ID token, the expired one is not sent: the user logs in', async (t) => {
   const running = await start(t)
-  const { browser, url, upstream, idp } = running
-  withoutIdTokens(running)
+  const { browser, url, upstream } = running
+  leaveOutIdTokens()
   moveClock(t, 51_000)
   await running.call()
-  await eventually(() => refreshes(running) === 1)
+  await eventually(() => running.refreshes() === 1)
   moveClock(t, 45_000)
   t.equal((await running.call()).status, 200, 'valid for four more seconds')
   await sleep(50)
-  t.equal(refreshes(running), 1, 'the next refresh would bring none either')
+  t.equal(running.refreshes(), 1, 'the next refresh would bring none either')
   moveClock(t, 61_000)
   upstream.requests.length = 0
   for (const path of ['/api/orders', '/api/echo/named', '/api/echo/both']) {
@@ -120,7 +130,7 @@ void t.test('if a refresh brings no ID token, the expired one is not sent: the u
     t.notOk(answer.headers['set-cookie'], 'the cookie stays for the other routes')
   }
   t.same(upstream.requests, [])
-  t.equal(refreshes(running), 2, 'one attempt, then the cooldown')
+  t.equal(running.refreshes(), 2, 'one attempt, then the cooldown')
   t.equal((await browser.get(`${url}/api/echo/optional`, script)).status, 200)
   t.equal(upstream.requests.at(-1)?.headers.authorization, undefined, 'an optional route works as without a session')
   t.equal((await browser.get(`${url}/api/echo/session`, script)).status, 200)
@@ -131,7 +141,7 @@ void t.test('if a refresh brings no ID token, the expired one is not sent: the u
 })
 
 void t.test('without a refresh token, an expired ID token leads to the login', async (t) => {
-  const running = await start(t, { config: { routes, provider: { scopes: ['openid'] } } })
+  const running = await start(t, { provider: { scopes: ['openid'] } })
   t.equal((await running.call()).status, 200)
   moveClock(t, 101_000)
   t.equal((await running.call()).json()['code'], 'session_expired')
@@ -140,7 +150,7 @@ void t.test('without a refresh token, an expired ID token leads to the login', a
 
 void t.test('while the provider is away, an expired ID token is 503, and the session stays', async (t) => {
   const running = await start(t)
-  running.idp.fail('token', { status: 503 })
+  idp.fail('token', { status: 503 })
   moveClock(t, 101_000)
   const answer = await running.call()
   t.equal(answer.status, 503)
@@ -172,11 +182,11 @@ void t.test('an application that rejects the ID token with invalid_token gets a 
   t.equal((await running.browser.get(running.url + path, script)).status, 200)
   const sent = running.upstream.requests.filter(({ url }) => url === path).map(({ headers }) => headers.authorization)
   t.equal(new Set(sent).size, 2)
-  t.equal(refreshes(running), 1)
+  t.equal(running.refreshes(), 1)
 })
 
 void t.test('WebSockets and a forward-auth proxy get the ID token too', async (t) => {
-  const running = await start(t, { config: { routes, forwardAuth: { listen: '127.0.0.1:0' } } })
+  const running = await start(t, { forwardAuth: { listen: '127.0.0.1:0' } })
   const { url, verdicts, browser, upstream } = running
   const cookie = `Cookie: ${browser.cookies.header(new URL(url))}`
   await running.call()

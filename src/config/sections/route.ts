@@ -142,7 +142,7 @@ const token = group('The access token that the application receives.', {
     defaultText: '`session`; `none` where `access` is `public`',
     description:
       'Where the token that the application receives comes from: `session` sends the access token of the ' +
-      'login, `none` sends no token, `id-token` sends the ID token, and each other value requests a token with the grant of that name. With a ' +
+      'login, `none` sends no token, `id-token` sends the ID token of the login while it is valid, and each other value requests a token with the grant of that name. With a ' +
       "session, the client's own `Authorization` passes only with `authorization: client`.",
   }),
   audience: leaf(text(), { default: null, description: 'The audience to request for the token.' }),
@@ -159,17 +159,18 @@ const headers = group('Changes to the request headers that the application recei
     default: {},
     secret: 'constants',
     description:
-      'Headers that the gateway sets, with `{claims.NAME}` replaced by the value of the claim, and `{provider}` by the ' +
-      'name of the provider that the user logged in at. The items of ' +
-      'a list are joined with commas, and a comma inside an item becomes `%2C`. If the claim is missing, ' +
-      'the header is not sent. The gateway removes these headers from what clients send on every route.',
+      'Headers that the gateway sets: text with the placeholders `{claims.NAME}`, `{sub}`, `{provider}`, `{session.id}`, ' +
+      '`{request.id}`, `{accessToken}`, `{idToken}` and `{assertion}` (docs/access.md). `{accessToken}` and `{idToken}` ' +
+      'stand alone, or behind `Bearer `. The items of a list are joined with commas, and a comma inside an item becomes ' +
+      '`%2C`. If a value is missing, the header is not sent. The gateway removes these headers from what clients send on ' +
+      'every route.',
   }),
   encoding: leaf(choice(['rfc8187', 'base64', 'utf-8', 'percent']), {
     default: 'rfc8187',
     description:
       'How header values are encoded. `rfc8187` encodes values that are not all printable ASCII as in ' +
       'RFC 8187, `base64` encodes every value, `utf-8` sends the bytes of UTF-8, and `percent` percent-encodes what is ' +
-      'not printable ASCII.',
+      'not printable ASCII, and `%` itself. Tokens and assertions are sent as they are.',
   }),
   remove: leaf(list(headerName), {
     default: [],

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { MAX_TARGET_LENGTH } from '../../gate/return-target.ts'
 import type { Denial } from '../../gate/verdict.ts'
-import { eventOf } from '../identity.ts'
+import { requestFields } from '../identity.ts'
 
 interface LogLine {
   readonly event: string
@@ -51,7 +51,8 @@ export function logDenial(request: FastifyRequest, denial: Denial, route?: strin
   const { event, level, text, cause } = line
   request.log[level](
     {
-      ...eventOf(event, request),
+      event,
+      ...requestFields(request),
       route,
       ...(cause === undefined ? {} : { cause }),
       ...('cause' in denial ? { cause: denial.cause } : {}),
@@ -65,7 +66,7 @@ export function logDenial(request: FastifyRequest, denial: Denial, route?: strin
 export function logLongTarget(request: FastifyRequest, length: number): void {
   if (length <= MAX_TARGET_LENGTH) return
   request.log.info(
-    { ...eventOf('return_url_too_long', request), length, limit: MAX_TARGET_LENGTH },
+    { event: 'return_url_too_long', ...requestFields(request), length, limit: MAX_TARGET_LENGTH },
     'a return URL is too long, so the login leads to the start page',
   )
 }

@@ -8,7 +8,7 @@ import { corsHeaders, type FindCors } from '../../gate/cors.ts'
 import { hostOf, type RouteTable } from '../../gate/match.ts'
 import type { Facts, FinalDenial, RequestKind } from '../../gate/verdict.ts'
 import type { Cookies } from '../cookies/cookies.ts'
-import { eventOf } from '../identity.ts'
+import { requestFields } from '../identity.ts'
 import { PROBLEM_TYPE, problem } from '../problem.ts'
 import { breakOff } from '../server/response-queue.ts'
 import { targetOf } from '../target.ts'
@@ -153,7 +153,8 @@ export function handleFailures(app: FastifyInstance, answers: Answers): void {
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const fault = asFault(error)
     const facts = {
-      ...eventOf(fault.code, request),
+      event: fault.code,
+      ...requestFields(request),
       provider: fault.provider,
       cause: causes(error),
     }

@@ -19,7 +19,7 @@ import { subjectIn } from '../../telemetry/log.ts'
 import { countFromZero, providerLabel } from '../../telemetry/metrics.ts'
 import { sendPage, scriptLiteral } from '../answers/pages.ts'
 import { contextOf, type Context } from '../context.ts'
-import { eventOf } from '../identity.ts'
+import { requestFields } from '../identity.ts'
 import { LOGIN_SECONDS } from '../cookies/cookies.ts'
 import { fingerprint, isFresh, loginSecrets, type LoginState, userMark } from '../cookies/login-state.ts'
 import { findSession } from './current-session.ts'
@@ -146,7 +146,7 @@ function forgetLongTarget(
 ): void {
   if (isTargetLost)
     request.log.info(
-      eventOf('return_url_lost', request),
+      { event: 'return_url_lost', ...requestFields(request) },
       'the browser no longer has the return URL of a login, so the login leads to the start page',
     )
   reply.header('set-cookie', cookies.targets.clear(request.headers.cookie, id))
@@ -258,7 +258,7 @@ function failSilentLogin(
   outcome: Outcome,
 ): Extract<LoginEnd, { type: 'failed' }> {
   request.log.info(
-    { ...eventOf('silent_login_failed', request), provider: name, cause: causes(error) },
+    { event: 'silent_login_failed', ...requestFields(request), provider: name, cause: causes(error) },
     'a silent login failed',
   )
   return failed(outcome)
@@ -273,12 +273,20 @@ function sendToTarget(
 ): FastifyReply {
   const { cookies, config, metrics } = services
   metrics.logins.inc({ outcome: 'ok', ...providerLabel(session.provider) })
-  contextOf(request).session = session
+  const context = contextOf(request)
+  const previous = context.session?.id === session.id ? undefined : context.session?.id
+  context.session = session
   request.log.info(
-    { ...eventOf('login', request), provider: session.provider, ...subjectIn(request.log, session.subject) },
+    {
+      event: 'login',
+      ...requestFields(request),
+      provider: session.provider,
+      ...subjectIn(request.log, session.subject),
+      previous,
+    },
     'a user has logged in',
   )
-  contextOf(request).verdict = 'login'
+  context.verdict = 'login'
   reply.header('set-cookie', cookies.setTicket(session.ticket))
   if (session.provider !== undefined) reply.header('set-cookie', cookies.setChoice(session.provider))
   // The count detects a return URL that leads back to the login every time.
@@ -324,7 +332,10 @@ async function whyStale(
   if (!isFresh(state, now)) return 'the login took longer than ten minutes'
   if (state.origin !== facts.origin) return 'the login began at another public URL'
   if (await store.claimOnce(`login ${state.id}`, LOGIN_SECONDS * 1000)) return null
-  request.log.info({ ...eventOf('replay', request), what: 'state' }, 'a callback was received a second time')
+  request.log.info(
+    { event: 'replay', ...requestFields(request), what: 'state' },
+    'a callback was received a second time',
+  )
   return 'the state was used before'
 }
 

@@ -6,7 +6,7 @@ import { parseStepUpKey } from '../../gate/admit.ts'
 import type { Session } from '../../session/session.ts'
 import { providerLabel } from '../../telemetry/metrics.ts'
 import { contextOf, type Context } from '../context.ts'
-import { eventOf } from '../identity.ts'
+import { requestFields } from '../identity.ts'
 import type { LoginState } from '../cookies/login-state.ts'
 import { findSession } from './current-session.ts'
 import type { Services } from './endpoint.ts'
@@ -43,7 +43,8 @@ export async function answerRefusal(
       if (tries > 0) reply.header('set-cookie', cookies.setTries(tries, target, cookies.logins(cookie, target)))
       request.log.info(
         {
-          ...eventOf('login_refused', request),
+          event: 'login_refused',
+          ...requestFields(request),
           provider: state.provider,
           cause: causes(fault),
         },

@@ -12,7 +12,7 @@ import { startPage } from '../answers/actions.ts'
 import { anySite, sendPage } from '../answers/pages.ts'
 import { kindOf } from '../answers/send.ts'
 import { contextOf } from '../context.ts'
-import { eventOf } from '../identity.ts'
+import { requestFields } from '../identity.ts'
 import { findSession } from './current-session.ts'
 import { parametersOf, queryOf, type Endpoint, type Services } from './endpoint.ts'
 import { keepLogoutForm, sendLogoutForm } from './logout-form.ts'
@@ -67,7 +67,10 @@ export const logout: Endpoint = (services) => async (request, reply) => {
   if (atProvider?.method === 'POST') {
     if (!scripted) return sendLogoutForm(services, request, reply, atProvider)
     const logoutUrl = await keepLogoutForm(services, request, reply, atProvider).catch((error: unknown) => {
-      request.log.warn({ ...eventOf('logout_form_not_kept', request), cause: causes(error) }, 'no ID token is sent')
+      request.log.warn(
+        { event: 'logout_form_not_kept', ...requestFields(request), cause: causes(error) },
+        'no ID token is sent',
+      )
       return withHint(null)?.url ?? null
     })
     return reply.send({ logout_url: logoutUrl })
@@ -169,13 +172,19 @@ async function endTicket(
     await sessions.end(session, reason)
     const channel = reason === 'logout' ? 'browser' : 'local'
     log.info(
-      { ...eventOf('logout', request), ...whose(log, session), channel, ...subjectIn(log, session.subject) },
+      {
+        event: 'logout',
+        ...requestFields(request),
+        ...whose(log, session),
+        channel,
+        ...subjectIn(log, session.subject),
+      },
       'a user has logged out',
     )
     return session
   } catch (error) {
     log.error(
-      { ...eventOf('logout_incomplete', request), session: ticket.id, cause: causes(error) },
+      { event: 'logout_incomplete', ...requestFields(request), session: ticket.id, cause: causes(error) },
       'the store is unavailable; the session ends when it is back, and the cookie is cleared',
     )
     await sessions.end({ id: ticket.id, endsAt: now + config.session.lifetime }, reason)

@@ -6,7 +6,7 @@ import { startPageOf } from '../../gate/return-target.ts'
 import type { Facts } from '../../gate/verdict.ts'
 import { providerLabel } from '../../telemetry/metrics.ts'
 import { contextOf } from '../context.ts'
-import { eventOf } from '../identity.ts'
+import { requestFields } from '../identity.ts'
 import { kindOf } from '../answers/send.ts'
 import type { LoginState } from '../cookies/login-state.ts'
 import { findSession } from './current-session.ts'
@@ -67,7 +67,7 @@ export function repeatLogin(
   }
   metrics.logins.inc({ outcome: 'begun_anew', ...providerLabel(state.provider) })
   request.log.info(
-    { ...eventOf('login_begun_anew', request), provider: state.provider, problem, tries },
+    { event: 'login_begun_anew', ...requestFields(request), provider: state.provider, problem, tries },
     'a callback could not be used',
   )
   const url = loginUrlOf(services, facts, state)

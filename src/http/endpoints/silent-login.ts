@@ -4,7 +4,7 @@ import { Fault, causes } from '../../errors.ts'
 import { NEEDS_INTERACTION } from '../../oidc/authorization-response.ts'
 import { targetAtLogin } from '../../gate/return-target.ts'
 import { contextOf } from '../context.ts'
-import { eventOf } from '../identity.ts'
+import { requestFields } from '../identity.ts'
 import { kindOf } from '../answers/send.ts'
 import { startPage } from '../answers/actions.ts'
 import { sendPage, scriptLiteral } from '../answers/pages.ts'
@@ -74,7 +74,8 @@ export const silent: Endpoint = (services) => async (request, reply) => {
   } catch (error) {
     request.log.info(
       {
-        ...eventOf('silent_login_failed', request),
+        event: 'silent_login_failed',
+        ...requestFields(request),
         provider: error instanceof Fault ? error.provider : undefined,
         cause: causes(error),
       },

@@ -10,7 +10,7 @@ import type { Sessions } from '../../session/sessions.ts'
 import { subjectIn, userIn } from '../../telemetry/log.ts'
 import { iconUrl } from '../answers/style.ts'
 import { contextOf } from '../context.ts'
-import { eventOf } from '../identity.ts'
+import { requestFields } from '../identity.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
 
 /** How long a `jti` is stored. Logout tokens are accepted for a shorter time, except for the clock tolerance. */
@@ -42,7 +42,7 @@ export const backchannelLogout: Endpoint = (services) => async (request, reply) 
   const jti = JSON.stringify(['logout token', wanted.issuer, wanted.jti])
   if ((await store.getNote(jti)) !== null) {
     request.log.warn(
-      { ...eventOf('replay', request), what: 'logout token' },
+      { event: 'replay', ...requestFields(request), what: 'logout token' },
       'a logout token was received a second time',
     )
     throw new Fault('logout_refused', { cause: new Error('its jti was used before') })
@@ -115,7 +115,8 @@ function logEnded(
   const { log } = request
   log.info(
     {
-      ...eventOf('logout', request),
+      event: 'logout',
+      ...requestFields(request),
       channel,
       provider,
       ended: ended.length,

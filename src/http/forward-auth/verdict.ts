@@ -103,7 +103,7 @@ function verdictForProxy(
 
 function deny(
   { config, answers, cookies }: ForwardAuthServices,
-  { denial, kind, route, session, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
+  { denial, kind, route, session, who, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
   authUrl: AuthUrl,
   request: FastifyRequest,
@@ -112,6 +112,7 @@ function deny(
   const context = contextOf(request)
   context.kind = kind
   context.session = session
+  context.who = who ?? null
   logDenial(request, denial, route?.label)
   if (dpopNonce !== undefined) reply.header('dpop-nonce', dpopNonce)
   const direct = challenge(denial, kind, facts, route, config)

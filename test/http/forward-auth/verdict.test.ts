@@ -357,4 +357,11 @@ void t.test('a token that needs a proof is not sent: the session has to log in a
   t.match(problem(denied)['login_url'], /\/oauth2\/login/)
   t.same([anonymous.status, header(anonymous, 'authorization')], [200, undefined])
   t.notOk(denied.headers.get('authorization'))
+  const inHeaders = config.routes.map((route) => ({
+    ...route,
+    headers: { ...route.headers, set: { 'X-Token': '{accessToken}' } },
+  }))
+  await gateway.reload({ ...config, provider: { ...config.provider, dpop: 'off' }, routes: inHeaders })
+  const bare = await verdictOn('/orders')
+  t.same([bare.status, problem(bare)['code']], [401, 'session_expired'], 'headers.set sends no bound token either')
 })

@@ -91,7 +91,7 @@ const answers: Record<string, readonly string[]> = {
   'a 205 with a length': ['HTTP/1.1 205 Reset Content\r\nContent-Length: 2\r\n\r\nok'],
 }
 
-const HOP = /^(?:connection|keep-alive|transfer-encoding|date):/i
+const HOP = /^(?:connection|keep-alive|transfer-encoding|date|x-request-id):/i
 
 /** Parses the final response: status line without the version, end-to-end headers in order, and body. */
 const read = (bytes: Buffer): { status: string; headers: string[]; length: string[]; body: string } => {

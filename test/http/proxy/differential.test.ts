@@ -159,10 +159,23 @@ const NOTHING: Conversation = { interim: [], answer: null, reusable: false }
 /** Fields about a connection: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1 */
 const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding']
 /** Fields that differ between the subjects. */
-const OF_THE_SUBJECT = ['host', 'x-case', 'via', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
+const OF_THE_SUBJECT = [
+  'host',
+  'x-case',
+  'via',
+  'x-forwarded-for',
+  'x-forwarded-proto',
+  'x-forwarded-host',
+  'x-request-id',
+]
 
 function without(fields: readonly string[], names: readonly string[]): string[] {
   return fields.filter((field) => !names.includes(nameOf(field)))
+}
+
+/** Returns the names of the fields that the gateway adds to a response. */
+function addedTo({ fields }: Pick<Message, 'fields'>): string[] {
+  return valueOf(fields, 'date') === null ? ['date', 'x-request-id'] : ['x-request-id']
 }
 
 function withLast(fields: readonly string[], names: readonly string[]): string[] {
@@ -243,7 +256,7 @@ void t.test('a client reads what the application answers', async (t) => {
       ...gateways.map(async (to) => ask(to)),
     ])
     const content = contentOf(bare.answer)
-    const added = ['date', 'server'].filter((field) => valueOf(content.fields, field) === null)
+    const added = ['x-request-id', ...['date', 'server'].filter((field) => valueOf(content.fields, field) === null)]
     for (const [i, { interim, answer, reusable }] of passed.entries()) {
       const what = `${gateways[i]?.name}: ${name}`
       if (gateway.refused !== undefined) {
@@ -345,7 +358,7 @@ void t.test('a lenient gateway passes more responses, and all that a strict one 
     const difference = lenient ?? gateway
     if (difference.refused === undefined) {
       const bare = answerOf(one).answer
-      const added = valueOf(bare.fields, 'date') === null ? ['date'] : []
+      const added = addedTo(bare)
       compare(t, contentOf(answer, added), expectedContent(contentOf(bare), difference), what)
     } else compare(t, statusOf(answer), difference.refused, what)
   })
@@ -377,7 +390,7 @@ void t.test('pipelined requests are answered in their order, each with its own r
       for (const { one } of some) {
         const got = readResponse(text(), next, one.method ?? 'GET')
         const bare = answerOf(one)
-        const added = ['date'].filter((name) => valueOf(bare.answer.fields, name) === null)
+        const added = addedTo(bare.answer)
         compare(
           t,
           { ...contentOf(got.answer, added), interim: got.interim.map((message) => contentOf(message)) },
@@ -502,7 +515,7 @@ void t.test('a client with HTTP/2 reads what the application answers', async (t)
       }
       const bare = answerOf(one)
       const content = expectedContent(contentOf(bare.answer), difference)
-      const added = valueOf(bare.answer.fields, 'date') === null ? ['date'] : []
+      const added = addedTo(bare.answer)
       compare(
         t,
         {

@@ -191,6 +191,7 @@ void t.test('an application that repeats its challenge after the login ends in a
     const { answer, hops } = await running.browser.login(running.url + challenging(403, challenge), 'alice')
     t.equal(answer.status, 403, challenge)
     t.match(answer.body, 'The application asks for a sign-in that the sign-in service did not provide.')
+    t.match(answer.body, /Alice Archer.*>Use another account<.*>Sign out</s)
     t.ok(hops.filter(({ url }) => url.includes('/oauth2/callback')).length <= 1, 'one login')
   }
   t.match(
