@@ -120,7 +120,7 @@ void t.test('a spent code, which GitHub answers with 200, is the browser’s fau
   api.answerTokens(() => error)
   const answer = await api.login()
   t.equal(answer.status, 400)
-  t.match(answer.body, 'did not accept this sign-in any more')
+  t.match(answer.body, 'no longer accepts this sign-in')
   t.match(api.gateway.events('login_failed'), [{ cause: /invalid_grant: The code passed is incorrect or expired/ }])
   api.answerTokens(() => ({ error: 'incorrect_client_credentials' }))
   t.equal((await api.login()).status, 502)

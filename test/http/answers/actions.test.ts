@@ -269,7 +269,7 @@ void t.test('a problem is in English', async (t) => {
   t.match(answer.json(), { title: 'Not allowed', detail: /^To open this, you need/ })
   t.equal(answer.headers['content-language'], undefined)
   const anonymous = await createBrowser().get(`${url}/orders`, { kind: 'script', headers })
-  t.match(anonymous.json(), { title: 'Login required', detail: 'You have to sign in to go on.' })
+  t.match(anonymous.json(), { title: 'Login required', detail: 'You have to sign in to continue.' })
   const page = await browser.get(`${url}/admin/`, { headers })
   t.equal(page.headers['content-language'], 'de')
   t.match(page.body, 'Sie sind als <strong><bdi>Alice Archer (alice@example.com)</bdi></strong> angemeldet.')
