@@ -5,14 +5,14 @@ import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import { printable, userIn, type NameUser } from '../telemetry/log.ts'
 
-/** What log lines say about who has sent a request. */
+/** The sender of a request, as log lines name it. */
 interface Identity {
   readonly session?: string | undefined
   readonly user?: string | undefined
   readonly client_id?: string | undefined
 }
 
-/** What is known about who has sent a request. */
+/** What is known about the sender of a request. */
 interface Sender {
   readonly facts: Pick<Facts, 'ticket'>
   readonly session: Session | null

@@ -57,7 +57,7 @@ void t.test('rules that can never hold are refused, with the key and the route',
     [
       'claims: { email: example.com }',
       'claims.email[0]',
-      /"example\.com" is not an e-mail address, so it never matches/,
+      /"example\.com" is not an email address, so it never matches/,
     ],
   ]
   for (const [require, at, message] of rows) {
@@ -155,7 +155,7 @@ void t.test('networks need an address to compare', (t) => {
   t.end()
 })
 
-void t.test('a pattern for e-mail addresses that also matches other domains causes a warning', (t) => {
+void t.test('a pattern for email addresses that also matches other domains causes a warning', (t) => {
   for (const pattern of ['*example.com', '*-example.com'])
     t.match(warningsFor(`require: { claims: { email: ["${pattern}"] } }`), [/also matches other domains that end in/])
   for (const pattern of ['*@example.com', '*.example.com', '*', 'a*@example.com', '*x@example.com'])

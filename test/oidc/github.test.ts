@@ -82,7 +82,7 @@ void t.test('the user and every page of their teams come from the API', async (t
 })
 
 void t.test(
-  'an unverified primary address is no email claim, and that of the profile is not said to be verified',
+  'an unverified primary address is not an email claim, and the address of the profile is not called verified',
   async (t) => {
     const api = await startGitHub(t)
     api.answer('/api/v3/user/emails', [{ email: 'new@example.com', primary: true, verified: false }])
