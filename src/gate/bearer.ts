@@ -112,8 +112,8 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
 
 /**
  * Returns the owner of the token of a request. Returns `null` if the request has no token, or if `mayVerify` forbids
- * verifying a new one. Returns a promise for a token that was not verified before: it resolves to `null` if the route does not accept
- * the token, and rejects with `provider_unavailable`.
+ * verifying a new one. Returns a promise for a token that was not verified before: it resolves to `null` if the route
+ * does not accept the token, and rejects with `provider_unavailable`.
  */
 export type FindTokenOwner = (
   facts: Facts,

@@ -242,7 +242,7 @@ function issuersOf(provider: Provider): readonly string[] {
   return accessTokenIssuers(found.configuration.serverMetadata(), found.preset)
 }
 
-/** An issuer besides the providers may be one that the preset table knows, such as another user pool of Cognito. */
+/** An issuer in `bearer.issuers` may be one that the preset table knows, such as another user pool of Cognito. */
 function substitutesOf({ issuer }: TokenIssuer): Acceptance['substitutes'] {
   return presetOf({ preset: 'auto', issuer }) ?? {}
 }

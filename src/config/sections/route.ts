@@ -39,7 +39,7 @@ const ANY = 'Rules of which at least one must hold.'
 const NOT =
   'A rule that must not hold. If it depends on a claim that the provider left out of the token, it lets no request in.'
 
-/** The deepest rule: `any` and `not` nest two deep. */
+/** The deepest rule: `any` and `not` can be nested two levels deep. */
 const inner = group('A rule. All its keys must hold.', comparisons)
 
 const middle = group('A rule. All its keys must hold.', {

@@ -86,7 +86,7 @@ function accountActions(answer: Answer, situation: Situation, { config }: PageSe
   ]
 }
 
-/** A login at the top would set cookies that a frame with partitioned cookies does not have. */
+/** A login in the top window would set cookies that a frame with partitioned cookies does not have. */
 function leavesFrame({ kind }: Situation, { session }: PageServices['config']): boolean {
   return kind === 'frame' && !session.cookie.partitioned
 }
