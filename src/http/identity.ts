@@ -29,7 +29,7 @@ const CLIENT_CLAIMS = ['client_id', 'azp', 'cid', 'appid']
 
 /**
  * Returns who has sent a request, for the log. The session is the one in the session cookie, even if the route has not
- * looked it up or if it has ended; with the client's own token, there is none.
+ * looked it up or if it has ended. A request with the client's own token has no session.
  */
 export function identityOf(sender: Sender | null, log: object): Identity {
   if (sender === null) return UNKNOWN

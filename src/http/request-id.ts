@@ -7,7 +7,7 @@ interface Identified extends IncomingMessage {
   [kId]?: string
 }
 
-/** The ids that are taken from a trusted proxy. */
+/** The ids that are accepted from a trusted proxy. */
 const GIVEN_ID = /^[\w.-]{1,64}$/
 const MAX_COUNT = 0xfff
 

@@ -82,7 +82,7 @@ export function createIntrospection(provider: Provider): Introspection {
       const result = readAnswer(token, claims, provider, found)
       return typeof result === 'string' ? { why: result, until: now + KEPT_MS } : { token: result, until }
     } catch (error) {
-      // The token is not the reason: an inactive token is an answer of the provider, not an error.
+      // For an inactive token, the provider sends an answer, so an error has another cause.
       throw new Fault('provider_unavailable', { cause: error })
     }
   }

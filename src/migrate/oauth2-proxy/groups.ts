@@ -75,7 +75,7 @@ export const teams: Rule = listed(
   'each team becomes organization/team, spelled as in the address of the team at GitHub',
 )
 
-/** Creates a rule for a list that no claim expresses. Users who are let in only by the list have to wait. */
+/** Creates a rule for a list that no claim expresses. Users whom only the list lets in are refused until the operator decides. */
 export function withoutClaim(note: string): Rule {
   const text = `users who met only this are not let in until you decide and replace the claim ${UNDECIDED_CLAIM}; ${note}`
   return listed(text, (setting, migration) => {
