@@ -17,7 +17,7 @@ export function requirementsMet(
   const age =
     authTime === null
       ? 'auth_time is not given, so the login counts as a new one with prompt=login'
-      : `the login is ${Math.max(0, Math.round((now - authTime) / 1000))} s old, ${Math.floor((maxAge ?? 0) / 1000)} s are allowed`
+      : `the login is ${Math.max(0, Math.round((now - authTime) / 1000))} s old; at most ${Math.floor((maxAge ?? 0) / 1000)} s is allowed`
   return [
     ...explainRule(requirement, { claims, address }, own === null ? 'require' : 'bearer.require').reasons,
     ...(acr === null ? [] : [`acr is ${String(claims['acr'])}`]),
@@ -110,8 +110,8 @@ export function reasonOf(denial: GateDenial): string {
       return `some server reads this path as ${denial.variant}, which belongs to another route`
     case 'login-required':
       return denial.foreign === undefined
-        ? 'the route requires a session, and there is none'
-        : `the route requires a session, and the one that there is belongs to ${denial.foreign}`
+        ? 'the route requires a session, and the request has none'
+        : `the route requires a session, and the session of the request belongs to ${denial.foreign}`
     case 'session-expired':
       return 'the session has ended'
     case 'step-up':

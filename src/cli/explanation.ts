@@ -167,7 +167,7 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
         return 'refused' in token ? { why: token.refused } : explainedToken(claims ?? {}, demand, provider)
       },
     },
-    // A proof is taken as valid, because it is made for one request at one time.
+    // Every proof is treated as valid, because a proof is made for one request at one time.
     proofs: {
       nonce: () => 'NONCE',
       read: ({ headers: { dpop } }) =>

@@ -75,7 +75,7 @@ function maskOf(bits: number): number {
 const [DOT, ZERO, NINE, COLON, LOWER_A] = [46, 48, 57, 58, 97]
 
 /**
- * Reads an IP address, without a port or brackets, into `WORDS`. Returns its family, or 0 if the text is no address.
+ * Reads an IP address, without a port or brackets, into `WORDS`. Returns its family, or 0 if the text is not an address.
  * Ignores the zone of an IPv6 address.
  */
 function readAddress(text: string): 0 | 4 | 6 {
@@ -158,7 +158,6 @@ function setGroup(group: number, bits: number): void {
   WORDS[word] = (WORDS[word] ?? 0) | (group % 2 === 0 ? bits << 16 : bits)
 }
 
-/** Every address. */
 export const EVERY_ADDRESS = ['0.0.0.0/0', '::/0']
 
 /** Returns ranges of the addresses that are in a range of both lists. */

@@ -1,11 +1,11 @@
 /** A value of a claim in a rule: text, which may have wildcards, a number, `true` or `false`. */
 export type ClaimValue = string | number | boolean
 
-/** The values of a claim of which one must match. */
+/** Values, one of which a claim must match. */
 export interface ClaimValues {
-  /** Whether the claim is compared without the case of the letters A to Z. */
+  /** Whether the comparison ignores the case of the letters A to Z. */
   readonly ignoresCase: boolean
-  /** The values without a wildcard. `true`, `false` and numbers are here also as text, which some providers send. */
+  /** The values without a wildcard. Includes `true`, `false` and numbers as text too, because some providers send text. */
   readonly exact: ReadonlySet<unknown>
   readonly patterns: readonly Pattern[]
 }
@@ -72,7 +72,7 @@ export function matchingValue(values: ClaimValues, value: unknown): string {
   return `matches ${JSON.stringify(pattern?.text)}`
 }
 
-/** Stands for a wildcard in a text: only a wildcard matches it. */
+/** Stands for a wildcard in a text that is matched: only another wildcard matches it. */
 const ANY_TEXT = '\0'
 
 /** Returns whether every claim that matches one of the values `narrow` matches one of `wide` too. */

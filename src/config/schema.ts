@@ -164,7 +164,7 @@ export const schema = group('Configuration of Gatehouse.', {
       default: {},
       description:
         'Texts that replace the built-in ones in every language. docs/browser.md lists their names, such as ' +
-        '`forbidden`, `forbidden.title` and `button.sign_in`. `lang` is the language of all pages, whatever the browser ' +
+        '`forbidden`, `forbidden.title` and `button.sign_in`. `lang` is the language of all pages, regardless of what the browser ' +
         'prefers.',
     }),
     languages: leaf(map(languageTag, map(text(), text())), {
@@ -226,7 +226,7 @@ export const schema = group('Configuration of Gatehouse.', {
         claims: leaf(list(text(), { single: true }), {
           default: [],
           description:
-            'The claims of the user that the assertion contains besides `sub`, each named directly or by its path. In the ' +
+            'The claims of the user that the assertion contains in addition to `sub`, each named directly or by its path. In the ' +
             'assertion, the name is as written here.',
         }),
       },

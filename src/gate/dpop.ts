@@ -8,7 +8,7 @@ import { deriveKey } from '../session/envelope.ts'
 import type { Store } from '../store/store.ts'
 import type { Facts } from './verdict.ts'
 
-/** Checks that clients have the keys to which their access tokens are bound. */
+/** Checks that clients hold the keys to which their access tokens are bound. */
 export interface ClientProofs {
   /** Returns the nonce that clients must put into their proofs. */
   nonce(now: number): string
@@ -39,7 +39,7 @@ export function createClientProofs(rawKeys: readonly Buffer[], used: UsedProofs)
       if (wanted === null) return { error: 'invalid_token', why: 'it is not bound to a key by cnf.jkt alone' }
       try {
         if (!(await hasKey(proof, wanted, now)))
-          return { error: 'invalid_token', why: 'it is bound to another key than that of the proof' }
+          return { error: 'invalid_token', why: 'it is bound to a different key than that of the proof' }
       } catch (error) {
         return { error: 'invalid_dpop_proof', why: `the proof is not valid: ${causes(error)}` }
       }
@@ -59,7 +59,7 @@ export function boundKey({ cnf }: Claims): string | null {
   return typeof cnf.jkt === 'string' ? cnf.jkt : null
 }
 
-/** How long a nonce is given out. It is accepted twice as long. */
+/** How long a nonce is issued. It is accepted for twice that time. */
 const NONCE_MS = 120_000
 
 interface Nonces {
@@ -68,8 +68,8 @@ interface Nonces {
 }
 
 /**
- * Creates the nonces, which are derived from the session keys and the time, so that all replicas give out and accept the
- * same ones without storing them. The next nonce is accepted too, because the clock of another replica may be ahead.
+ * Creates the nonces, which are derived from the session keys and the time, so that all replicas issue and accept the
+ * same nonces without storing them. The next nonce is accepted too, because the clock of another replica may be ahead.
  * @see https://www.rfc-editor.org/rfc/rfc9449#section-9
  */
 function createNonces(rawKeys: readonly Buffer[]): Nonces {

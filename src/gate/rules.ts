@@ -14,11 +14,11 @@ export type Rule = Pick<Route['require'], 'claims' | 'networks'> & {
 
 /**
  * Whether a rule holds. A rule is unknown if it depends on a claim that the provider omitted, or on the address of a
- * client that has none: then `not` is unknown too, and neither lets a request in.
+ * client that has none. Its negation is then unknown too, and neither lets a request in.
  */
 type Truth = typeof FAILS | typeof UNKNOWN | typeof HOLDS
 
-// In this order, a rule is as true as the least of its parts, and `any` as the greatest of its rules.
+// Ordered numbers: the truth of a rule is the minimum of its parts, and that of `any` is the maximum of its rules.
 const FAILS = 0
 const UNKNOWN = 1
 const HOLDS = 2
@@ -145,11 +145,11 @@ interface Part {
   readonly isOmission?: boolean
 }
 
-/** Returns which parts of a rule decide whether it holds. `at` is the path of the rule, such as `require`. */
+/** Explains which parts decide whether a rule holds. `at` is the path of the rule, such as `require`. */
 export function explainRule(rule: Rule, input: RuleInput, at: string): Explanation {
   const parts = partsOf(rule, input, at)
   const all = least(parts)
-  // The first part that does not hold is reason enough, in the order of the configuration.
+  // In the order of the configuration, the first part that does not hold is a sufficient reason.
   const { reasons, hint = null, isOmission = false } = parts.find(({ truth }) => truth !== HOLDS) ?? all
   return { holds: all.truth === HOLDS, reasons, hint, isOmission }
 }
@@ -162,7 +162,7 @@ function partsOf(rule: Rule, input: RuleInput, at: string): Part[] {
   if (any !== null) parts.push(greatest(any.map((one, index) => least(partsOf(one, input, `${at}.any[${index}]`)))))
   if (not !== null) {
     const part = least(partsOf(not, input, `${at}.not`))
-    // The sentence for a group asks for another one, which would not help a user whose group is excluded.
+    // The page's sentence about groups asks for another group, which would not help a user whose group is excluded.
     parts.push({ ...part, truth: negated(part.truth), hint: part.hint === 'group' ? null : (part.hint ?? null) })
   }
   return parts

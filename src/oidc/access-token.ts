@@ -128,7 +128,7 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
     return null
   }
 
-  /** Yields what each possible issuer of a JWT says about it. */
+  /** Yields the result of each possible issuer of a JWT. */
   async function* verifications(raw: string, form: TokenForm, demand: Demand, now: number) {
     const { iss } = unverifiedClaims(raw)
     const candidates = allowed(demand)

@@ -51,7 +51,7 @@ export interface Unproven {
 
 /**
  * Reads the `DPoP` header of a client's request. Returns the proof if it is for this request, otherwise the reason for
- * the log. Does not check signature and nonce, and whether the proof was used before.
+ * the log. Does not check the signature, the nonce or earlier use.
  * @see https://www.rfc-editor.org/rfc/rfc9449#section-4.3
  */
 export function readClientProof(header: unknown, request: ProvenRequest, now: number): ClientProof | string {
@@ -79,8 +79,8 @@ export function readClientProof(header: unknown, request: ProvenRequest, now: nu
 }
 
 /**
- * Returns whether the key of a proof has this thumbprint. Rejects if its signature or its key is invalid. Verifies no
- * signature of another key, because a client may choose one that takes long.
+ * Returns whether the key of a proof has this thumbprint. Rejects if its signature or its key is invalid. Verifies
+ * only signatures of this key, because a client could choose another key whose verification takes long.
  */
 export async function hasKey({ jwt, jwk }: ClientProof, thumbprint: string, now: number): Promise<boolean> {
   if ((await calculateJwkThumbprint(jwk)) !== thumbprint) return false

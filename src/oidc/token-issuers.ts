@@ -13,7 +13,7 @@ import type { Provider } from './provider.ts'
 import { createTransport } from './transport.ts'
 import type { Acceptance } from './token-rules.ts'
 
-/** An issuer of access tokens at which the gateway is no client. */
+/** An issuer of access tokens where the gateway is not registered as a client. */
 export interface TokenIssuer extends Pick<TokenIssuerSettings, 'issuer' | 'jwksUri'> {
   /** The preset table may know the issuer, such as another user pool of Cognito. */
   readonly substitutes: Acceptance['substitutes']
@@ -26,14 +26,14 @@ export interface TokenIssuer extends Pick<TokenIssuerSettings, 'issuer' | 'jwksU
 
 export type TokenIssuerSettings = NonNullable<Route['bearer']>['issuers'][number]
 
-/** The issuers that the routes name besides the providers. Nothing is read before the first token of an issuer arrives. */
+/** The issuers in `bearer.issuers`. Their metadata and keys are not read before the first of their tokens arrives. */
 export interface TokenIssuers {
   /** Returns an issuer, which is called with the timeout, proxy and CA certificates of `provider`. */
   of(settings: TokenIssuerSettings, provider: Provider): TokenIssuer
   close(): Promise<void>
 }
 
-/** More issuers than a configuration names. Reloads may replace issuers. */
+/** More issuers than a configuration has. A limit is needed because reloads may replace issuers. */
 const MAX_ISSUERS = 200
 
 interface Connection {
@@ -52,7 +52,7 @@ export function createTokenIssuers(): TokenIssuers {
     if (known?.settings === settings) return known
     const connection: Connection = {
       settings,
-      // The client certificate is for the provider, and calls to others are not calls to the provider.
+      // The client certificate is for the provider only.
       transport: createTransport({
         settings: { ...settings, clientCertificate: null },
         observe: (_url, call) => call(),
@@ -81,7 +81,7 @@ export function createTokenIssuers(): TokenIssuers {
 const MAX_READS = 10
 const READS_WINDOW_MS = 10_000
 
-/** Creates an issuer whose keys are at `jwksUri`, or where its metadata says if `jwksUri` is `null`. */
+/** Creates an issuer whose keys are at `jwksUri`, or, if `jwksUri` is `null`, at the `jwks_uri` of its metadata. */
 function createTokenIssuer(
   { issuer, jwksUri }: Pick<TokenIssuerSettings, 'issuer' | 'jwksUri'>,
   { allowHttp, clockTolerance, metadataAge }: ProviderSettings,

@@ -366,7 +366,10 @@ void t.test(
       ],
       [
         ['GET', '/api/', ...own, ...claims({ aud: 'api://stock' })],
-        ['answer: 401 invalid_token', 'because: the token’s aud is "api://stock", the route accepts api://orders'],
+        [
+          'answer: 401 invalid_token',
+          'because: the token’s aud is "api://stock", but the route accepts only api://orders',
+        ],
       ],
       [['GET', '/api/', ...own, ...claims({ iss: 'https://evil.example' })], ['answer: 401 invalid_token']],
       [['GET', '/api/', ...own, ...claims({ exp: now - 180 })], ['because: the token has expired']],
@@ -402,7 +405,7 @@ void t.test('the explanation says which key accepts a client’s own token', asy
     ],
     [
       ['GET', '/ci/', ...own, ...claims({ ...github, aud: 'orders' })],
-      ['answer: 401 invalid_token', 'because: the token’s aud is "orders", the route accepts deploy'],
+      ['answer: 401 invalid_token', 'because: the token’s aud is "orders", but the route accepts only deploy'],
     ],
     [
       ['GET', '/ci/', ...own, ...claims({ aud: ['a', 'orders'], scope: 'x' })],
@@ -415,7 +418,7 @@ void t.test('the explanation says which key accepts a client’s own token', asy
     [
       ['GET', '/ci/', ...own, ...claims({ aud: 'a', client_id: 'spa' })],
       [
-        'because: the token’s aud is "a", the route accepts orders; the token’s client_id is "spa", the route accepts robot',
+        'because: the token’s aud is "a", but the route accepts only orders; the token’s client_id is "spa", but the route accepts only robot',
       ],
     ],
     [
@@ -425,7 +428,7 @@ void t.test('the explanation says which key accepts a client’s own token', asy
     [
       ['GET', '/ci/', ...own, ...claims({})],
       [
-        'because: the claims do not say for whom the token is: it must match bearer.audience (orders) or bearer.clientIds (robot)',
+        'because: the claims do not show the token’s audience: the token must match bearer.audience (orders) or bearer.clientIds (robot)',
       ],
     ],
     [

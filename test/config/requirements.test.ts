@@ -57,7 +57,7 @@ void t.test('rules that can never hold are refused, with the key and the route',
     [
       'claims: { email: example.com }',
       'claims.email[0]',
-      /"example\.com" is not an e-mail address, so it never matches/,
+      /"example\.com" is not an email address, so it never matches/,
     ],
   ]
   for (const [require, at, message] of rows) {
@@ -98,36 +98,39 @@ void t.test('rules that may hold are accepted', (t) => {
   t.end()
 })
 
-void t.test('any and not nest two deep, and keys of other programs are recognized in each rule', (t) => {
-  const unknown = 'is not a key of the configuration'
-  for (const [keys, expected] of [
-    [
-      'require: { any: [{ not: { any: [{ claims: { a: x } }] } }] }',
-      `require.any[0].not.any: ${unknown} | use a rule with fewer levels: any and not nest two deep`,
-    ],
-    [
-      'bearer: { audience: x, require: { not: { any: [{ not: { claims: { a: x } } }] } } }',
-      `bearer.require.not.any[0].not: ${unknown} | use a rule with fewer levels: any and not nest two deep`,
-    ],
-    ['require: { any: [{ groups: x }] }', `require.any[0].groups: ${unknown} | use claims: { groups: [ … ] }`],
-    ['require: { not: { ip: 10.0.0.1 } }', `require.not.ip: ${unknown} | use networks: [ … ]`],
-    ['require: { anyOf: [] }', `require.anyOf: ${unknown} | use any: [ … ]`],
-    ['require: { any: [] }', 'require.any: must not be an empty list | give an item, or leave the key out'],
-    ['require: { networks: [] }', 'require.networks: must not be an empty list | give a value, or leave the key out'],
-    ['require: { networks: [10.0.0.0/33] }', /^require\.networks\[0\]: must have a prefix of at most 32 bits/],
-    ['require: { any: [{ claims: { a: x }, acr: gold }] }', /^require\.any\[0\]\.acr: is not a key/],
-    ['require: { claims: { "a.\\"b": x } }', /^require\.claims\.a\."b: must have its quotes around whole segments/],
-    [
-      'require: { claims: { id: 9007199254740993 } }',
-      /^require\.claims\.id: must be at most .* \| put the value in quotes/,
-    ],
-  ] as const) {
-    const problems = problemsWith(keys)
-    t.equal(problems.length, 1, keys)
-    t.match(problems[0], expected, keys)
-  }
-  t.end()
-})
+void t.test(
+  'any and not can be nested two levels deep, and keys of other programs are recognized in each rule',
+  (t) => {
+    const unknown = 'is not a key of the configuration'
+    for (const [keys, expected] of [
+      [
+        'require: { any: [{ not: { any: [{ claims: { a: x } }] } }] }',
+        `require.any[0].not.any: ${unknown} | use a rule with fewer levels: any and not can be nested two levels deep`,
+      ],
+      [
+        'bearer: { audience: x, require: { not: { any: [{ not: { claims: { a: x } } }] } } }',
+        `bearer.require.not.any[0].not: ${unknown} | use a rule with fewer levels: any and not can be nested two levels deep`,
+      ],
+      ['require: { any: [{ groups: x }] }', `require.any[0].groups: ${unknown} | use claims: { groups: [ … ] }`],
+      ['require: { not: { ip: 10.0.0.1 } }', `require.not.ip: ${unknown} | use networks: [ … ]`],
+      ['require: { anyOf: [] }', `require.anyOf: ${unknown} | use any: [ … ]`],
+      ['require: { any: [] }', 'require.any: must not be an empty list | give an item, or leave the key out'],
+      ['require: { networks: [] }', 'require.networks: must not be an empty list | give a value, or leave the key out'],
+      ['require: { networks: [10.0.0.0/33] }', /^require\.networks\[0\]: must have a prefix of at most 32 bits/],
+      ['require: { any: [{ claims: { a: x }, acr: gold }] }', /^require\.any\[0\]\.acr: is not a key/],
+      ['require: { claims: { "a.\\"b": x } }', /^require\.claims\.a\."b: must have its quotes around whole segments/],
+      [
+        'require: { claims: { id: 9007199254740993 } }',
+        /^require\.claims\.id: must be at most .* \| put the value in quotes/,
+      ],
+    ] as const) {
+      const problems = problemsWith(keys)
+      t.equal(problems.length, 1, keys)
+      t.match(problems[0], expected, keys)
+    }
+    t.end()
+  },
+)
 
 void t.test('a rule has no effect on a route without access: required, except that of clients with tokens', (t) => {
   for (const require of ['networks: [10.0.0.0/8]', 'any: [{ claims: { a: x } }]', 'not: { claims: { a: x } }']) {
@@ -155,7 +158,7 @@ void t.test('networks need an address to compare', (t) => {
   t.end()
 })
 
-void t.test('a pattern for e-mail addresses that also matches other domains causes a warning', (t) => {
+void t.test('a pattern for email addresses that also matches other domains causes a warning', (t) => {
   for (const pattern of ['*example.com', '*-example.com'])
     t.match(warningsFor(`require: { claims: { email: ["${pattern}"] } }`), [/also matches other domains that end in/])
   for (const pattern of ['*@example.com', '*.example.com', '*', 'a*@example.com', '*x@example.com'])

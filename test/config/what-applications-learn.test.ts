@@ -172,7 +172,7 @@ void t.test('a key for assertions is EC P-256 or Ed25519, as PEM, as JSON or as 
 void t.test('claims of an assertion are those of the user, and its lifetime is at least ten seconds', (t) => {
   t.same(refusals({ more: { assertion: { claims: ['email', 'sub', 'acr', 'realm_access.roles'] } } }), [])
   t.match(refusals({ more: { assertion: { claims: ['email', 'iss', 'sid'] } } }), [
-    /^assertion\.claims\[1\]: iss cannot be that of the user/,
+    /^assertion\.claims\[1\]: iss cannot be a claim of the user/,
     /^assertion\.claims\[2\]: sid cannot be/,
   ])
   t.match(refusals({ more: { assertion: { lifetime: '9s' } } }), [/^assertion\.lifetime: /])
@@ -195,7 +195,9 @@ void t.test(
     t.equal(load({ more: { assertion: { audience: 'a' } } }).config.assertion?.keys.length, 1)
     const session = { keys: [key], store: 'redis://127.0.0.1' }
     const redis = load({ ...set('{assertion}'), more: { session } })
-    t.match(redis.warnings, [/assertion\.keys: is not set: each replica makes a key when it starts.*openssl genpkey/])
+    t.match(redis.warnings, [
+      /assertion\.keys: is not set: each replica generates a key when it starts.*openssl genpkey/,
+    ])
     t.same(load({ ...set('{assertion}'), more: { session, assertion: { keys: [pem] } } }).warnings, [])
     t.same(load({ more: { session } }).warnings, [])
     t.end()

@@ -190,7 +190,7 @@ void t.test('an answer is not kept past exp', async (t) => {
 })
 
 void t.test(
-  'while the provider is away, clients get a 503, except with tokens that were active within a minute',
+  'while the provider is unavailable, clients get a 503, except with tokens that were active within a minute',
   async (t) => {
     const { gateway, answer } = await startScripted(t)
     const active: Parameters<Scripted['answer']>[0] = (_form, response) => {
@@ -220,7 +220,7 @@ void t.test(
   },
 )
 
-void t.test('a provider that refuses the gateway’s own credentials is a 503 and an error in the log', async (t) => {
+void t.test('a provider that refuses the gateway’s own credentials yields a 503 and an error in the log', async (t) => {
   const { gateway, answer } = await startScripted(t)
   answer((_form, response) => {
     json(response, { error: 'invalid_client' }, 401)

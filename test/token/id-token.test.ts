@@ -148,7 +148,7 @@ void t.test('without a refresh token, an expired ID token leads to the login', a
   t.equal((await running.browser.get(`${running.url}/api/echo/session`, script)).status, 200)
 })
 
-void t.test('while the provider is away, an expired ID token is 503, and the session stays', async (t) => {
+void t.test('while the provider is unavailable, an expired ID token yields a 503, and the session stays', async (t) => {
   const running = await start(t)
   idp.fail('token', { status: 503 })
   moveClock(t, 101_000)

@@ -153,7 +153,7 @@ function findNetworks(
 }
 
 /**
- * Finds values of `email` that match no e-mail address, or addresses of other domains too.
+ * Finds values of `email` that match no email address, or addresses of other domains too.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#StandardClaims
  */
 function findAddresses(route: ResolvedRoute, at: KeyPath): Finding[] {
@@ -164,7 +164,7 @@ function findAddresses(route: ResolvedRoute, at: KeyPath): Finding[] {
         const path = [...placed.at, 'claims', 'email', index]
         const text = String(value)
         if (!/[@*]/.test(text)) {
-          const message = `${quote(value)} is not an e-mail address, so it never matches on ${route.path}`
+          const message = `${quote(value)} is not an email address, so it never matches on ${route.path}`
           return [{ path, message, instead: `write the whole address, or *@${text} for a domain` }]
         }
         const [, domain] = /^\*([^@.*][^@*]*)$/.exec(text) ?? []

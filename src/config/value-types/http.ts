@@ -105,7 +105,7 @@ export function withHead(methods: ValueType<string[]>): ValueType<string[]> {
   }
 }
 
-/** The placeholders of a header's value besides those of claims. */
+/** The placeholders of a header's value, other than those of claims. */
 export const PLACEHOLDERS = ['provider', 'session.id', 'request.id', 'idToken', 'accessToken', 'assertion'] as const
 
 export type Placeholder = (typeof PLACEHOLDERS)[number]

@@ -18,7 +18,7 @@ export const languageTag = text({
 export const contact = text({
   name: 'email address or URL',
   pattern: /^(mailto:\S+@\S+|https?:\/\/\S+|[^\s@:/]+@[^\s@:/]+)$/,
-  expected: 'an email address, or a mailto: or https URL',
+  expected: 'an email address, or a mailto:, http or https URL',
   normalize: (written) => (/^[^\s@:/]+@[^\s@:/]+$/.test(written) ? `mailto:${written}` : written),
 })
 

@@ -68,7 +68,7 @@ function mayRetry({ mayRetry: own, status }: Answer): boolean {
   return own ?? (status >= 500 || RETRY_STATUSES.has(status))
 }
 
-/** Returns the ways on for a user whose account is not sufficient. */
+/** Returns the actions offered to a user whose account is not sufficient. */
 function accountActions(answer: Answer, situation: Situation, { config }: PageServices, hasStart: boolean): Action[] {
   const { facts, session, kind } = situation
   const isAboutUser =
@@ -86,7 +86,7 @@ function accountActions(answer: Answer, situation: Situation, { config }: PageSe
   ]
 }
 
-/** A login at the top would set cookies that a frame with partitioned cookies does not have. */
+/** A login in the top window would set cookies that a frame with partitioned cookies does not have. */
 function leavesFrame({ kind }: Situation, { session }: PageServices['config']): boolean {
   return kind === 'frame' && !session.cookie.partitioned
 }
@@ -103,7 +103,7 @@ function startRoute({ config, routes }: PageServices, origin: string): CompiledR
 
 type Repeats = (start: CompiledRoute, situation: Situation, answer: Answer, path: string) => boolean
 
-/** Whether the start page would show the user the same page, by the code of an answer. `start` is its route, `path` its path. */
+/** Whether the start page, with its route `start` and its path `path`, would show the user the same page again. */
 const REPEATS: { readonly [code in Code]?: Repeats } = {
   forbidden: isForbidden,
   cross_origin: isForbidden,
@@ -141,7 +141,7 @@ function startPageAfter(answer: Answer, situation: Situation, services: PageServ
 
 const MAX_NAME_CHARACTERS = 80
 
-/** The claims by which a user recognizes an account, besides the name. */
+/** The claims, in addition to the name, by which a user recognizes an account. */
 const IDENTIFIERS = ['email', 'preferred_username', 'upn', 'login'] as const
 
 /** Returns the name of a user with what distinguishes the user's accounts: `Alice Doe (alice@example.com)`. */
@@ -160,6 +160,6 @@ function legible(value: unknown): string {
     .replace(/[\p{Cc}\p{Zl}\p{Zp}\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu, '')
     .trim()
   if (text.length <= MAX_NAME_CHARACTERS) return text
-  // Half of a character outside the Basic Multilingual Plane would be no text.
+  // Half of a surrogate pair is not a character.
   return `${text.slice(0, MAX_NAME_CHARACTERS).replace(/[\uD800-\uDBFF]$/, '')}…`
 }

@@ -10,7 +10,7 @@ export interface Page {
   readonly text: TextName
   /** The name in `pages.texts` that also replaces the text; `NAME.title` also replaces the title. */
   readonly name?: string
-  /** A sentence before the text, whose title the page has if the text has none. */
+  /** A sentence before the text. Its title is that of the page if the text has no title. */
   readonly before?: TextName
   /** A sentence after the text. */
   readonly more?: TextName
