@@ -1,3 +1,4 @@
+import { claimSegments } from '../config/claim-values.ts'
 import { isMapping } from '../config/key-path.ts'
 import type { Claims } from '../oidc/token-set.ts'
 
@@ -23,7 +24,7 @@ interface Step {
  * that leads to a value.
  */
 export function compileClaimPath(name: string): ClaimPath {
-  const segments = name.match(/"[^"]+"(?=\.|$)|[^.]+|(?<=^|\.)(?=\.|$)/g) ?? []
+  const segments = claimSegments(name)
   const end = segments.length
   const steps = segments.map((_segment, from): Step[] =>
     [end, ...segments.keys()].flatMap((next) => {
