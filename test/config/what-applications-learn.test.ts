@@ -153,6 +153,7 @@ void t.test('a key for assertions is EC P-256 or Ed25519, as PEM, as JSON or as 
     loadText(folder, stringify(settings({ more: { assertion: { keys } } }))).config.assertion?.keys
   t.same(keysOf([pem, edwards]), [pem, edwards])
   t.same(keysOf(pem), [pem])
+  t.same(keysOf(jwk), [JSON.stringify(jwk)])
   t.same(keysOf([JSON.stringify(jwk)]), [JSON.stringify(jwk)])
   t.same(keysOf([jwk, { ...otherJwk, kid: 'b' }]), [JSON.stringify(jwk), JSON.stringify({ ...otherJwk, kid: 'b' })])
   t.same(

@@ -126,11 +126,12 @@ function canHaveValues(tests: readonly ClaimTest[], isSingle: boolean): boolean 
  * @see https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference
  * @see https://developers.google.com/identity/openid-connect/openid-connect#an-id-tokens-payload
  */
-const SINGLE_TEXTS = new Set([
-  ...['iss', 'sub', 'azp', 'acr', 'sid', 'client_id'],
-  ...['name', 'given_name', 'family_name', 'nickname', 'preferred_username', 'email', 'phone_number', 'locale'],
-  ...['hd', 'tid', 'oid', 'upn'],
-])
+const SINGLE_TEXTS = new Set(
+  (
+    'iss sub azp acr sid client_id name given_name family_name nickname preferred_username email phone_number locale ' +
+    'hd tid oid upn'
+  ).split(' '),
+)
 
 const SINGLE_FLAGS = new Set(['email_verified', 'phone_number_verified'])
 
