@@ -247,8 +247,8 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   denyLoops(app, viaName, answers)
   registerWellKnown(app, { config, providers, routes, answers })
   const findTokenOwner = buildFindTokenOwner(routes, lasting.bearers)
-  const limits = await createLimits(app, config.rateLimit, lasting.counts, ({ facts, now }) =>
-    findTokenOwner(facts, now),
+  const limits = await createLimits(app, config.rateLimit, lasting.counts, ({ facts, now }, mayVerify) =>
+    findTokenOwner(facts, now, mayVerify),
   )
 
   const tokens = createTokens({
@@ -360,10 +360,10 @@ async function buildVerdicts(
     onUntrusted: hasLimits(config.rateLimit) ? warnOfProxy : null,
   })
   giveContext(app, facts, answers, tracing)
-  const limits = await createLimits(app, config.rateLimit, counts, ({ facts: subrequest, now }) => {
+  const limits = await createLimits(app, config.rateLimit, counts, ({ facts: subrequest, now }, mayVerify) => {
     const authUrl = subrequest.headers.authorization === undefined ? null : readAuthUrl(subrequest, config.basePath)
     const original = authUrl === null ? null : describedBy(authUrl, subrequest, origins, services.routes)
-    return original === null || 'reason' in original ? null : findTokenOwner(original, now)
+    return original === null || 'reason' in original ? null : findTokenOwner(original, now, mayVerify)
   })
   registerForwardAuth(app, services, limits)
   await app.ready()

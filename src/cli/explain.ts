@@ -5,8 +5,7 @@ import { UsageError, readArguments, type Command, loadConfigFile } from './comma
 import { explainRequest } from './explanation.ts'
 
 export const explain: Command = {
-  help: `gatehouse explain [--config FILE] METHOD URL [-H 'Name: value']... [--claims JSON] [--provider NAME]
-                  [--client ADDRESS]
+  help: `gatehouse explain [--config FILE] METHOD URL [-H 'Name: value']... [--claims JSON] [--provider NAME] [--client ADDRESS]
 
 Explains how the gateway would answer a request: the route, the kind of request, the decision and its reason, and what
 the upstream would receive. The URL is used exactly as written.

@@ -281,8 +281,8 @@ export const schema = group('Configuration of Gatehouse.', {
       requests: leaf(orOff(rate), {
         default: 'off',
         description:
-          'Requests to the application. Requests with a verified token of their own count for its client and user, not for ' +
-          'the address.',
+          'Requests to the application. Requests with a valid token of their own count for its client and user, not for the ' +
+          'address.',
       }),
     },
   ),

@@ -49,7 +49,7 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
       return { reason: 'invalid-token', scheme, why: 'the route requires a DPoP proof' }
     const proof = scheme === 'DPoP' ? proofs.read(facts, token, now) : null
     if (proof !== null && 'error' in proof) return { reason: 'invalid-token', scheme, ...proof }
-    const verified = bearers.verify(token, demandOf(route, settings, facts), now)
+    const verified = pending.get(facts) ?? bearers.verify(token, demandOf(route, settings, facts), now)
     return verified instanceof Promise
       ? verified.then((late) => decideByToken(asked, late, proof))
       : decideByToken(asked, verified, proof)
@@ -111,20 +111,38 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
 }
 
 /**
- * Returns who sends a request with a token that was verified before and that the route accepts. Returns `null` for any
- * other request: what an unverified token says must not decide how its requests are counted.
+ * Returns the owner of the token of a request, or `null` if the request has no token, or `mayVerify` forbids to verify a
+ * new one. Returns a promise for a token that was not verified before: it resolves to `null` if the route does not accept
+ * the token, and rejects with `provider_unavailable`.
  */
-export type FindTokenOwner = (facts: Facts, now: number) => string | null
+export type FindTokenOwner = (
+  facts: Facts,
+  now: number,
+  mayVerify: () => boolean,
+) => string | null | Promise<string | null>
 
-export function buildFindTokenOwner(routes: RouteTable, bearers: Pick<AccessTokens, 'known'>): FindTokenOwner {
-  return (facts, now) => {
+export function buildFindTokenOwner(
+  routes: RouteTable,
+  bearers: Pick<AccessTokens, 'known' | 'verify'>,
+): FindTokenOwner {
+  return (facts, now, mayVerify) => {
     if (facts.headers.authorization === undefined) return null
     const route = routes.match(hostOf(facts.origin), facts.method, facts.path)
     if (route === null || route === 'endpoint' || route.bearer === null) return null
     const sent = sentToken(facts, route.bearer)
-    return sent === null ? null : (bearers.known(sent.token, demandOf(route, route.bearer, facts), now)?.owner ?? null)
+    if (sent === null) return null
+    const demand = demandOf(route, route.bearer, facts)
+    const known = bearers.known(sent.token, demand, now)
+    if (known !== null) return known.owner
+    if (!mayVerify()) return null
+    const verified = Promise.resolve(bearers.verify(sent.token, demand, now))
+    pending.set(facts, verified)
+    return verified.then((token) => ('why' in token ? null : token.owner))
   }
 }
+
+/** The verifications that rate limits have begun, by request. The decision on the request does not verify again. */
+const pending = new WeakMap<Facts, Promise<VerifiedToken | NotAccepted>>()
 
 /** A client that needs another login gets a 401, because the gateway cannot send it to a login. */
 function denialForClient(denial: GateDenial, { sent: { scheme } }: Asked, who: Who): ClientDenial {

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyRequest, onRequestHookHandler } from 'fast
 import { LRUCache } from 'lru-cache'
 import type { Config } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
+import type { FindTokenOwner } from '../gate/bearer.ts'
 import { withDeadline } from '../resilience/deadline.ts'
 import type { Count, Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -12,15 +13,18 @@ import type { Context } from './context.ts'
 /** The hooks of the configured rate limits. A limit that is off has no hook. */
 export type Limits = { readonly [name in keyof Config['rateLimit']]: onRequestHookHandler[] }
 
+/** Finds the owner of the token of a request, as `FindTokenOwner` does. */
+type OwnerOfToken = (context: Context, mayVerify: () => boolean) => ReturnType<FindTokenOwner>
+
 /**
  * Creates the rate limits per client address. Their hooks throw `rate_limited` with Retry-After above the limit. Requests
- * to the application are counted by what `tokenOwner` returns, unless it is `null`.
+ * to the application with a valid token are counted by its owner.
  */
 export async function createLimits(
   app: FastifyInstance,
   settings: Config['rateLimit'],
   counts: Counts,
-  tokenOwner: (context: Context) => string | null,
+  ownerOfToken: OwnerOfToken,
 ): Promise<Limits> {
   await app.register(rateLimit, {
     global: false,
@@ -36,15 +40,51 @@ export async function createLimits(
     errorResponseBuilder: (_request, context) =>
       new Fault('rate_limited', { retryAfter: Math.max(1, Math.ceil(context.ttl / 1000)) }),
   })
-  const keyGenerator = (request: FastifyRequest): string =>
-    (request.context === null ? null : tokenOwner(request.context)) ?? addressOf(request)
   const hooks = (name: keyof Limits): onRequestHookHandler[] => {
     const limit = settings[name]
     if (limit === null) return []
     const options = { max: limit.max, timeWindow: limit.window, groupId: name }
-    return [app.rateLimit(name === 'requests' ? { ...options, keyGenerator } : options)]
+    const byOwner = name === 'requests' ? { keyGenerator: countByOwner(ownerOfToken, limit) } : {}
+    return [app.rateLimit({ ...options, ...byOwner })]
   }
   return { login: hooks('login'), callback: hooks('callback'), session: hooks('session'), requests: hooks('requests') }
+}
+
+/**
+ * Returns a function that names the owner of a request's token, or the address. Once an address has sent as many invalid
+ * tokens as it may send requests, no further token from there is verified until the window ends.
+ */
+function countByOwner(
+  ownerOfToken: OwnerOfToken,
+  { max, window }: { readonly max: number; readonly window: number },
+): (request: FastifyRequest) => string | Promise<string> {
+  const invalid = new LRUCache<string, { count: number; readonly endsAt: number }>({ max: MAX_NAMES })
+
+  function countsOf(address: string) {
+    const known = invalid.get(address)
+    return known === undefined || known.endsAt <= performance.now() ? null : known
+  }
+
+  async function afterVerification(verification: Promise<string | null>, address: string): Promise<string> {
+    try {
+      const owner = await verification
+      if (owner !== null) return owner
+    } catch {
+      // The decision on the request fails with the same error.
+      return address
+    }
+    const counts = countsOf(address) ?? { count: 0, endsAt: performance.now() + window }
+    counts.count += 1
+    invalid.set(address, counts)
+    return address
+  }
+
+  return (request) => {
+    const address = addressOf(request)
+    if (request.context === null) return address
+    const owner = ownerOfToken(request.context, () => (countsOf(address)?.count ?? 0) < max)
+    return owner instanceof Promise ? afterVerification(owner, address) : (owner ?? address)
+  }
 }
 
 /** IPv6 addresses are counted by their first 64 bits: https://www.rfc-editor.org/rfc/rfc6177#section-2 */

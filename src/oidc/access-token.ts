@@ -1,6 +1,5 @@
 import { errors } from 'jose'
 import { LRUCache } from 'lru-cache'
-import { presetOf } from '../config/presets/apply.ts'
 import type { Route } from '../config/schema.ts'
 import { Fault, causes, quote } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -16,7 +15,6 @@ import {
   toVerifiedToken,
   refusalOf,
   refusalText,
-  type Acceptance,
   type Refusal,
   type TokenForm,
   type VerifiedToken,
@@ -94,6 +92,11 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
     })
   }
 
+  /** Returns the client IDs of the gateway at an issuer that a route lists although it is that of a provider. */
+  function clientsAt(issuer: string): readonly string[] {
+    return providers.all.filter(({ settings }) => settings.issuer === issuer).map(({ settings }) => settings.clientId)
+  }
+
   /** Returns why a route does not accept a JWT whose signature is valid, or `null` if the route accepts it. */
   function refusalOfSigned({ source, form, token: { claims } }: Signed, demand: Demand): Refusal | null {
     if ('discovered' in source)
@@ -104,8 +107,8 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
       refusal = refusalOf(claims, form, {
         audiences: audience ?? demand.audiences,
         clientIds: audience === null ? (demand.settings.clientIds ?? []) : [],
-        substitutes: substitutesOf(source),
-        ownClientIds: [],
+        substitutes: source.substitutes,
+        ownClientIds: clientsAt(source.issuer),
       })
       if (refusal === null) return null
     }
@@ -229,7 +232,7 @@ async function verifyAtIssuer(source: TokenIssuer, raw: string, form: TokenForm,
   try {
     const claims = await source.verify(raw, now)
     const { issuer } = source
-    return toSigned(source, raw, form, claims, { issuer, name: undefined, substitutes: substitutesOf(source) })
+    return toSigned(source, raw, form, claims, { issuer, name: undefined, substitutes: source.substitutes })
   } catch (error) {
     if (error instanceof Fault) throw error
     return whyUnverified(error, source.issuer)
@@ -240,11 +243,6 @@ function issuersOf(provider: Provider): readonly string[] {
   const found = provider.peek()
   if (found === null) return [provider.settings.issuer]
   return accessTokenIssuers(found.configuration.serverMetadata(), found.preset)
-}
-
-/** An issuer besides the providers may be one that the preset table knows, such as another user pool of Cognito. */
-function substitutesOf({ issuer }: TokenIssuer): Acceptance['substitutes'] {
-  return presetOf({ preset: 'auto', issuer }) ?? {}
 }
 
 function toSigned(

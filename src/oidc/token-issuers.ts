@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { errors, type JWTPayload } from 'jose'
 import type { CustomFetch } from 'openid-client'
+import { presetOf } from '../config/presets/apply.ts'
 import type { ProviderSettings, Route } from '../config/schema.ts'
 import { isLoopback } from '../config/value-types/address.ts'
 import { Fault, quote } from '../errors.ts'
@@ -10,9 +11,12 @@ import { createSigningKeys } from './jwks.ts'
 import { follow } from './metadata.ts'
 import type { Provider } from './provider.ts'
 import { createTransport } from './transport.ts'
+import type { Acceptance } from './token-rules.ts'
 
 /** An issuer of access tokens at which the gateway is no client. */
 export interface TokenIssuer extends Pick<TokenIssuerSettings, 'issuer' | 'jwksUri'> {
+  /** The preset table may know the issuer, such as another user pool of Cognito. */
+  readonly substitutes: Acceptance['substitutes']
   /**
    * Returns the claims of a JWT of this issuer. Rejects with jose's errors for an invalid token, and with
    * `provider_unavailable` if the issuer's keys cannot be read.
@@ -108,6 +112,7 @@ function createTokenIssuer(
   return {
     issuer,
     jwksUri,
+    substitutes: presetOf({ preset: 'auto', issuer }) ?? {},
     async verify(token, now) {
       try {
         if (address === null) await read()

@@ -36,7 +36,8 @@ export function refusalOf(claims: Claims, form: TokenForm, accepted: Acceptance)
   const client = claims[clientClaimOf(claims, substitutes)]
   if (!isForAudience && !clientIds.some((one) => one === client)) return mismatches(claims, accepted)
   if (isOfOtherKind(claims, form)) return 'other-kind'
-  if (form !== 'jwt' || hasAccessClaim(claims)) return null
+  // An ID token always has `aud`.
+  if (form !== 'jwt' || claims['aud'] === undefined || hasAccessClaim(claims)) return null
   // Nothing shows that this is an access token. An ID token is for a client, which its `azp` may name.
   const isForClient = names(claims['aud'], accepted.ownClientIds) || names(claims['azp'], [claims['aud']].flat())
   return isForClient || !isForAudience ? 'other-kind' : null

@@ -68,41 +68,77 @@ void t.test(
   },
 )
 
+/** A token of the provider for these claims. */
+const tokenFor = async (claims: object = {}): Promise<string> => {
+  const now = Math.floor(Date.now() / 1000)
+  const all = { iss: idp.issuer, aud: 'api://orders', sub: 'alice', client_id: 'robot', iat: now, exp: now + 60 }
+  return idp.sign({ ...all, ...claims }, { typ: 'at+jwt' })
+}
+
+const repeat = async (count: number, call: () => Promise<number>): Promise<number[]> => {
+  const statuses: number[] = []
+  for (let i = 0; i < count; i += 1) statuses.push(await call())
+  return statuses
+}
+
 void t.test(
-  'requests with a verified token count for its client and user, and all others for their address',
+  'requests with a valid token count for its client and user, and all others for their address',
   async (t) => {
     const bearer = { audience: 'api://orders' }
-    const { idp: own, ...gateway } = await startGateway(t, {
+    const gateway = await startGateway(t, {
       idp,
       upstream,
       config: {
-        rateLimit: { requests: '4/1m' },
+        rateLimit: { requests: '3/1m' },
         routes: [{ path: '/**' }, { path: '/api/**', bearer }, { path: '/public/**', access: 'public' }],
       },
     })
-    const now = Math.floor(Date.now() / 1000)
-    const tokenFor = async (claims: object): Promise<string> =>
-      own.sign(
-        { iss: own.issuer, aud: 'api://orders', sub: 'alice', client_id: 'robot', iat: now, exp: now + 60, ...claims },
-        { typ: 'at+jwt' },
-      )
     const call = async (token: string, path?: string): Promise<number> => (await callWith(gateway, token, path)).status
-    const [first, second] = [await tokenFor({ jti: '1' }), await tokenFor({ jti: '2' })]
-    t.equal(await call(first), 200, 'counted for the address: 1')
-    for (let i = 0; i < 4; i += 1) t.equal(await call(first), 200, 'counted for the client')
-    t.equal(await call(first), 429)
-    t.equal(await call(second), 200, 'counted for the address, as any new token: 2')
+    const [first, second, bob, cron] = [
+      await tokenFor(),
+      await tokenFor({ jti: '2' }),
+      await tokenFor({ sub: 'bob' }),
+      await tokenFor({ client_id: 'cron' }),
+    ]
+    t.same(await repeat(4, async () => call(first)), [200, 200, 200, 429])
     t.equal(await call(second), 429, 'another token of the same client and user')
-    const bob = await tokenFor({ sub: 'bob' })
-    t.equal(await call(bob), 200, 'counted for the address: 3')
-    t.equal(await call(bob), 200, 'another user')
-    t.equal(await call(first, '/public/x'), 200, 'a route without bearer counts for the address: 4')
-    t.equal(await call(first, '/public/x'), 429)
-    t.equal(await call('invalid'), 429, 'invalid tokens count for the address')
-    t.equal(await call(await tokenFor({ sub: 'carol' })), 429)
-    t.equal(await call(bob), 200, 'and take nothing from others')
+    t.same(await repeat(4, async () => call(bob)), [200, 200, 200, 429], 'another user')
+    t.same(await repeat(4, async () => call('invalid')), [401, 401, 401, 429], 'invalid tokens count for the address')
+    t.equal(await call(first, '/public/x'), 429, 'and so does a route without bearer')
+    t.equal((await fetch(`${gateway.url}/api/echo`)).status, 429, 'and so does a request without a token')
+    t.equal(await call(cron), 429, 'after a flood of invalid tokens, no further token is verified')
   },
 )
+
+void t.test(
+  'requests without a token do not use up the limit of clients with tokens at the same address',
+  async (t) => {
+    const gateway = await startGateway(t, {
+      idp,
+      upstream,
+      config: { rateLimit: { requests: '2/1m' }, routes: [{ path: '/**', bearer: { audience: 'api://orders' } }] },
+    })
+    const { url } = gateway
+    t.same(await repeat(3, async () => (await fetch(`${url}/api/echo`)).status), [401, 401, 429])
+    const token = await tokenFor()
+    t.same(await repeat(3, async () => (await callWith(gateway, token)).status), [200, 200, 429])
+  },
+)
+
+void t.test('a token that cannot be verified counts for the address, and is verified once', async (t) => {
+  const gateway = await startGateway(t, {
+    idp,
+    upstream,
+    config: { rateLimit: { requests: '2/1m' }, routes: [{ path: '/**', bearer: { clientIds: 'robot' } }] },
+  })
+  idp.fail('introspection', { status: 503 })
+  t.teardown(() => {
+    idp.fail('introspection', null)
+  })
+  const before = idp.requests.introspection
+  t.same(await repeat(3, async () => (await callWith(gateway, 'opaque')).status), [503, 503, 429])
+  t.equal(idp.requests.introspection - before, 3)
+})
 
 void t.test('forward-auth counts in the same way', async (t) => {
   const gateway = await startGateway(t, {
@@ -114,9 +150,6 @@ void t.test('forward-auth counts in the same way', async (t) => {
       routes: [{ path: '/**', bearer: { audience: 'api://orders' } }],
     },
   })
-  const now = Math.floor(Date.now() / 1000)
-  const claims = { iss: idp.issuer, aud: 'api://orders', sub: 'alice', client_id: 'robot', iat: now, exp: now + 60 }
-  const token = await idp.sign(claims, { typ: 'at+jwt' })
   const call = async (authorization: string): Promise<number> =>
     (
       await ask(gateway.verdicts, 'GET', '/oauth2/auth', [
@@ -125,10 +158,7 @@ void t.test('forward-auth counts in the same way', async (t) => {
         `Authorization: ${authorization}`,
       ])
     ).status
-  t.same(
-    [await call(`Bearer ${token}`), await call('Bearer x'), await call('Bearer x')],
-    [200, 401, 429],
-    'unverified tokens',
-  )
-  t.same([await call(`Bearer ${token}`), await call(`Bearer ${token}`), await call(`Bearer ${token}`)], [200, 200, 429])
+  const token = await tokenFor()
+  t.same(await repeat(3, async () => call(`Bearer ${token}`)), [200, 200, 429])
+  t.same(await repeat(3, async () => call('Bearer x')), [401, 401, 429])
 })

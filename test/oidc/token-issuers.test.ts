@@ -260,3 +260,18 @@ void t.test('an issuer whose keys cannot be trusted or read is a 503, until they
   issuer.paths.set('/.well-known/openid-configuration', issuer.document)
   await eventually(async () => (await call()) === 200)
 })
+
+void t.test(
+  'the issuer of the provider may be listed with another audience, and its ID tokens stay refused',
+  async (t) => {
+    const { issuer } = shared.idp
+    const gateway = await start(t, [{ issuer, audience: ['stock', 'orders'] }], { provider: { clientId: 'orders' } })
+    const claims = { iss: issuer, sub: 'alice', iat: seconds(), exp: seconds() + 300 }
+    const call = async (more: object): Promise<number> =>
+      (await callWith(gateway, await shared.idp.sign({ ...claims, ...more }, { typ: 'JWT' }))).status
+    t.equal(await call({ aud: AUDIENCE }), 200)
+    t.equal(await call({ aud: 'stock' }), 200)
+    t.equal(await call({ aud: 'orders' }), 401, 'an ID token of the gateway’s own client')
+    t.equal(await call({ aud: 'orders', scope: 'orders.read' }), 200)
+  },
+)

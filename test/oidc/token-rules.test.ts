@@ -37,6 +37,7 @@ const ACCESS_TOKENS: readonly [provider: string, Claims, Acceptance][] = [
   ['ZITADEL', { aud: [CLIENT, '17'], client_id: CLIENT }, accepting(own)],
   ['authentik', { aud: CLIENT, azp: CLIENT, uid: 'x', scope: 'openid' }, accepting(own)],
   ['a plain JWT', { aud: API }, accepting(api)],
+  ['a plain JWT without an audience, by client', { azp: CLIENT }, accepting(client)],
   [
     'a service account of Google',
     { aud: 'https://orders.example', azp: '104029' },
