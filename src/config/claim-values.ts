@@ -18,9 +18,21 @@ interface Pattern {
   readonly minLength: number
 }
 
+/** Returns the segments of a claim's name or path. A segment in quotes may contain dots, and keeps its quotes. */
+export function claimSegments(name: string): string[] {
+  return name.match(/"[^"]+"(?=\.|$)|[^.]+|(?<=^|\.)(?=\.|$)/g) ?? []
+}
+
+/** Returns a text that is the same for each spelling of a claim's path: `realm_access.roles` and `realm_access."roles"`. */
+export function claimKey(name: string): string {
+  return claimSegments(name)
+    .map((segment) => segment.replace(/^"(.+)"$/, '$1'))
+    .join('\0')
+}
+
 /** Compiles the values that a rule lists for a claim. */
 export function compileClaimValues(name: string, configured: readonly ClaimValue[]): ClaimValues {
-  const ignoresCase = name === 'email'
+  const ignoresCase = claimKey(name) === 'email'
   const exact = new Set<unknown>()
   const patterns: Pattern[] = []
   for (const value of configured) {
@@ -79,6 +91,26 @@ const ANY_TEXT = '\0'
 export function coversValues(wide: ClaimValues, narrow: readonly ClaimValue[]): boolean {
   return narrow.every((value) =>
     matchesOneOf(wide, typeof value === 'string' ? splitPattern(value).join(ANY_TEXT) : value),
+  )
+}
+
+/** Returns whether one claim may match values of both lists. May return `true` although none can. */
+export function mayOverlap(some: ClaimValues, others: ClaimValues): boolean {
+  const matchesExact = (exact: ClaimValues, values: ClaimValues): boolean =>
+    [...exact.exact].some((value) => matchesOneOf(values, value))
+  return (
+    matchesExact(some, others) ||
+    matchesExact(others, some) ||
+    some.patterns.some((one) => others.patterns.some((other) => haveFittingEnds(one, other)))
+  )
+}
+
+function haveFittingEnds({ parts }: Pattern, { parts: others }: Pattern): boolean {
+  const [first = '', otherFirst = ''] = [parts[0], others[0]]
+  const [last = '', otherLast = ''] = [parts.at(-1), others.at(-1)]
+  return (
+    (first.startsWith(otherFirst) || otherFirst.startsWith(first)) &&
+    (last.endsWith(otherLast) || otherLast.endsWith(last))
   )
 }
 

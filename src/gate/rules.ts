@@ -2,7 +2,7 @@ import { type AddressRanges, compileRanges } from '../config/address-ranges.ts'
 import { type ClaimValues, compileClaimValues, matchesOneOf, matchingValue } from '../config/claim-values.ts'
 import { isMapping } from '../config/key-path.ts'
 import type { Route } from '../config/schema.ts'
-import { type ClaimPath, compileClaimPath, countsByKeys, isOmitted, isSet, rawValueAt } from './claims.ts'
+import { type ClaimPath, compileClaimPath, countsByKeys, isOmitted, isSet, keysOf, rawValueAt } from './claims.ts'
 import { type Claims, unverifiedClaims } from '../oidc/token-set.ts'
 import type { ForbiddenHint } from './verdict.ts'
 
@@ -232,8 +232,7 @@ function explainClaim(
 /** Returns the value with which a claim matches, or the pattern. */
 function acceptedIn({ path, values }: ClaimTest, claims: Claims): string {
   const items = [rawValueAt(claims, path)].flat().flatMap((item) => {
-    if (!isMapping(item)) return [item]
-    return Object.keys(item).filter((key) => isSet(item, key))
+    return isMapping(item) ? (keysOf(item) ?? []) : [item]
   })
   return matchingValue(
     values,

@@ -327,11 +327,20 @@ void t.test('the explanation says why a session may use a route, or what it lack
     ],
     [
       ['GET', '/money/', ...claims({ acr: 'urn:pwd' })],
-      ['answer: 401 step_up_required', 'because: acr must be one of urn:mfa'],
+      ['answer: 401 step_up_required', 'because: acr must be one of urn:mfa; the login must not be older than 300 s'],
     ],
     [
       ['GET', '/money/', ...claims({ acr: 'urn:mfa', auth_time: now - 600 })],
       ['because: the login must not be older than 300 s'],
+      /prompt=login/,
+    ],
+    [
+      ['GET', '/money/', ...claims({ acr: 'urn:mfa' })],
+      [
+        'answer: 401 step_up_required',
+        'because: the login must not be older than 300 s',
+        'because: auth_time is missing, so maxAge accepts only a session from a recent login with prompt=login',
+      ],
     ],
   ])
 })

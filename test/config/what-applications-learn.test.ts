@@ -75,6 +75,26 @@ void t.test('a header’s value may have placeholders with text around them, and
   t.end()
 })
 
+void t.test('a token in headers.set takes the place of the one that the route would send', (t) => {
+  const grantOf = (route: object): string | undefined =>
+    loadText(folder, stringify(settings({ route }))).config.routes[0]?.token.grant
+  for (const [name, template] of [
+    ['Authorization', 'Bearer {idToken}'],
+    ['authorization', '{accessToken}'],
+    ['AUTHORIZATION', 'Bearer {assertion}'],
+  ] as const)
+    t.equal(grantOf({ headers: { set: { [name]: template } } }), 'none', template)
+  t.equal(grantOf({ headers: { set: { 'X-A': 'Bearer {idToken}' } } }), 'session')
+  t.equal(grantOf({ headers: { set: { 'X-A': '{idToken}' } }, token: { header: 'x-a' } }), 'none')
+  const written = /^routes\[0\]\.headers\.set\.Authorization: is the header that carries the token/
+  for (const grant of ['session', 'id-token'])
+    t.match(refusals({ route: { headers: { set: { Authorization: 'Bearer {idToken}' } }, token: { grant } } }), [
+      written,
+    ])
+  t.match(refusals({ route: { headers: { set: { Authorization: 'Basic {sub}' } } } }), [written])
+  t.end()
+})
+
 void t.test('a public route can send only the id of the request', (t) => {
   for (const template of [
     '{sub}',
@@ -133,6 +153,7 @@ void t.test('a key for assertions is EC P-256 or Ed25519, as PEM, as JSON or as 
     loadText(folder, stringify(settings({ more: { assertion: { keys } } }))).config.assertion?.keys
   t.same(keysOf([pem, edwards]), [pem, edwards])
   t.same(keysOf(pem), [pem])
+  t.same(keysOf(jwk), [JSON.stringify(jwk)])
   t.same(keysOf([JSON.stringify(jwk)]), [JSON.stringify(jwk)])
   t.same(keysOf([jwk, { ...otherJwk, kid: 'b' }]), [JSON.stringify(jwk), JSON.stringify({ ...otherJwk, kid: 'b' })])
   t.same(

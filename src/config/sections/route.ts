@@ -139,7 +139,8 @@ const bearer = group('Lets in clients that send an access token of their own ins
 const token = group('The access token that the application receives.', {
   grant: leaf(choice(['session', 'none', 'id-token', 'token-exchange', 'on-behalf-of', 'client-credentials']), {
     default: 'session',
-    defaultText: '`session`; `none` where `access` is `public`',
+    defaultText:
+      '`session`; `none` where `access` is `public`, or where `headers.set` puts a token into `token.header`',
     description:
       'Where the token that the application receives comes from: `session` sends the access token of the ' +
       'login, `none` sends no token, `id-token` sends the ID token of the login while it is valid, and each other value requests a token with the grant of that name. With a ' +

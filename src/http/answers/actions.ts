@@ -131,12 +131,12 @@ function leadsToLogin({ access }: CompiledRoute, { facts }: Situation): boolean 
 /** Returns the URL of the start page, or `null` if the start page would show the user the same page again. */
 function startPageAfter(answer: Answer, situation: Situation, services: PageServices): string | null {
   const { facts } = situation
-  const start = startRoute(services, facts?.origin ?? fallbackOrigin(services.config))
+  const origin = facts?.origin ?? fallbackOrigin(services.config)
+  const start = startRoute(services, origin)
   if (start === null) return null
   const path = startPageOf(services.config)
   if (facts !== null && facts.path === path && (facts.method === 'GET' || facts.method === 'HEAD')) return null
-  const repeats = REPEATS[answer.code]?.(start, situation, answer, path) === true || answer.status === 431
-  return repeats ? null : (facts?.origin ?? '') + path
+  return REPEATS[answer.code]?.(start, situation, answer, path) === true ? null : origin + path
 }
 
 const MAX_NAME_CHARACTERS = 80
