@@ -177,12 +177,17 @@ function findTexts(route: ResolvedRoute, at: KeyPath): Finding[] {
       Object.entries(placed.requirement.claims).flatMap(([name, values]) =>
         isSingleText(claimKey(name))
           ? []
-          : values.filter(isLikeNoText).map((value): Finding => ({
-              path: [...placed.at, 'claims', name, values.indexOf(value)],
-              message: `${quote(value)} is a text, as are all values from \${…}, and does not match the claim ${value}`,
-              instead: `write ${value} without quotes, which also matches the text`,
-              warning: true,
-            })),
+          : values
+              .filter((value) => isLikeNoText(value) && !values.includes(Number(value)))
+              .map((value): Finding => ({
+                path: [...placed.at, 'claims', name, values.indexOf(value)],
+                message: `${quote(value)} is a text, as are all values from \${…}, and does not match the claim ${value}`,
+                instead:
+                  value === 'true' || value === 'false'
+                    ? `write ${value} without quotes, which also matches the text`
+                    : `write [${value}, ${quote(value)}] for both, or ${value} without quotes`,
+                warning: true,
+              })),
       ),
     )
 }
