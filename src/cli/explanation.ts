@@ -8,8 +8,8 @@ import { classify } from '../gate/classify.ts'
 import { allowsOrigin, corsHeaders, preflightHeaders } from '../gate/cors.ts'
 import { compileHeaders, passesAuthorization, valuesOf } from '../gate/headers.ts'
 import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
-import { carriesToken } from '../gate/bearer.ts'
-import { boundKey } from '../gate/dpop.ts'
+import { carriesToken } from '../gate/authorization.ts'
+import { confirmationThumbprint } from '../gate/client-proofs.ts'
 import { buildGate } from '../gate/pipeline.ts'
 import type { WellKnown } from '../gate/protected-resource.ts'
 import { type PublicOrigins, publicOriginsOf } from '../gate/public-origins.ts'
@@ -174,8 +174,8 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
         dpop === undefined
           ? { error: 'invalid_dpop_proof', why: 'there is no DPoP header with a proof' }
           : { jwt: '', jwk: {}, jti: '', nonce: '' },
-      prove: async (_proof, own) =>
-        boundKey(own) === null
+      verify: async (_proof, own) =>
+        confirmationThumbprint(own) === null
           ? { error: 'invalid_token', why: 'the token has no cnf.jkt, so no proof fits it' }
           : null,
     },

@@ -11,11 +11,11 @@ import {
 import type { Route } from '../config/schema.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Assertions } from './assertion.ts'
+import { isBasicAlone, presentedToken } from './authorization.ts'
 import { hostOf, type RouteTable } from './match.ts'
-import { isBasicAlone, sentToken } from './bearer.ts'
 import { fillTemplate, parseTemplate, type Template, type Values } from './header-template.ts'
 import { prefixOf, upstreamHostOf } from './upstream-urls.ts'
-import type { CompiledRoute, Facts, Who } from './verdict.ts'
+import type { AuthScheme, CompiledRoute, Facts, Who } from './verdict.ts'
 
 const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
 const REPLACED = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
@@ -46,13 +46,7 @@ export interface UpstreamHeaders {
    * Returns name, value, name, value …: the client's headers, without those that it may not set, followed by the
    * gateway's own headers.
    */
-  build(
-    facts: Facts,
-    route: CompiledRoute,
-    who: Who | null,
-    accessToken: string | null,
-    scheme?: 'Bearer' | 'DPoP',
-  ): string[]
+  build(facts: Facts, route: CompiledRoute, who: Who | null, accessToken: string | null, scheme?: AuthScheme): string[]
   /**
    * Returns the client's trailer fields as name, value, name, value … Drops fields that the client may not set and fields
    * that a recipient needs before the body. Each character of a string is one byte.
@@ -67,7 +61,7 @@ export interface UpstreamHeaders {
     route: CompiledRoute,
     who: Who | null,
     accessToken: string | null,
-    scheme?: 'Bearer' | 'DPoP',
+    scheme?: AuthScheme,
   ): string[]
   /**
    * Returns the first header of a described request that would deceive the application, or `null`: another spelling of
@@ -165,7 +159,7 @@ export function compileHeaders(
     route: CompiledRoute,
     who: Who | null,
     accessToken: string | null,
-    scheme: 'Bearer' | 'DPoP',
+    scheme: AuthScheme,
   ): void {
     const mine = rules[route.index]
     if (mine !== undefined && mine.lasting.length > 0) out.push(...lastingHeaders(mine, route, who))
@@ -399,7 +393,7 @@ export function valuesOf(
   accessToken: string | null,
   assertion: string | null,
 ): Values {
-  const sent = who?.bearer === true && route.bearer !== null ? sentToken(facts, route.bearer) : null
+  const sent = who?.bearer === true && route.bearer !== null ? presentedToken(facts, route.bearer) : null
   const own = who?.tokens?.accessToken ?? sent?.token ?? null
   return {
     'provider': who?.provider ?? null,

@@ -8,7 +8,7 @@ import { buildBearerGate, type ClientDenial } from './bearer.ts'
 import { classify } from './classify.ts'
 import { preflightRoute } from './cors.ts'
 import { passesCsrfCheck } from './csrf.ts'
-import type { ClientProofs } from './dpop.ts'
+import type { ClientProofs } from './client-proofs.ts'
 import { hostOf, type RouteTable } from './match.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
 
