@@ -21,7 +21,7 @@ import { redirectsProxy, statusForProxy } from '../http/forward-auth/verdict.ts'
 import { clientOf } from '../http/facts.ts'
 import { viaNameOf } from '../http/loop-detection.ts'
 import { readTarget } from '../http/target.ts'
-import type { Demand } from '../oidc/access-token.ts'
+import type { TokenRequirements } from '../oidc/access-token.ts'
 import type { VerifiedToken } from '../oidc/token-rules.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
@@ -420,7 +420,7 @@ function acceptedProviders(config: Config, names: readonly string[] | null): Pro
 }
 
 /** Returns the token of these claims, as if it had been verified. Tokens of other issuers belong to no provider. */
-function explainedToken(claims: Claims, { settings }: Demand, provider: string | null): VerifiedToken {
+function explainedToken(claims: Claims, { settings }: TokenRequirements, provider: string | null): VerifiedToken {
   const isOfOther = settings.issuers.some(({ issuer }) => issuer === claims['iss'])
   return { claims, ...named(isOfOther ? null : provider), bearer: true, digest: '', owner: '' }
 }

@@ -1,4 +1,4 @@
-import type { AccessTokens, Demand, NotAccepted } from '../oidc/access-token.ts'
+import type { AccessTokens, NotAccepted, TokenRequirements } from '../oidc/access-token.ts'
 import type { ClientProof } from '../oidc/dpop-proof.ts'
 import type { VerifiedToken } from '../oidc/token-rules.ts'
 import type { Claims } from '../oidc/token-set.ts'
@@ -50,7 +50,8 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
       return { reason: 'invalid-token', scheme, why: 'the route requires a DPoP proof' }
     const proof = scheme === 'DPoP' ? proofs.read(facts, token, now) : null
     if (proof !== null && 'error' in proof) return { reason: 'invalid-token', scheme, ...proof }
-    const verified = pending.get(facts) ?? bearers.verify(token, demandOf(route, settings, facts), now)
+    const verified =
+      pending.get(facts) ?? bearers.verify(token, requirementsOf(route, settings, facts.origin), now, asked.address)
     return verified instanceof Promise
       ? verified.then((late) => decideByToken(asked, late, proof))
       : decideByToken(asked, verified, proof)
@@ -132,11 +133,11 @@ export function buildFindTokenOwner(
     if (route === null || route === 'endpoint' || route.bearer === null) return null
     const sent = presentedToken(facts, route.bearer)
     if (sent === null) return null
-    const demand = demandOf(route, route.bearer, facts)
-    const known = bearers.known(sent.token, demand, now)
+    const requirements = requirementsOf(route, route.bearer, facts.origin)
+    const known = bearers.known(sent.token, requirements, now)
     if (known !== null) return known.owner
     if (!mayVerify()) return null
-    const verified = Promise.resolve(bearers.verify(sent.token, demand, now))
+    const verified = Promise.resolve(bearers.verify(sent.token, requirements, now, facts.client.address))
     pending.set(facts, verified)
     return verified.then((token) => ('why' in token ? null : token.owner))
   }
@@ -155,24 +156,56 @@ function denialForClient(denial: GateDenial, { sent: { scheme } }: Asked, who: W
 /** The client's own token goes upstream. */
 const UNCHANGED = { accessToken: null, proofKey: null }
 
-function demandOf(route: CompiledRoute, settings: BearerRoute, { client, origin }: Facts): Demand {
+/** The requirements of each route at the origin of its last request. */
+const requirementsByRoute = new WeakMap<CompiledRoute, { origin: string; readonly requirements: TokenRequirements }>()
+
+function requirementsOf(route: CompiledRoute, settings: BearerRoute, origin: string): TokenRequirements {
   const { audience, metadata } = settings
+  const known = requirementsByRoute.get(route)
+  if (known !== undefined && (known.origin === origin || !metadata)) return known.requirements
   const audiences = metadata ? [...(audience ?? []), ...resourceAudiences(route, origin)] : (audience ?? [])
-  return { settings, audiences, providers: route.provider, address: client.address }
+  const requirements = { settings, audiences, providers: route.provider }
+  requirementsByRoute.set(route, { origin, requirements })
+  return requirements
 }
 
-/**
- * Returns the required scopes that a token lacks. Its `scope` or `scp` is a list, or a text with spaces.
- * @see https://www.rfc-editor.org/rfc/rfc9068#section-2.2.3
- */
+/** Returns the required scopes that a token lacks. */
 function missingScopes(claims: Claims, required: readonly string[]): readonly string[] {
   if (required.length === 0) return required
+  const granted = grantedScopes(claims)
+  let missing: string[] | null = null
+  for (const scope of required) if (!covers(granted, scope)) (missing ??= []).push(scope)
+  return missing ?? NO_SCOPES
+}
+
+const NO_SCOPES: readonly string[] = []
+
+interface GrantedScopes {
+  readonly names: ReadonlySet<string>
+  /** Whether the token is one of Entra ID, by its `scp`. */
+  readonly isOfEntra: boolean
+}
+
+const scopesByClaims = new WeakMap<Claims, GrantedScopes>()
+
+/**
+ * Returns the scopes of a token. Its `scope` or `scp` is a list, or a text with spaces.
+ * @see https://www.rfc-editor.org/rfc/rfc9068#section-2.2.3
+ */
+function grantedScopes(claims: Claims): GrantedScopes {
+  const known = scopesByClaims.get(claims)
+  if (known !== undefined) return known
   const values: unknown[] = [claims['scope'], claims['scp']].flat()
-  const granted = new Set(values.flatMap((value) => (typeof value === 'string' ? value.split(' ') : [])))
+  const names = new Set(values.flatMap((value) => (typeof value === 'string' ? value.split(' ') : [])))
   // Without a URI, a scope that ends with a slash would have an empty name.
-  granted.delete('')
-  const isOfEntra = typeof claims['scp'] === 'string'
-  return required.filter((scope) => !granted.has(scope) && !(isOfEntra && granted.has(withoutUri(scope))))
+  names.delete('')
+  const granted = { names, isOfEntra: typeof claims['scp'] === 'string' }
+  scopesByClaims.set(claims, granted)
+  return granted
+}
+
+function covers({ names, isOfEntra }: GrantedScopes, scope: string): boolean {
+  return names.has(scope) || (isOfEntra && names.has(withoutUri(scope)))
 }
 
 /** Entra ID leaves out the URI of the application: a token for `api://orders/orders.read` has `orders.read` in `scp`. */
