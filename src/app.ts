@@ -21,7 +21,7 @@ import { type LoginState, createSealedState } from './http/cookies/login-state.t
 import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
 import { registerEndpoints } from './http/endpoints/index.ts'
 import { registerWellKnown } from './http/endpoints/well-known.ts'
-import { expectRequests } from './http/expected-requests.ts'
+import { initializeRequests } from './http/expected-requests.ts'
 import { createFactReader } from './http/facts.ts'
 import { createFastify } from './http/fastify.ts'
 import { describedBy, readAuthUrl } from './http/forward-auth/described-request.ts'
@@ -230,7 +230,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
 
   const cookies = await createCookies(app, config)
   const routes = compileRoutes(config.routes, config.basePath)
-  expectRequests(metrics, routes.routes)
+  initializeRequests(metrics, routes.routes)
   const findCors = compileCors(routes, origins)
   const answers = createAnswers(config, cookies, routes, findCors)
   const facts = createFactReader({

@@ -6,7 +6,7 @@ import { hasPlaceholder } from '../config/value-types/http.ts'
 import { challenge, finalAnswer } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
 import { allowsOrigin, corsHeaders, preflightHeaders } from '../gate/cors.ts'
-import { compileHeaders, passesAuthorization, valuesOf } from '../gate/headers.ts'
+import { compileHeaders, passesAuthorization, placeholderValues } from '../gate/headers.ts'
 import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
 import { carriesToken } from '../gate/authorization.ts'
 import { confirmationThumbprint } from '../gate/client-proofs.ts'
@@ -124,7 +124,7 @@ async function explainForwardAuth(
     const { status, code } = finalAnswer(about)
     return [listener, ['answer', `${status} ${code}`], ['because', 'cause' in about ? about.cause : code]]
   }
-  const forged = compiled.forged(about)
+  const forged = compiled.spoofedHeader(about)
   if (forged !== null) {
     return [
       listener,
@@ -326,7 +326,7 @@ function forwarded(
     ['token', tokenOf(verdict, passesAuthorization(facts, route, who))],
     ...pairs.map((pair): Line => ['header', pair]),
     ...(byProxy ? [] : headersNotPassed(facts.rawHeaders, headers)),
-    ...headersNotSent(route, who, valuesOf(facts, route, who, accessToken, assertion)),
+    ...headersNotSent(route, who, placeholderValues(facts, route, who, accessToken, assertion)),
   ]
 }
 

@@ -3,7 +3,7 @@ import { compileClaimPath, rawValueAt } from '../gate/claims.ts'
 import type { Facts, Who } from '../gate/verdict.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
-import { printable, userIn, type NameUser } from '../telemetry/log.ts'
+import { printable, userName, type NameUser } from '../telemetry/log.ts'
 
 /** What log lines say about who has sent a request. */
 interface Identity {
@@ -35,9 +35,9 @@ export function identityOf(sender: Sender | null, log: object): Identity {
   if (sender === null) return UNKNOWN
   const { facts, session, who } = sender
   if (who?.bearer === true)
-    return { session: undefined, user: userIn(log, who.claims), client_id: clientOf(who.claims) }
+    return { session: undefined, user: userName(log, who.claims), client_id: clientOf(who.claims) }
   const claims = session?.claims
-  const user = claims === undefined ? undefined : userIn(log, claims)
+  const user = claims === undefined ? undefined : userName(log, claims)
   return { session: session?.id ?? facts.ticket?.id, user, client_id: undefined }
 }
 

@@ -73,7 +73,7 @@ export function nameUsers(log: Log, nameUser: NameUser | null): void {
 }
 
 /** Returns the name of the user with these claims, or `undefined` if the lines of this log have none. */
-export function userIn(log: object, claims: Readonly<Record<string, unknown>>): string | undefined {
+export function userName(log: object, claims: Readonly<Record<string, unknown>>): string | undefined {
   return names.get(log)?.(claims)
 }
 
@@ -84,8 +84,11 @@ interface Owned {
 }
 
 /** Returns the fields of an event that say whose session it concerns. */
-export function whose(log: object, { id, provider, claims }: Owned): Readonly<Record<string, string | undefined>> {
-  return { session: id, user: claims === undefined ? undefined : userIn(log, claims), provider }
+export function sessionFields(
+  log: object,
+  { id, provider, claims }: Owned,
+): Readonly<Record<string, string | undefined>> {
+  return { session: id, user: claims === undefined ? undefined : userName(log, claims), provider }
 }
 
 /** Returns the `sub` field of an event, or no field if the lines of this log do not name users. */
