@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { replaceControls } from '../errors.ts'
 import { compileClaimPath, rawValueAt } from '../gate/claims.ts'
 import type { Facts, Who } from '../gate/verdict.ts'
 import type { Claims } from '../oidc/token-set.ts'
@@ -22,8 +23,6 @@ interface Sender {
 const UNKNOWN: Identity = {}
 const MAX_USER_LENGTH = 256
 const MAX_HEADER_LENGTH = 500
-/** Characters that could end a line, control a terminal, or change the order in which text is shown. */
-const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu
 /** The claims that name the client of an access token: RFC 9068, OpenID Connect, Okta, and Entra's older tokens. */
 const CLIENT_CLAIMS = ['client_id', 'azp', 'cid', 'appid']
 
@@ -77,7 +76,7 @@ function textOf(value: unknown): string {
 }
 
 function safe(text: string): string {
-  return text.slice(0, MAX_USER_LENGTH).replace(UNSAFE, '\ufffd')
+  return replaceControls(text.slice(0, MAX_USER_LENGTH), '\ufffd')
 }
 
 export function userAgentOf(headers: IncomingHttpHeaders): string | undefined {
