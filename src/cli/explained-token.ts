@@ -21,7 +21,7 @@ export function mayIssue(provider: ProviderSettings, { iss, tid }: Claims): bool
   )
 }
 
-/** What the gateway makes of a client's own token: why it is refused, or what makes it acceptable. */
+/** Why a client's own token is refused, or what makes it acceptable. */
 export type TokenExplanation = { readonly refused: string } | { readonly accepted: readonly string[] }
 
 interface Issuing extends AcceptedTokens {
@@ -43,7 +43,7 @@ export function explainToken(
   const issuing = issuingFor(claims, requirements, providers)
   if (issuing === null) {
     const known = [...providers, ...requirements.settings.issuers].map(({ issuer }) => issuer)
-    return { refused: `the token’s iss is ${JSON.stringify(iss)}, the route accepts ${known.join(' or ')}` }
+    return { refused: `the token’s iss is ${JSON.stringify(iss)}, but the route accepts only ${known.join(' or ')}` }
   }
   const refused = whyRefused(claims, issuing)
   if (refused !== null) return { refused }
@@ -88,7 +88,7 @@ function whyRefused(claims: Claims, issuing: Issuing): string | null {
   const isUnknown =
     (audiences.length > 0 && claims[audienceClaimOf(claims, substitutes)] === undefined) ||
     (clientIds.length > 0 && claims[clientClaimOf(claims, substitutes)] === undefined)
-  // What is not given counts as accepted.
+  // Claims that are not given count as accepted.
   const assumed = isUnknown ? { aud: audiences, client_id: clientIds[0] ?? '' } : {}
   const mismatch = checkToken({ ...assumed, ...claims }, 'jwt', issuing)
   if (mismatch === 'other-kind') return 'the token is an ID token or of another kind'
@@ -96,7 +96,7 @@ function whyRefused(claims: Claims, issuing: Issuing): string | null {
   return mismatch
     .map(
       ({ claim, value, accepted }) =>
-        `the token’s ${claim} is ${JSON.stringify(value)}, the route accepts ${accepted.join(', ')}`,
+        `the token’s ${claim} is ${JSON.stringify(value)}, but the route accepts only ${accepted.join(', ')}`,
     )
     .join('; ')
 }
@@ -114,6 +114,6 @@ function whyAccepted(claims: Claims, { issuerKey, keys, substitutes }: Issuing):
     ...(claims['iss'] === undefined ? [] : [`the token’s iss is ${issuerKey}`]),
     ...(found.length > 0
       ? found
-      : [`the claims do not say for whom the token is: it must match ${unknown.join(' or ')}`]),
+      : [`the claims do not show the token’s audience: the token must match ${unknown.join(' or ')}`]),
   ]
 }

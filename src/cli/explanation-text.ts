@@ -1,7 +1,7 @@
 import { parseTemplate, whyNoHeader, type Values } from '../gate/header-template.ts'
 import { explainRule } from '../gate/rule-explanation.ts'
 import type { CompiledRoute, GateDenial, Verdict, Who } from '../gate/verdict.ts'
-import { authTimeOf } from '../oidc/token-set.ts'
+import { authTimeOf, type Claims } from '../oidc/token-set.ts'
 
 /** Returns why a user meets what the route requires of sessions, or of clients with tokens of their own. */
 export function requirementsMet(
@@ -14,14 +14,14 @@ export function requirementsMet(
   const requirement = own ?? require
   const { acr, maxAge } = requirement
   const authTime = authTimeOf(claims)
-  const age =
-    authTime === null
-      ? 'auth_time is not given, so the login counts as a new one with prompt=login'
-      : `the login is ${Math.max(0, Math.round((now - authTime) / 1000))} s old, ${Math.floor((maxAge ?? 0) / 1000)} s are allowed`
   return [
     ...explainRule(requirement, { claims, address }, own === null ? 'require' : 'bearer.require').reasons,
     ...(acr === null ? [] : [`acr is ${String(claims['acr'])}`]),
-    ...(maxAge === null ? [] : [age]),
+    ...(maxAge === null || authTime === null
+      ? []
+      : [
+          `the login is ${Math.max(0, Math.round((now - authTime) / 1000))} s old; at most ${Math.floor(maxAge / 1000)} s is allowed`,
+        ]),
   ]
 }
 
@@ -102,6 +102,12 @@ export function headersNotSent(
   })
 }
 
+/** Returns what a session needs so that `maxAge` accepts it although the provider gives no `auth_time`. */
+export function adviceFor(denial: GateDenial, claims: Claims | null): string[] {
+  if (denial.reason !== 'step-up' || denial.stepUp.maxAge === null || authTimeOf(claims ?? {}) !== null) return []
+  return ['auth_time is missing, so maxAge accepts only a session from a recent login with prompt=login']
+}
+
 export function reasonOf(denial: GateDenial): string {
   switch (denial.reason) {
     case 'no-route':
@@ -110,8 +116,8 @@ export function reasonOf(denial: GateDenial): string {
       return `some server reads this path as ${denial.variant}, which belongs to another route`
     case 'login-required':
       return denial.foreign === undefined
-        ? 'the route requires a session, and there is none'
-        : `the route requires a session, and the one that there is belongs to ${denial.foreign}`
+        ? 'the route requires a session, and the request has none'
+        : `the route requires a session, and the session of the request belongs to ${denial.foreign}`
     case 'session-expired':
       return 'the session has ended'
     case 'step-up':

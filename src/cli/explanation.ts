@@ -26,6 +26,7 @@ import type { VerifiedToken } from '../oidc/token-rules.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import {
+  adviceFor,
   headersNotPassed,
   headersNotSent,
   otherKeysOf,
@@ -167,7 +168,7 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
         return 'refused' in token ? { why: token.refused } : explainedToken(claims ?? {}, demand, provider)
       },
     },
-    // A proof is taken as valid, because it is made for one request at one time.
+    // Every proof is treated as valid, because a proof is made for one request at one time.
     proofs: {
       nonce: () => 'NONCE',
       read: ({ headers: { dpop } }) =>
@@ -339,7 +340,7 @@ function constantHeaders({ headers }: CompiledRoute): Set<string> {
 function denied(
   verdict: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
-  { config, routes, authUrl }: Scenario,
+  { config, routes, claims, authUrl }: Scenario,
   token: TokenExplanation,
 ): Line[] {
   const { denial, kind, route } = verdict
@@ -360,6 +361,7 @@ function denied(
   return [
     ['answer', `${status} ${answer.code}`],
     ['because', 'refused' in token ? token.refused : reasonOf(denial)],
+    ...adviceFor(denial, claims).map((text): Line => ['because', text]),
     ...(denial.reason === 'cross-origin' ? foreignOrigin(facts) : []),
     ...refusedPreflight(facts, routes),
     ...loginLines,
@@ -448,7 +450,6 @@ function sessionOf(
     origin,
     claims,
     requestedStepUp: null,
-    reauthenticated: true,
     idToken,
     tokens: { accessToken: ACCESS_TOKEN, expiresAt: null, issuedAt: now, refreshToken: null, scope: null },
     createdAt: now,

@@ -75,7 +75,7 @@ function maskOf(bits: number): number {
 const [DOT, ZERO, NINE, COLON, LOWER_A] = [46, 48, 57, 58, 97]
 
 /**
- * Reads an IP address, without a port or brackets, into `WORDS`. Returns its family, or 0 if the text is no address.
+ * Reads an IP address, without a port or brackets, into `WORDS`. Returns its family, or 0 if the text is not an address.
  * Ignores the zone of an IPv6 address.
  */
 function readAddress(text: string): 0 | 4 | 6 {
@@ -175,7 +175,6 @@ function hexGroups(word: number): string {
   return `${(word >>> 16).toString(16)}:${(word & 0xff_ff).toString(16)}`
 }
 
-/** Every address. */
 export const EVERY_ADDRESS = ['0.0.0.0/0', '::/0']
 
 /** Returns ranges of the addresses that are in a range of both lists. */

@@ -27,7 +27,7 @@ type Pending = Decision | Promise<Decision>
  */
 export type BearerGate = (route: CompiledRoute, settings: BearerRoute, facts: Facts, now: number) => Pending | null
 
-/** A request with a token, and the route that it is for. */
+/** A request with a token, and its route. */
 interface Asked {
   readonly route: CompiledRoute
   readonly settings: BearerRoute
@@ -113,9 +113,9 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
 }
 
 /**
- * Returns the owner of the token of a request, or `null` if the request has no token, or `mayVerify` forbids to verify a
- * new one. Returns a promise for a token that was not verified before: it resolves to `null` if the route does not accept
- * the token, and rejects with `provider_unavailable`.
+ * Returns the owner of the token of a request. Returns `null` if the request has no token, or if `mayVerify` forbids
+ * verifying a new one. Returns a promise for a token that was not verified before: it resolves to `null` if the route
+ * does not accept the token, and rejects with `provider_unavailable`.
  */
 export type FindTokenOwner = (
   facts: Facts,

@@ -121,7 +121,11 @@ export function authenticateOf(denial: Denial, route: CompiledRoute | null, { or
 }
 
 function challengeOf(scheme: string, parameters: Parameters): string {
-  const written = parameters.map(([name, value]) => `${name}="${value.replace(/["\\]/g, '\\$&')}"`)
+  // A header cannot carry control characters. Of other characters, Node.js refuses those above U+00FF.
+  const written = parameters.map(([name, value]) => {
+    const printable = value.replace(/\p{Surrogate}/gu, '\ufffd').replace(/[^ -~]+/g, encodeURIComponent)
+    return `${name}="${printable.replace(/["\\]/g, '\\$&')}"`
+  })
   return [scheme, written.join(', ')].join(' ').trimEnd()
 }
 

@@ -6,7 +6,7 @@ import { createNonces } from './dpop-nonces.ts'
 import type { UsedProofs } from './used-proofs.ts'
 import type { Facts } from './verdict.ts'
 
-/** Checks that clients have the keys to which their access tokens are bound. */
+/** Checks that clients hold the keys to which their access tokens are bound. */
 export interface ClientProofs {
   /** Returns the nonce that clients must put into their proofs. */
   nonce(now: number): string
@@ -37,7 +37,7 @@ export function createClientProofs(sessionKeys: readonly Buffer[], used: UsedPro
       if (wanted === null) return { error: 'invalid_token', why: 'it is not bound to a key by cnf.jkt alone' }
       try {
         if (!(await verifyProof(proof, wanted, now)))
-          return { error: 'invalid_token', why: 'it is bound to another key than that of the proof' }
+          return { error: 'invalid_token', why: 'it is bound to a different key than that of the proof' }
       } catch (error) {
         return { error: 'invalid_dpop_proof', why: `the proof is not valid: ${causes(error)}` }
       }

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { deriveKey } from '../session/envelope.ts'
 
-/** How long a nonce is given out. It is accepted twice as long. */
+/** How long a nonce is issued. It is accepted for twice that time. */
 export const NONCE_MS = 120_000
 
 export interface Nonces {
@@ -10,8 +10,8 @@ export interface Nonces {
 }
 
 /**
- * Creates the nonces, which are derived from the session keys and the time, so that all replicas give out and accept the
- * same ones without storing them. The next nonce is accepted too, because the clock of another replica may be ahead.
+ * Creates the nonces, which are derived from the session keys and the time, so that all replicas issue and accept the
+ * same nonces without storing them. The next nonce is accepted too, because the clock of another replica may be ahead.
  * @see https://www.rfc-editor.org/rfc/rfc9449#section-9
  */
 export function createNonces(sessionKeys: readonly Buffer[]): Nonces {

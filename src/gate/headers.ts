@@ -324,9 +324,8 @@ function append(list: string, item: string): string {
 }
 
 /**
- * Returns whether the client's own Authorization passes: with a verified token that is not exchanged, on a route with
- * `authorization: client`, or without a session. On a route with `bearer`, only Basic credentials pass without a session, because applications
- * also accept tokens in other schemes.
+ * Returns whether the client's own Authorization goes to the application. On a route with `bearer`, only Basic
+ * credentials pass without a session, because applications also accept tokens in other schemes.
  */
 export function passesAuthorization(
   facts: Pick<Facts, 'headers' | 'rawHeaders'>,

@@ -41,7 +41,7 @@ export function buildGate({ config, routes, sessions, tokens, bearers, proofs }:
     return { type: 'deny', denial, kind, route, session, ...nonce }
   }
 
-  /** A client with a token of its own is a program, whatever media types it accepts. */
+  /** A client with a token of its own is a program, regardless of the media types that it accepts. */
   function denyClient({ who, ...denial }: ClientDenial, route: CompiledRoute, facts: Facts, now: number): Verdict {
     const denied = deny(denial, route, facts, now)
     const kind = denied.kind === 'websocket' ? denied.kind : 'script'

@@ -3,7 +3,7 @@ import { RESOURCE_METADATA_PATH, resourcePath } from '../config/value-types/path
 import type { CompiledRoute } from './verdict.ts'
 
 /**
- * Where clients look for the metadata of the authorization server if they do not know protected resource metadata.
+ * Where clients look for the metadata of the authorization server if they do not support protected resource metadata.
  * @see https://modelcontextprotocol.io/specification/2025-03-26/basic/authorization#2-3-server-metadata-discovery
  */
 const PROVIDER_PATHS = ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']

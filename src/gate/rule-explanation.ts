@@ -2,7 +2,7 @@ import type { AddressRanges } from '../config/address-ranges.ts'
 import { matchingValue } from '../config/claim-values.ts'
 import { isMapping } from '../config/key-path.ts'
 import { type Claims, unverifiedClaims } from '../oidc/token-set.ts'
-import { isSet, rawValueAt } from './claims.ts'
+import { keysOf, rawValueAt } from './claims.ts'
 import {
   accepts,
   type AccessRule,
@@ -44,11 +44,11 @@ interface Part {
   readonly isOmission?: boolean
 }
 
-/** Returns which parts of a rule decide whether it holds. `at` is the path of the rule, such as `require`. */
+/** Explains which parts decide whether a rule holds. `at` is the path of the rule, such as `require`. */
 export function explainRule(rule: AccessRule, input: RuleInput, at: string): Explanation {
   const parts = partsOf(rule, input, at)
   const all = least(parts)
-  // The first part that does not hold is reason enough, in the order of the configuration.
+  // In the order of the configuration, the first part that does not hold is a sufficient reason.
   const { reasons, hint = null, isOmission = false } = parts.find(({ truth }) => truth !== HOLDS) ?? all
   return { holds: all.truth === HOLDS, reasons, hint, isOmission }
 }
@@ -61,7 +61,7 @@ function partsOf(rule: AccessRule, input: RuleInput, at: string): Part[] {
   if (any !== null) parts.push(greatest(any.map((one, index) => least(partsOf(one, input, `${at}.any[${index}]`)))))
   if (not !== null) {
     const part = least(partsOf(not, input, `${at}.not`))
-    // The sentence for a group asks for another one, which would not help a user whose group is excluded.
+    // The page's sentence about groups asks for another group, which would not help a user whose group is excluded.
     parts.push({ ...part, truth: negated(part.truth), hint: part.hint === 'group' ? null : (part.hint ?? null) })
   }
   return parts
@@ -131,8 +131,7 @@ function explainClaim(
 /** Returns the value with which a claim matches, or the pattern. */
 function acceptedIn({ path, values }: ClaimTest, claims: Claims): string {
   const items = [rawValueAt(claims, path)].flat().flatMap((item) => {
-    if (!isMapping(item)) return [item]
-    return Object.keys(item).filter((key) => isSet(item, key))
+    return isMapping(item) ? (keysOf(item) ?? []) : [item]
   })
   return matchingValue(
     values,

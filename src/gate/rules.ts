@@ -13,11 +13,11 @@ export type AccessRule = Pick<Route['require'], 'claims' | 'networks'> & {
 
 /**
  * Whether a rule holds. A rule is unknown if it depends on a claim that the provider omitted, or on the address of a
- * client that has none: then `not` is unknown too, and neither lets a request in.
+ * client that has none. Its negation is then unknown too, and neither lets a request in.
  */
 export type Truth = typeof FAILS | typeof UNKNOWN | typeof HOLDS
 
-// In this order, a rule is as true as the least of its parts, and `any` as the greatest of its rules.
+// Ordered numbers: the truth of a rule is the minimum of its parts, and that of `any` is the maximum of its rules.
 export const FAILS = 0
 export const UNKNOWN = 1
 export const HOLDS = 2

@@ -20,7 +20,7 @@ interface Observers {
   readonly tracing: Tracing | null
 }
 
-/** What is the same for all requests. */
+/** The parts that all requests share. */
 interface Settings extends Omit<Observers, 'metrics'> {
   readonly fields: ReadonlySet<Config['log']['fields'][number]>
   readonly isExcluded: (path: string) => boolean

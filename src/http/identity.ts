@@ -6,14 +6,14 @@ import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import { printable, userName, type NameUser } from '../telemetry/log.ts'
 
-/** What log lines say about who has sent a request. */
+/** The sender of a request, as log lines name it. */
 interface Identity {
   readonly session?: string | undefined
   readonly user?: string | undefined
   readonly client_id?: string | undefined
 }
 
-/** What is known about who has sent a request. */
+/** What is known about the sender of a request. */
 interface Sender {
   readonly facts: Pick<Facts, 'ticket'>
   readonly session: Session | null
@@ -28,7 +28,7 @@ const CLIENT_CLAIMS = ['client_id', 'azp', 'cid', 'appid']
 
 /**
  * Returns who has sent a request, for the log. The session is the one in the session cookie, even if the route has not
- * looked it up or if it has ended; with the client's own token, there is none.
+ * looked it up or if it has ended. A request with the client's own token has no session.
  */
 export function identityOf(sender: Sender | null, log: object): Identity {
   if (sender === null) return UNKNOWN

@@ -1,6 +1,5 @@
 import { errors } from 'jose'
 import { LRUCache } from 'lru-cache'
-import { presetOf } from '../config/presets/apply.ts'
 import type { Route } from '../config/schema.ts'
 import { Fault, causes, quote } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -10,7 +9,7 @@ import { jwtType } from './jwks.ts'
 import { isUnreachable } from './oauth-errors.ts'
 import type { Provider } from './provider.ts'
 import type { Providers } from './providers.ts'
-import { createTokenIssuers, type TokenIssuer } from './token-issuers.ts'
+import { createTokenIssuers, substitutesOf, type TokenIssuer } from './token-issuers.ts'
 import {
   tailOf,
   toVerifiedToken,
@@ -89,7 +88,7 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
   const introspections = new Map<Provider, Introspection>()
   const warned = new Set<string>()
 
-  // Several providers may be clients at the same issuer. A reload never changes the names and client IDs of providers.
+  // Several providers may be clients at the same issuer. A reload never changes their names, issuers and client IDs.
   const ownClientIds = providers.all.map(({ settings }) => settings.clientId)
   const compiled = new WeakMap<TokenRequirements, CompiledRequirements>()
 
@@ -108,7 +107,7 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
           audiences: audience ?? audiences,
           clientIds: audience === null ? clientIds : [],
           substitutes: substitutesOf(issuer),
-          ownClientIds: [],
+          ownClientIds: clientsAt(issuer),
         },
       })),
     }
@@ -143,6 +142,11 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
     return checkToken(claims, form, accepted)
   }
 
+  /** Returns the client IDs of the gateway at an issuer that a route lists although it is that of a provider. */
+  function clientsAt(issuer: string): readonly string[] {
+    return providers.all.filter(({ settings }) => settings.issuer === issuer).map(({ settings }) => settings.clientId)
+  }
+
   /** Returns why a route does not accept a JWT whose signature is valid, or `null` if the route accepts it. */
   function checkSigned(
     { source, form, token: { claims } }: Signed,
@@ -172,7 +176,7 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
     return null
   }
 
-  /** Yields what each possible issuer of a JWT says about it. */
+  /** Yields the result of each possible issuer of a JWT. */
   async function* verifications(raw: string, form: TokenForm, requirements: TokenRequirements, now: number) {
     const { iss } = unverifiedClaims(raw)
     const candidates = allowed(requirements)
@@ -282,7 +286,7 @@ async function verifyAtIssuer(source: TokenIssuer, raw: string, form: TokenForm,
   try {
     const claims = await source.verify(raw, now)
     const { issuer } = source
-    return toSigned(source, raw, form, claims, { issuer, name: undefined, substitutes: substitutesOf(source.issuer) })
+    return toSigned(source, raw, form, claims, { issuer, name: undefined, substitutes: source.substitutes })
   } catch (error) {
     if (error instanceof Fault) throw error
     return whyUnverified(error, source.issuer)
@@ -293,11 +297,6 @@ function issuersOf(provider: Provider): readonly string[] {
   const found = provider.peek()
   if (found === null) return [provider.settings.issuer]
   return accessTokenIssuers(found.configuration.serverMetadata(), found.preset)
-}
-
-/** An issuer besides the providers may be one that the preset table knows, such as another user pool of Cognito. */
-function substitutesOf(issuer: string): AcceptedTokens['substitutes'] {
-  return presetOf({ preset: 'auto', issuer }) ?? {}
 }
 
 function toSigned(

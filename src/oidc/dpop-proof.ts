@@ -51,7 +51,7 @@ export interface DpopError {
 
 /**
  * Reads the `DPoP` header of a client's request. Returns the proof if it is for this request, otherwise the reason for
- * the log. Does not check signature and nonce, and whether the proof was used before.
+ * the log. Does not check the signature, the nonce or earlier use.
  * @see https://www.rfc-editor.org/rfc/rfc9449#section-4.3
  */
 export function readClientProof(header: unknown, request: ProofTarget, now: number): ClientProof | string {

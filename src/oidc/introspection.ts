@@ -37,16 +37,16 @@ const KEPT_MS = 60_000
 const MAX_ACTIVE = 5_000
 const MAX_INACTIVE = 10_000
 
-/** Calls at the same time about tokens that were active a moment ago. */
+/** Concurrent calls about tokens that were active before. */
 const KNOWN_SLOTS = 32
-/** Calls at the same time about all other tokens, and the share of one address, or of one IPv6 network. */
+/** Concurrent calls about all other tokens, in total, and for one address or IPv6 network. */
 const UNKNOWN_SLOTS = 16
 const SLOTS_PER_ADDRESS = 4
 
 /**
- * Creates the answers of one provider. Any client can send random tokens, which all cost a call. Calls about unknown
- * tokens wait for each other, so that such a flood does not reach the provider, and each address has few calls at a time,
- * so that the others get their turn. Tokens that were active before have slots of their own.
+ * Creates the answers of one provider. Any client can send random tokens, and each costs a call. Calls about unknown
+ * tokens share a limited number of slots, so that a flood does not reach the provider. Each address gets only a few of
+ * them, so that other addresses get their turn. Tokens that were active before have slots of their own.
  */
 export function createIntrospection(provider: Provider): Introspection {
   // An answer that is no longer valid stays in the cache: it shows that the token is known.
@@ -84,7 +84,7 @@ export function createIntrospection(provider: Provider): Introspection {
       const result = readAnswer(token, claims, provider, found)
       return typeof result === 'string' ? { why: result, until: now + KEPT_MS } : { token: result, until }
     } catch (error) {
-      // The token is not the reason: an inactive token is an answer of the provider, not an error.
+      // For an inactive token, the provider sends an answer, so an error has another cause.
       throw new Fault('provider_unavailable', { cause: error })
     }
   }

@@ -4,8 +4,8 @@ import { quote } from '../errors.ts'
 import { isIdentifier, type Claims } from './token-set.ts'
 
 /**
- * How a token was verified: by its signature, with the type of RFC 9068 (`at+jwt`) or without (`jwt`), or by a question
- * to the provider (`opaque`).
+ * How a token was verified: by its signature, with the type of RFC 9068 (`at+jwt`) or without (`jwt`), or by the
+ * provider's introspection endpoint (`opaque`).
  */
 export type TokenForm = 'at+jwt' | 'jwt' | 'opaque'
 
@@ -19,14 +19,14 @@ export interface AcceptedTokens {
   readonly ownClientIds: readonly string[]
 }
 
-/** A claim of a token that is none of the accepted values. */
+/** A claim of a token whose value is not accepted. */
 interface ClaimMismatch {
   readonly claim: string
   readonly value: unknown
   readonly accepted: readonly string[]
 }
 
-/** Why a token is refused: the claims, none of which has an accepted value, or a token that is no access token. */
+/** Why a token is refused: the mismatched claims, or `other-kind` for a token that is not an access token. */
 export type TokenMismatch = readonly ClaimMismatch[] | 'other-kind'
 
 /**

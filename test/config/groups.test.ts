@@ -122,6 +122,10 @@ for (const [name, provider, more, expected] of [
   })
 }
 
+void t.test('at a provider without OpenID Connect, clients may have tokens of other issuers', async (t) => {
+  t.same(problems('preset: github', route('bearer: { audience: a, issuers: [{ issuer: "https://ci.example" }] }')), [])
+})
+
 void t.test('scopes that hide the groups from a route that requires them cause a warning', async (t) => {
   const groups = route('require: { claims: { groups: [acme/ops] } }')
   t.match(load('preset: github, scopes: [user:email]', groups).warnings, [/provider\.scopes: .*add read:org/])

@@ -202,7 +202,7 @@ void t.test('the provider’s document is that of the resource’s origin too', 
 })
 
 void t.test(
-  'while the provider is away, the metadata names the configured issuer, and its document is a 503',
+  'while the provider is unavailable, the metadata names the configured issuer, and the provider’s document yields a 503',
   async (t) => {
     const port = await freePort()
     const issuer = `http://127.0.0.1:${port}/realms/orders`

@@ -9,6 +9,10 @@ import { startGateway, type Running } from '../support/gateway.ts'
 import { loggedIn } from '../support/logged-in.ts'
 import { startScriptedProvider, type ScriptedProvider } from './scripted-provider.ts'
 
+/** Gateways with a scripted provider do not use this provider. */
+const unused = await startIdp()
+t.teardown(async () => unused.close())
+
 const set = { 'X-User': '{claims.sub}', 'X-Client': '{claims.client_id}' }
 
 void t.test('an opaque token admits a client, which needs no sub', async (t) => {
@@ -119,6 +123,7 @@ const startScripted = async (t: Test, config: object = {}, bearer: object = {}):
     })
   })
   const gateway = await startGateway(t, {
+    idp: unused,
     config: {
       provider: { issuer: provider.issuer, clientId: 'orders', clientSecret: 'secret' },
       routes: [{ path: '/**', bearer: { audience: AUDIENCE, clientIds: ['robot'], ...bearer }, headers: { set } }],
@@ -185,7 +190,7 @@ void t.test('an answer is not kept past exp', async (t) => {
 })
 
 void t.test(
-  'while the provider is away, clients get a 503, except with tokens that were active within a minute',
+  'while the provider is unavailable, clients get a 503, except with tokens that were active within a minute',
   async (t) => {
     const { gateway, answer } = await startScripted(t)
     const active: Parameters<Scripted['answer']>[0] = (_form, response) => {
@@ -215,7 +220,7 @@ void t.test(
   },
 )
 
-void t.test('a provider that refuses the gateway’s own credentials is a 503 and an error in the log', async (t) => {
+void t.test('a provider that refuses the gateway’s own credentials yields a 503 and an error in the log', async (t) => {
   const { gateway, answer } = await startScripted(t)
   answer((_form, response) => {
     json(response, { error: 'invalid_client' }, 401)
@@ -251,7 +256,7 @@ void t.test('without an endpoint, and with introspection: off, opaque tokens are
   const provider = await startScriptedProvider(t)
   const settings = { issuer: provider.issuer, clientId: 'orders', clientSecret: 'secret' }
   const routes = [{ path: '/**', bearer: { audience: AUDIENCE } }]
-  const without = await startGateway(t, { config: { provider: settings, routes } })
+  const without = await startGateway(t, { idp: unused, config: { provider: settings, routes } })
   for (const token of ['one', 'two']) t.equal((await callWith(without, token)).status, 401)
   t.match(without.events('introspection_unavailable'), [{ msg: /provider\.endpoints\.introspection/ }], 'logged once')
   const off = await startScripted(t, {}, { introspection: 'off' })

@@ -74,7 +74,7 @@ void t.test('access tokens of common providers are recognized', (t) => {
   t.end()
 })
 
-void t.test('an ID token is never an access token, whatever its audience, azp and scope', (t) => {
+void t.test('an ID token is never an access token, regardless of its audience, azp and scope', (t) => {
   for (const [name, claims, accepted] of OTHER_TOKENS) t.equal(checkToken(claims, 'jwt', accepted), 'other-kind', name)
   t.end()
 })
@@ -94,7 +94,7 @@ void t.test('an audience or a client is enough', (t) => {
   t.end()
 })
 
-void t.test('with the type of RFC 9068, a token is an access token whatever its claims', (t) => {
+void t.test('with the type of RFC 9068, a token is an access token regardless of its claims', (t) => {
   t.equal(checkToken({ aud: CLIENT, nonce: 'x', client_id: CLIENT }, 'at+jwt', accepting(own)), null)
   t.end()
 })
