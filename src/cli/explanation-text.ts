@@ -116,8 +116,8 @@ export function reasonOf(denial: GateDenial): string {
       return `some server reads this path as ${denial.variant}, which belongs to another route`
     case 'login-required':
       return denial.foreign === undefined
-        ? 'the route requires a session, and the request has none'
-        : `the route requires a session, and the session of the request belongs to ${denial.foreign}`
+        ? 'the route requires a session, and there is none'
+        : `the route requires a session, and the one that there is belongs to ${denial.foreign}`
     case 'session-expired':
       return 'the session has ended'
     case 'step-up':

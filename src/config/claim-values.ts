@@ -5,7 +5,7 @@ export type ClaimValue = string | number | boolean
 export interface ClaimValues {
   /** Whether the comparison ignores the case of the letters A to Z. */
   readonly ignoresCase: boolean
-  /** The values without a wildcard. Includes `true`, `false` and numbers as text too, because some providers send text. */
+  /** The values without a wildcard. Includes `true` and `false` as text too, because some providers send text. */
   readonly exact: ReadonlySet<unknown>
   readonly patterns: readonly Pattern[]
 }
@@ -41,7 +41,8 @@ export function compileClaimValues(name: string, configured: readonly ClaimValue
       if (parts.length === 1) exact.add(parts[0])
       else patterns.push({ text: value, parts, minLength: parts.join('').length })
     } else {
-      exact.add(value).add(String(value))
+      exact.add(value)
+      if (typeof value === 'boolean') exact.add(String(value))
     }
   }
   return { ignoresCase, exact, patterns }

@@ -227,5 +227,5 @@ void t.test('explain says what a session of each provider may do', async (t) => 
   t.match(await ofTenant('https://evil.example/t-1/v2.0', 't-1', bearer), 'because: the token’s iss is "https://evil')
   const foreign = await explain('/partners/x', {}, 'staff')
   t.match(foreign, 'answer: 401 login_required\n')
-  t.match(foreign, 'because: the route requires a session, and the session of the request belongs to staff\n')
+  t.match(foreign, 'because: the route requires a session, and the one that there is belongs to staff\n')
 })
