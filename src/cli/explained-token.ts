@@ -1,8 +1,8 @@
 import { isForAllTenants, presetOf } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
-import type { Demand } from '../oidc/access-token.ts'
+import type { TokenRequirements } from '../oidc/access-token.ts'
 import { accessTokenIssuers, issuerOfTenant, mayHaveIssued, templateOf } from '../oidc/issuer.ts'
-import { audienceClaimOf, clientClaimOf, refusalOf, type Acceptance } from '../oidc/token-rules.ts'
+import { audienceClaimOf, clientClaimOf, checkToken, type AcceptedTokens } from '../oidc/token-rules.ts'
 import type { Claims } from '../oidc/token-set.ts'
 
 /**
@@ -24,7 +24,7 @@ export function mayIssue(provider: ProviderSettings, { iss, tid }: Claims): bool
 /** Why a client's own token is refused, or what makes it acceptable. */
 export type TokenExplanation = { readonly refused: string } | { readonly accepted: readonly string[] }
 
-interface Issuing extends Acceptance {
+interface Issuing extends AcceptedTokens {
   readonly clockTolerance: number
   /** The key that names the issuer. */
   readonly issuerKey: string
@@ -35,14 +35,14 @@ interface Issuing extends Acceptance {
 /** Explains a token with these claims, which is assumed to be signed. Claims that are not given are not checked. */
 export function explainToken(
   claims: Claims,
-  demand: Demand,
+  requirements: TokenRequirements,
   providers: readonly ProviderSettings[],
   now: number,
 ): TokenExplanation {
   const { iss, exp, nbf, iat } = claims
-  const issuing = issuingFor(claims, demand, providers)
+  const issuing = issuingFor(claims, requirements, providers)
   if (issuing === null) {
-    const known = [...providers, ...demand.settings.issuers].map(({ issuer }) => issuer)
+    const known = [...providers, ...requirements.settings.issuers].map(({ issuer }) => issuer)
     return { refused: `the token’s iss is ${JSON.stringify(iss)}, but the route accepts only ${known.join(' or ')}` }
   }
   const refused = whyRefused(claims, issuing)
@@ -55,7 +55,7 @@ export function explainToken(
 
 function issuingFor(
   claims: Claims,
-  { settings, audiences }: Demand,
+  { settings, audiences }: TokenRequirements,
   providers: readonly ProviderSettings[],
 ): Issuing | null {
   const index = settings.issuers.findIndex(({ issuer }) => issuer === claims['iss'])
@@ -90,10 +90,10 @@ function whyRefused(claims: Claims, issuing: Issuing): string | null {
     (clientIds.length > 0 && claims[clientClaimOf(claims, substitutes)] === undefined)
   // Claims that are not given count as accepted.
   const assumed = isUnknown ? { aud: audiences, client_id: clientIds[0] ?? '' } : {}
-  const refusal = refusalOf({ ...assumed, ...claims }, 'jwt', issuing)
-  if (refusal === 'other-kind') return 'the token is an ID token or of another kind'
-  if (refusal === null) return null
-  return refusal
+  const mismatch = checkToken({ ...assumed, ...claims }, 'jwt', issuing)
+  if (mismatch === 'other-kind') return 'the token is an ID token or of another kind'
+  if (mismatch === null) return null
+  return mismatch
     .map(
       ({ claim, value, accepted }) =>
         `the token’s ${claim} is ${JSON.stringify(value)}, but the route accepts only ${accepted.join(', ')}`,

@@ -1,5 +1,5 @@
 import { parseTemplate, whyNoHeader, type Values } from '../gate/header-template.ts'
-import { explainRule } from '../gate/rules.ts'
+import { explainRule } from '../gate/rule-explanation.ts'
 import type { CompiledRoute, GateDenial, Verdict, Who } from '../gate/verdict.ts'
 import { authTimeOf, type Claims } from '../oidc/token-set.ts'
 

@@ -40,9 +40,14 @@ export function metadataUrl(route: Pick<Route, 'path'>, origin: string): string 
   return origin + RESOURCE_METADATA_PATH + resourcePath(route.path)
 }
 
-/** Returns the documents of all routes with metadata. An earlier document of the same path and host wins. */
+/**
+ * Returns the documents of all routes with metadata. The first document of a path that a host has wins: those of routes
+ * with a host come before the others, otherwise the order is that of the routes.
+ */
 export function wellKnownOf(routes: readonly CompiledRoute[]): WellKnown[] {
-  const published = routes.filter(({ bearer }) => bearer?.metadata === true)
+  const published = routes
+    .filter(({ bearer }) => bearer?.metadata === true)
+    .toSorted((one, other) => Number(one.host === null) - Number(other.host === null))
   return published.flatMap((route): WellKnown[] => {
     const { host } = route
     const path = RESOURCE_METADATA_PATH + resourcePath(route.path)

@@ -1,9 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { replaceControls } from '../errors.ts'
 import { compileClaimPath, rawValueAt } from '../gate/claims.ts'
 import type { Facts, Who } from '../gate/verdict.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
-import { printable, userIn, type NameUser } from '../telemetry/log.ts'
+import { printable, userName, type NameUser } from '../telemetry/log.ts'
 
 /** The sender of a request, as log lines name it. */
 interface Identity {
@@ -22,8 +23,6 @@ interface Sender {
 const UNKNOWN: Identity = {}
 const MAX_USER_LENGTH = 256
 const MAX_HEADER_LENGTH = 500
-/** Characters that could end a line, control a terminal, or change the order in which text is shown. */
-const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu
 /** The claims that name the client of an access token: RFC 9068, OpenID Connect, Okta, and Entra's older tokens. */
 const CLIENT_CLAIMS = ['client_id', 'azp', 'cid', 'appid']
 
@@ -35,9 +34,9 @@ export function identityOf(sender: Sender | null, log: object): Identity {
   if (sender === null) return UNKNOWN
   const { facts, session, who } = sender
   if (who?.bearer === true)
-    return { session: undefined, user: userIn(log, who.claims), client_id: clientOf(who.claims) }
+    return { session: undefined, user: userName(log, who.claims), client_id: clientOf(who.claims) }
   const claims = session?.claims
-  const user = claims === undefined ? undefined : userIn(log, claims)
+  const user = claims === undefined ? undefined : userName(log, claims)
   return { session: session?.id ?? facts.ticket?.id, user, client_id: undefined }
 }
 
@@ -77,7 +76,7 @@ function textOf(value: unknown): string {
 }
 
 function safe(text: string): string {
-  return text.slice(0, MAX_USER_LENGTH).replace(UNSAFE, '\ufffd')
+  return replaceControls(text.slice(0, MAX_USER_LENGTH), '\ufffd')
 }
 
 export function userAgentOf(headers: IncomingHttpHeaders): string | undefined {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { tokenIntrospection } from 'openid-client'
+import { clientNetwork } from '../config/address-ranges.ts'
 import { numberFrom } from '../config/numbers.ts'
 import { Fault, quote } from '../errors.ts'
 import { createSemaphore, type Semaphore } from '../resilience/semaphore.ts'
@@ -38,7 +39,7 @@ const MAX_INACTIVE = 10_000
 
 /** Concurrent calls about tokens that were active before. */
 const KNOWN_SLOTS = 32
-/** Concurrent calls about all other tokens, in total and for one address. */
+/** Concurrent calls about all other tokens, in total, and for one address or IPv6 network. */
 const UNKNOWN_SLOTS = 16
 const SLOTS_PER_ADDRESS = 4
 
@@ -54,21 +55,22 @@ export function createIntrospection(provider: Provider): Introspection {
   const flights = singleFlight<string, Introspected>()
   const knownSlots = createSemaphore(KNOWN_SLOTS)
   const unknownSlots = createSemaphore(UNKNOWN_SLOTS)
-  const addresses = new Map<string, { readonly slots: Semaphore; users: number }>()
+  const networks = new Map<string, { readonly slots: Semaphore; users: number }>()
 
   function waiting<T>(slots: Semaphore, work: () => Promise<T>): Promise<T> {
     return withSlot(slots, provider.settings.timeout, work)
   }
 
   async function inTurnOf<T>(address: string, work: () => Promise<T>): Promise<T> {
-    const own = addresses.get(address) ?? { slots: createSemaphore(SLOTS_PER_ADDRESS), users: 0 }
-    addresses.set(address, own)
+    const network = clientNetwork(address)
+    const own = networks.get(network) ?? { slots: createSemaphore(SLOTS_PER_ADDRESS), users: 0 }
+    networks.set(network, own)
     own.users += 1
     try {
       return await waiting(own.slots, () => waiting(unknownSlots, work))
     } finally {
       own.users -= 1
-      if (own.users === 0) addresses.delete(address)
+      if (own.users === 0) networks.delete(network)
     }
   }
 

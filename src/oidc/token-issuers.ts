@@ -11,12 +11,11 @@ import { createSigningKeys } from './jwks.ts'
 import { follow } from './metadata.ts'
 import type { Provider } from './provider.ts'
 import { createTransport } from './transport.ts'
-import type { Acceptance } from './token-rules.ts'
+import type { AcceptedTokens } from './token-rules.ts'
 
 /** An issuer of access tokens where the gateway is not registered as a client. */
 export interface TokenIssuer extends Pick<TokenIssuerSettings, 'issuer' | 'jwksUri'> {
-  /** The preset table may know the issuer, such as another user pool of Cognito. */
-  readonly substitutes: Acceptance['substitutes']
+  readonly substitutes: AcceptedTokens['substitutes']
   /**
    * Returns the claims of a JWT of this issuer. Rejects with jose's errors for an invalid token, and with
    * `provider_unavailable` if the issuer's keys cannot be read.
@@ -112,7 +111,7 @@ function createTokenIssuer(
   return {
     issuer,
     jwksUri,
-    substitutes: presetOf({ preset: 'auto', issuer }) ?? {},
+    substitutes: substitutesOf(issuer),
     async verify(token, now) {
       try {
         if (address === null) await read()
@@ -152,4 +151,9 @@ function requireSafe(address: string, allowHttp: boolean): void {
   const { protocol, hostname } = new URL(address)
   if (protocol === 'https:' || (protocol === 'http:' && (allowHttp || isLoopback(hostname)))) return
   throw new Error(`the jwks_uri of the issuer is not https: ${quote(address)}`)
+}
+
+/** Returns the substitutes for an issuer. The preset table may know it, such as another user pool of Cognito. */
+export function substitutesOf(issuer: string): AcceptedTokens['substitutes'] {
+  return presetOf({ preset: 'auto', issuer }) ?? {}
 }

@@ -1,19 +1,20 @@
 import t from 'tap'
 import { admit, admitToken } from '../../src/gate/admit.ts'
 import { claimAt } from '../../src/gate/claims.ts'
-import { explainRule, ruleHolds, type Rule } from '../../src/gate/rules.ts'
+import { explainRule } from '../../src/gate/rule-explanation.ts'
+import { ruleHolds, type AccessRule } from '../../src/gate/rules.ts'
 import type { Claims } from '../../src/oidc/token-set.ts'
 import { bearerOf, compiled, now, requirement, sessionOf } from './request.ts'
 
 const CLIENT = '10.1.2.3'
 
 /** Returns a rule with these keys. */
-const ruleOf = (rule: Partial<Rule>): Rule => ({ claims: {}, networks: null, ...rule })
+const ruleOf = (rule: Partial<AccessRule>): AccessRule => ({ claims: {}, networks: null, ...rule })
 
-const byClaims = (claims: Rule['claims']): Rule => ruleOf({ claims })
-const byNetworks = (...networks: string[]): Rule => ruleOf({ networks })
+const byClaims = (claims: AccessRule['claims']): AccessRule => ruleOf({ claims })
+const byNetworks = (...networks: string[]): AccessRule => ruleOf({ networks })
 
-const holds = (rule: Rule, claims: Claims, address = CLIENT): boolean => ruleHolds(rule, claims, address)
+const holds = (rule: AccessRule, claims: Claims, address = CLIENT): boolean => ruleHolds(rule, claims, address)
 
 void t.test('a star stands for any characters, and a whole value is compared', (t) => {
   const rows: [pattern: string, matching: string[], others: string[]][] = [
@@ -206,7 +207,7 @@ void t.test('a rule that depends on an omitted claim lets in nothing, neither al
   const [wanted, other] = [byClaims({ groups: ['staff'] }), byClaims({ role: ['admin'] })]
   const reader = byClaims({ role: ['reader'] })
   const missing = byClaims({ missing: ['x'] })
-  const rows: [rule: Rule, expected: boolean, name: string][] = [
+  const rows: [rule: AccessRule, expected: boolean, name: string][] = [
     [wanted, false, 'unknown'],
     [ruleOf({ not: wanted }), false, 'not unknown'],
     [ruleOf({ not: ruleOf({ not: wanted }) }), false, 'not not unknown'],
@@ -241,7 +242,7 @@ void t.test('a rule that depends on an omitted claim lets in nothing, neither al
 })
 
 /** Returns the reasons for the decision on a session's rule. */
-const reasons = (rule: Rule, claims: Claims, address = CLIENT): readonly string[] =>
+const reasons = (rule: AccessRule, claims: Claims, address = CLIENT): readonly string[] =>
   explainRule(rule, { claims, address }, 'require').reasons
 
 void t.test('the decisive parts are named with their paths, and the user’s values are not quoted', (t) => {

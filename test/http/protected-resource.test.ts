@@ -273,6 +273,23 @@ void t.test('a resource has the origin of the request, and a route with a host o
   t.equal(upstream.requests.length, 1, 'the address of a third host belongs to its application')
 })
 
+void t.test(
+  'at a host with a route of its own, a route for all hosts does not decide, whatever the order',
+  async (t) => {
+    const anywhere = { path: '/mcp/**', provider: 'staff', bearer: { metadata: true } }
+    const routes = [anywhere, { ...anywhere, path: '/tools/**', host: 'b.example.com', provider: 'partners' }]
+    const { url, staff, partners } = await startTwo(t, {
+      config: { publicUrl: ['https://a.example.com', 'https://b.example.com'], routes },
+    })
+    const at = async (host: string, path: string): Promise<Record<string, unknown>> =>
+      JSON.parse((await ask(url, 'GET', path, [`Host: ${host}`])).body.toString())
+    for (const path of ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']) {
+      t.match(await at('a.example.com', path), { issuer: staff.issuer }, path)
+      t.match(await at('b.example.com', path), { issuer: partners.issuer }, path)
+    }
+  },
+)
+
 void t.test('with several providers, the metadata names those that the route allows', async (t) => {
   const routes = [
     { path: '/all/**', bearer: { metadata: true } },

@@ -322,3 +322,22 @@ void t.test('a flood of random tokens reaches the provider slowly, and valid tok
   t.same(new Set((await flood).map(({ status }) => status)), new Set([401]))
   t.ok(most <= 6, `at most four calls for one address at a time, and two others (${most})`)
 })
+
+void t.test('the addresses of one IPv6 network share their calls', async (t) => {
+  const { gateway, answer } = await startScripted(t, { trustedProxies: ['127.0.0.1'] })
+  let running = 0
+  let most = 0
+  answer((_form, response) => {
+    running += 1
+    most = Math.max(most, running)
+    void sleep(50).then(() => {
+      running -= 1
+      json(response, { active: false })
+    })
+  })
+  const calls = Array.from({ length: 12 }, async (_, i) =>
+    callWith(gateway, `random-${i}`, '/', { 'x-forwarded-for': `2001:db8::${i + 1}` }),
+  )
+  t.same(new Set((await Promise.all(calls)).map(({ status }) => status)), new Set([401]))
+  t.equal(most, 4)
+})

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Config } from '../../config/schema.ts'
-import type { Code } from '../../errors.ts'
+import { replaceControls, type Code } from '../../errors.ts'
 import { admit } from '../../gate/admit.ts'
 import { loginUrlFor, type Answer } from '../../gate/challenge.ts'
 import { hostOf, type RouteTable } from '../../gate/match.ts'
@@ -146,19 +146,16 @@ const IDENTIFIERS = ['email', 'preferred_username', 'upn', 'login'] as const
 
 /** Returns the name of a user with what distinguishes the user's accounts: `Alice Doe (alice@example.com)`. */
 function userName({ claims, subject }: Session): string {
-  const [name, ...identifiers] = ['name', ...IDENTIFIERS].map((claim) => legible(claims[claim]))
+  const [name, ...identifiers] = ['name', ...IDENTIFIERS].map((claim) => displayable(claims[claim]))
   const identifier = identifiers.find((one) => one !== '' && one !== name)
-  if (name === undefined || name === '') return identifier ?? legible(subject)
+  if (name === undefined || name === '') return identifier ?? displayable(subject)
   return identifier === undefined ? name : `${name} (${identifier})`
 }
 
-/** Returns text without control characters and without those that change the direction of the text around it. */
-function legible(value: unknown): string {
+/** Returns a short text without characters that change how the text around it is shown. */
+function displayable(value: unknown): string {
   if (typeof value !== 'string') return ''
-  const text = value
-    .slice(0, 2 * MAX_NAME_CHARACTERS)
-    .replace(/[\p{Cc}\p{Zl}\p{Zp}\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu, '')
-    .trim()
+  const text = replaceControls(value.slice(0, 2 * MAX_NAME_CHARACTERS), '').trim()
   if (text.length <= MAX_NAME_CHARACTERS) return text
   // Half of a surrogate pair is not a character.
   return `${text.slice(0, MAX_NAME_CHARACTERS).replace(/[\uD800-\uDBFF]$/, '')}…`

@@ -7,7 +7,7 @@ import { isIdentifier, unverifiedClaims } from '../../oidc/token-set.ts'
 import { createLimiter } from '../../resilience/limiter.ts'
 import { endLogin } from '../../session/provider-logout.ts'
 import type { Sessions } from '../../session/sessions.ts'
-import { subjectIn, userIn } from '../../telemetry/log.ts'
+import { subjectIn, userName } from '../../telemetry/log.ts'
 import { sendPage } from '../answers/pages.ts'
 import { contextOf } from '../context.ts'
 import { requestFields } from '../identity.ts'
@@ -115,7 +115,7 @@ function logEnded(
       provider,
       ended: ended.length,
       sessions: ended.slice(0, MAX_LOGGED_SESSIONS),
-      ...(subject === null ? {} : { user: userIn(log, { sub: subject }) }),
+      ...(subject === null ? {} : { user: userName(log, { sub: subject }) }),
       ...subjectIn(log, subject),
     },
     'the provider has logged a user out',
