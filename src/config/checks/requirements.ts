@@ -183,9 +183,10 @@ function findTexts(route: ResolvedRoute, at: KeyPath): Finding[] {
                 path: [...placed.at, 'claims', name, values.indexOf(value)],
                 message: `${quote(value)} is a text, as are all values from \${…}, and does not match the claim ${value}`,
                 instead:
-                  value === 'true' || value === 'false'
-                    ? `write ${value} without quotes, which also matches the text`
-                    : `write [${value}, ${quote(value)}] for both, or ${value} without quotes`,
+                  `write ${value} without quotes, ` +
+                  (value === 'true' || value === 'false'
+                    ? 'which also matches the text'
+                    : `or [${value}, ${quote(value)}] for both`),
                 warning: true,
               })),
       ),
