@@ -71,8 +71,12 @@ function clientOf(claims: Claims): string | undefined {
   return name === undefined ? undefined : safe(String(claims[name]))
 }
 
+/** Returns the start of a claim's text, or of the texts in a list. Lists in a list have no text. */
 function textOf(value: unknown): string {
-  if (Array.isArray(value)) return value.map(textOf).join(',')
+  return Array.isArray(value) ? value.slice(0, MAX_USER_LENGTH).map(textOfItem).join(',') : textOfItem(value)
+}
+
+function textOfItem(value: unknown): string {
   return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? String(value) : ''
 }
 

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import { tokenIntrospection } from 'openid-client'
+import { ResponseBodyError, tokenIntrospection } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
 import { Fault, quote } from '../errors.ts'
 import { createSemaphore, type Semaphore } from '../resilience/semaphore.ts'
 import { singleFlight } from '../resilience/single-flight.ts'
 import { accessTokenIssuers, mayHaveIssued } from './issuer.ts'
 import type { Discovered, Provider } from './provider.ts'
-import type { Claims } from './token-set.ts'
+import { isTooDeep, TOO_DEEP, type Claims } from './token-set.ts'
 import { tailOf, toVerifiedToken, type VerifiedToken } from './token-rules.ts'
 
 /** The provider's answer about a token: the token if it is active, otherwise the reason. Valid until a time in ms. */
@@ -82,6 +82,8 @@ export function createIntrospection(provider: Provider): Introspection {
       const result = readAnswer(token, claims, provider, found)
       return typeof result === 'string' ? { why: result, until: now + KEPT_MS } : { token: result, until }
     } catch (error) {
+      if (error instanceof ResponseBodyError && error.status === 400 && ABOUT_TOKEN.has(error.error))
+        return { why: `it is not a JWT, and the provider does not know it (${error.error})`, until: now + KEPT_MS }
       // The token is not the reason: an inactive token is an answer of the provider, not an error.
       throw new Fault('provider_unavailable', { cause: error })
     }
@@ -124,6 +126,9 @@ async function withSlot<T>(slots: Semaphore, timeoutMs: number, work: () => Prom
   }
 }
 
+/** Errors with which providers refuse an unknown or malformed token: https://www.rfc-editor.org/rfc/rfc7009#section-2.2.1 */
+const ABOUT_TOKEN: ReadonlySet<string> = new Set(['unsupported_token_type', 'invalid_request'])
+
 /** Returns the token that an answer describes, or why it is not a valid access token. */
 function readAnswer(
   token: string,
@@ -135,6 +140,7 @@ function readAnswer(
   const { iss, nbf, exp, token_type: type } = claims
   const seconds = Date.now() / 1000
   if (active !== true) return 'it is not a JWT, and the provider says that it is not active'
+  if (isTooDeep(claims)) return TOO_DEEP
   const issuers = accessTokenIssuers(server, preset)
   if (iss !== undefined && !(typeof iss === 'string' && issuers.some((one) => mayHaveIssued(one, iss))))
     return `its iss is ${quote(iss)}, not ${quote(server.issuer)}`
