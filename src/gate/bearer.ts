@@ -157,7 +157,7 @@ const UNCHANGED = { accessToken: null, proofKey: null }
 function demandOf(route: CompiledRoute, settings: BearerRoute, { client, origin }: Facts): Demand {
   const { audience, metadata } = settings
   const audiences = metadata ? [...(audience ?? []), ...resourceAudiences(route, origin)] : (audience ?? [])
-  return { settings, audiences, providers: route.provider, address: client.address }
+  return { settings, audiences, providers: route.provider, address: client.address || client.peer }
 }
 
 interface SentToken {

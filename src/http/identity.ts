@@ -89,11 +89,15 @@ export function userAgentOf(headers: IncomingHttpHeaders): string | undefined {
   return sent === undefined ? undefined : printable(sent.slice(0, MAX_HEADER_LENGTH))
 }
 
+/** The longest Referer that is parsed. Browsers send the origin alone in place of a longer one. */
+const MAX_REFERER_LENGTH = 4096
+
 /**
  * Returns the Referer without user name, password, query and fragment, which may contain tokens. Returns `undefined`
  * unless it is an http or https URL.
  */
 export function refererOf({ referer = '' }: IncomingHttpHeaders): string | undefined {
-  const [, scheme, place] = /^(https?:\/\/)(?:[^/?#@]*@)?([^?#]*)/i.exec(referer.slice(0, MAX_HEADER_LENGTH)) ?? []
-  return scheme === undefined || place === undefined ? undefined : scheme + printable(place)
+  if (referer.length > MAX_REFERER_LENGTH || !/^https?:/i.test(referer) || !URL.canParse(referer)) return undefined
+  const { origin, pathname } = new URL(referer)
+  return printable((origin + pathname).slice(0, MAX_HEADER_LENGTH))
 }

@@ -89,7 +89,9 @@ function countByOwner(
 
 /** IPv6 addresses are counted by their first 64 bits: https://www.rfc-editor.org/rfc/rfc6177#section-2 */
 function addressOf({ context, ip }: FastifyRequest): string {
-  return normalizeIP(context?.facts.client.address ?? ip)
+  const client = context?.facts.client
+  // A proxy may report an address that cannot be read.
+  return normalizeIP(client === undefined ? ip : client.address || client.peer)
 }
 
 export function hasLimits(settings: Config['rateLimit']): boolean {

@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache'
 import { ResponseBodyError, tokenIntrospection } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
 import { Fault, quote } from '../errors.ts'
+import { createLimiter } from '../resilience/limiter.ts'
 import { createSemaphore, type Semaphore } from '../resilience/semaphore.ts'
 import { singleFlight } from '../resilience/single-flight.ts'
 import { accessTokenIssuers, mayHaveIssued } from './issuer.ts'
@@ -42,6 +43,9 @@ const KNOWN_SLOTS = 32
 const UNKNOWN_SLOTS = 16
 const SLOTS_PER_ADDRESS = 4
 
+/** The shortest time between two lines at `error` about calls that failed, or were not made, for the same reason. */
+const LOG_PAUSE_MS = 1_000
+
 /**
  * Creates the answers of one provider. Any client can send random tokens, which all cost a call. Calls about unknown
  * tokens wait for each other, so that such a flood does not reach the provider, and each address has few calls at a time,
@@ -56,8 +60,20 @@ export function createIntrospection(provider: Provider): Introspection {
   const unknownSlots = createSemaphore(UNKNOWN_SLOTS)
   const addresses = new Map<string, { readonly slots: Semaphore; users: number }>()
 
-  function waiting<T>(slots: Semaphore, work: () => Promise<T>): Promise<T> {
-    return withSlot(slots, provider.settings.timeout, work)
+  const mayLog = { overload: createLimiter(1, LOG_PAUSE_MS), failure: createLimiter(1, LOG_PAUSE_MS) }
+
+  function failed(why: keyof typeof mayLog, cause: unknown): Fault {
+    return new Fault('provider_unavailable', { cause, isRepeated: !mayLog[why]() })
+  }
+
+  async function waiting<T>(slots: Semaphore, work: () => Promise<T>): Promise<T> {
+    if (!(await slots.acquire(provider.settings.timeout)))
+      throw failed('overload', new Error('too many tokens wait for their introspection'))
+    try {
+      return await work()
+    } finally {
+      slots.release()
+    }
   }
 
   async function inTurnOf<T>(address: string, work: () => Promise<T>): Promise<T> {
@@ -85,7 +101,7 @@ export function createIntrospection(provider: Provider): Introspection {
       if (error instanceof ResponseBodyError && error.status === 400 && ABOUT_TOKEN.has(error.error))
         return { why: `it is not a JWT, and the provider does not know it (${error.error})`, until: now + KEPT_MS }
       // The token is not the reason: an inactive token is an answer of the provider, not an error.
-      throw new Fault('provider_unavailable', { cause: error })
+      throw failed('failure', error)
     }
   }
 
@@ -113,16 +129,6 @@ export function createIntrospection(provider: Provider): Introspection {
         return answer
       })
     },
-  }
-}
-
-async function withSlot<T>(slots: Semaphore, timeoutMs: number, work: () => Promise<T>): Promise<T> {
-  if (!(await slots.acquire(timeoutMs)))
-    throw new Fault('provider_unavailable', { cause: new Error('too many tokens wait for their introspection') })
-  try {
-    return await work()
-  } finally {
-    slots.release()
   }
 }
 

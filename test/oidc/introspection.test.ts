@@ -263,6 +263,18 @@ void t.test('a refresh token of the provider is not an access token', async (t) 
   t.equal(statuses.filter((status) => status === 200).length, 1, statuses.join())
 })
 
+void t.test('a flood of tokens while the provider is away is one line at error in a second', async (t) => {
+  const { gateway, answer } = await startScripted(t)
+  answer((_form, response) => response.socket?.destroy())
+  const begun = performance.now()
+  const results = await Promise.all(Array.from({ length: 40 }, async (_, i) => callWith(gateway, `random-${i}`)))
+  t.same(new Set(results.map(({ status }) => status)), new Set([503]))
+  const lines = gateway.events('provider_unavailable')
+  t.equal(lines.length, 40)
+  const errors = lines.filter(({ level }) => level === 'error').length
+  t.ok(errors >= 1 && errors <= 1 + (performance.now() - begun) / 1_000, `${errors} lines`)
+})
+
 void t.test('a 401 with an answer, as Dex gives it, says that the token is not active', async (t) => {
   const { gateway, answer } = await startScripted(t)
   answer((_form, response) => {
