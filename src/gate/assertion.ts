@@ -102,9 +102,10 @@ export function createAssertions({
       }
       const jwt = signed(content, now)
       sweep(now)
-      const others = ofUser === undefined || ofUser.size >= MAX_PER_USER ? [] : ofUser
+      const others = [...(ofUser ?? [])].filter(([other, one]) => other !== place && isFresh(one, now))
       // Another map, because the cache asks for the size of a new value only.
-      if (user !== '') made.set(user, new Map([...others, [place, { claims, digest, madeAt: now, jwt }]]))
+      if (user !== '')
+        made.set(user, new Map([...others.slice(1 - MAX_PER_USER), [place, { claims, digest, madeAt: now, jwt }]]))
       return jwt
     },
   }

@@ -146,7 +146,8 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
 
   async function verifyJwt(raw: string, type: string, demand: Demand, now: number) {
     const form = FORMS.get(type)
-    if (form === undefined) return { why: type === '' ? 'its typ is not text' : `its typ is ${quote(type)}, not at+jwt` }
+    if (form === undefined)
+      return { why: type === '' ? 'its typ is not text' : `its typ is ${quote(type)}, not at+jwt` }
     let why = UNKNOWN_ISSUER
     for await (const result of verifications(raw, form, demand, now)) {
       const refusal = typeof result === 'string' ? null : refusalOfSigned(result, demand)

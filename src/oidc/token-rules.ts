@@ -112,7 +112,9 @@ const ACCESS = ['scope', 'scp', 'client_id', 'cid', 'appid', 'azpacr', 'gty']
 const ACCESS_TYPES: ReadonlySet<unknown> = new Set(['Bearer', 'DPoP'])
 
 function hasAccessClaim(claims: Claims): boolean {
-  return ACCESS.some((name) => name in claims) || ACCESS_TYPES.has(claims['typ']) || ACCESS_USES.has(claims['token_use'])
+  return (
+    ACCESS.some((name) => name in claims) || ACCESS_TYPES.has(claims['typ']) || ACCESS_USES.has(claims['token_use'])
+  )
 }
 
 /**

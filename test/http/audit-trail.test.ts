@@ -284,8 +284,7 @@ void t.test('log.fields adds the bytes of the body, the user agent, and the Refe
     'http://u:secret/x@a.example/',
     `https://a.example/${'secret'.repeat(1_000)}`,
   ]
-  for (const sent of notLogged)
-    t.notOk('referer' in (await lineFor(`Referer: ${sent}`)), sent)
+  for (const sent of notLogged) t.notOk('referer' in (await lineFor(`Referer: ${sent}`)), sent)
   t.notMatch(running.log.join(''), /secret/)
 })
 

@@ -186,7 +186,15 @@ void t.test('the client is the nearest address that a trusted proxy vouches for'
   t.equal(address('10.0.0.1', '6.6.6.6, 192.0.2.7, 10.0.0.2'), '192.0.2.7', 'trusted proxies are skipped')
   t.equal(address('10.0.0.1', '10.0.0.3, 10.0.0.2'), '10.0.0.3', 'the leftmost, if all are trusted')
   t.equal(address('10.0.0.1'), '10.0.0.1')
-  for (const unreadable of ['unknown', '_hidden', 'garbage', 'fe80::1%eth0', '::ffff:1.2.3', '1.2.3', 'a'.repeat(5_000)]) {
+  for (const unreadable of [
+    'unknown',
+    '_hidden',
+    'garbage',
+    'fe80::1%eth0',
+    '::ffff:1.2.3',
+    '1.2.3',
+    'a'.repeat(5_000),
+  ]) {
     t.equal(address('10.0.0.1', unreadable), '', `${unreadable.slice(0, 20)} is not the address of the proxy`)
     t.equal(address('10.0.0.1', `6.6.6.6, ${unreadable}`), '', 'entries left of an unreadable one are ignored')
     t.equal(address('10.0.0.1', `${unreadable}, 6.6.6.6`), '6.6.6.6', 'an unreadable entry of the client is ignored')

@@ -91,7 +91,8 @@ void t.test('a JWT is never sent to the introspection endpoint', async (t) => {
   const withTyp = (typ: unknown): string =>
     good.replace(/^[^.]*/, Buffer.from(JSON.stringify({ alg: 'RS256', typ })).toString('base64url'))
   const statuses = []
-  for (const token of [good, expired, unsigned, `${good}x`, withTyp(5), withTyp(null), withTyp([])]) statuses.push((await callWith(gateway, token)).status)
+  for (const token of [good, expired, unsigned, `${good}x`, withTyp(5), withTyp(null), withTyp([])])
+    statuses.push((await callWith(gateway, token)).status)
   t.same(statuses, [200, 401, 401, 401, 401, 401, 401])
   t.equal(idp.requests.introspection, 0)
 })
@@ -348,7 +349,10 @@ void t.test('a flood of random tokens reaches the provider slowly, and valid tok
     const token = form.get('token') ?? ''
     void sleep(isSlow ? 100 : 0).then(() => {
       running -= 1
-      json(response, token.startsWith('valid') ? { active: true, client_id: 'robot', token_type: 'Bearer' } : { active: false })
+      json(
+        response,
+        token.startsWith('valid') ? { active: true, client_id: 'robot', token_type: 'Bearer' } : { active: false },
+      )
     })
   })
   const from = (address: string) => ({ 'x-forwarded-for': address })
