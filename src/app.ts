@@ -5,7 +5,8 @@ import { providersOf, type Config, type Listen } from './config/schema.ts'
 import { createAssertions } from './gate/assertion.ts'
 import { buildFindTokenOwner, type FindTokenOwner } from './gate/bearer.ts'
 import { compileCors, type FindCors } from './gate/cors.ts'
-import { createClientProofs, createUsedProofs, type UsedProofs } from './gate/dpop.ts'
+import { createClientProofs } from './gate/client-proofs.ts'
+import { createUsedProofs, type UsedProofs } from './gate/used-proofs.ts'
 import { compileHeaders } from './gate/headers.ts'
 import { compileRoutes, type RouteTable } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
@@ -20,7 +21,7 @@ import { type LoginState, createSealedState } from './http/cookies/login-state.t
 import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
 import { registerEndpoints } from './http/endpoints/index.ts'
 import { registerWellKnown } from './http/endpoints/well-known.ts'
-import { expectRequests } from './http/expected-requests.ts'
+import { initializeRequests } from './http/expected-requests.ts'
 import { createFactReader } from './http/facts.ts'
 import { createFastify } from './http/fastify.ts'
 import { describedBy, readAuthUrl } from './http/forward-auth/described-request.ts'
@@ -229,7 +230,7 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
 
   const cookies = await createCookies(app, config)
   const routes = compileRoutes(config.routes, config.basePath)
-  expectRequests(metrics, routes.routes)
+  initializeRequests(metrics, routes.routes)
   const findCors = compileCors(routes, origins)
   const answers = createAnswers(config, cookies, routes, findCors)
   const facts = createFactReader({

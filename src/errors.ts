@@ -126,6 +126,14 @@ export function quote(value: unknown): string {
   return (JSON.stringify(value) ?? 'missing').slice(0, MAX_QUOTED_CHARACTERS)
 }
 
+/** Lone surrogates, and characters that end a line, control a terminal, or change the direction of text. */
+const CONTROLS = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu
+
+/** Replaces each character of untrusted text that could change how the text around it is shown. */
+export function replaceControls(text: string, replacement: string): string {
+  return text.replace(CONTROLS, replacement)
+}
+
 const MAX_CAUSES = 6
 const MAX_CHARACTERS = 1_000
 
@@ -142,7 +150,7 @@ export function causes(error: unknown): string {
     )
   }
   if (current instanceof Response) parts.push(describeResponse(current))
-  return (parts.join(' ← ') || String(error)).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ' ').slice(0, MAX_CHARACTERS)
+  return replaceControls(parts.join(' ← ') || String(error), ' ').slice(0, MAX_CHARACTERS)
 }
 
 function messageOf({ name, message }: Error): string {

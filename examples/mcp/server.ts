@@ -169,7 +169,7 @@ async function answer(request: IncomingMessage, res: ServerResponse): Promise<vo
 
   const id = req.headers['mcp-session-id']
   const known = typeof id === 'string' ? sessions.get(id) : undefined
-  // The session of another user is as good as none, because the id of a session is no proof of who sends it.
+  // The id of a session does not prove who sends it, so the session of another user counts as missing.
   const session = known?.user === auth.clientId ? known : undefined
   if (session !== undefined) return session.transport.handleRequest(req, res, body)
   if (id !== undefined || !isInitializeRequest(body)) return refuse(res, 404, 'there is no such session')

@@ -1,7 +1,7 @@
 import { toMaskedYaml } from '../config/masked-yaml.ts'
 import type { Config } from '../config/schema.ts'
 import { compileRoutes } from '../gate/match.ts'
-import type { Rule } from '../gate/rules.ts'
+import type { AccessRule } from '../gate/rules.ts'
 import type { CompiledRoute } from '../gate/verdict.ts'
 import { type Command, loadConfigOption } from './command.ts'
 import { otherKeysOf } from './explanation-text.ts'
@@ -76,7 +76,7 @@ function partsOf(require: CompiledRoute['require']): string[] {
 }
 
 /** Returns the parts of a rule in short: the alternatives of `any` only by their number. */
-function rulePartsOf({ claims, networks, any = null, not = null }: Rule): string[] {
+function rulePartsOf({ claims, networks, any = null, not = null }: AccessRule): string[] {
   return [
     ...Object.entries(claims).map(([name, values]) => `${name}: ${alternatives(values)}`),
     ...(networks === null ? [] : [`networks: ${alternatives(networks)}`]),

@@ -1,8 +1,8 @@
 import { isForAllTenants, presetOf } from '../config/presets/apply.ts'
 import type { ProviderSettings } from '../config/schema.ts'
-import type { Demand } from '../oidc/access-token.ts'
+import type { TokenRequirements } from '../oidc/access-token.ts'
 import { accessTokenIssuers, issuerOfTenant, mayHaveIssued, templateOf } from '../oidc/issuer.ts'
-import { audienceClaimOf, clientClaimOf, refusalOf, type Acceptance } from '../oidc/token-rules.ts'
+import { audienceClaimOf, clientClaimOf, checkToken, type AcceptedTokens } from '../oidc/token-rules.ts'
 import type { Claims } from '../oidc/token-set.ts'
 
 /**
@@ -21,10 +21,10 @@ export function mayIssue(provider: ProviderSettings, { iss, tid }: Claims): bool
   )
 }
 
-/** What the gateway makes of a client's own token: why it is refused, or what makes it acceptable. */
+/** Why a client's own token is refused, or what makes it acceptable. */
 export type TokenExplanation = { readonly refused: string } | { readonly accepted: readonly string[] }
 
-interface Issuing extends Acceptance {
+interface Issuing extends AcceptedTokens {
   readonly clockTolerance: number
   /** The key that names the issuer. */
   readonly issuerKey: string
@@ -35,15 +35,15 @@ interface Issuing extends Acceptance {
 /** Explains a token with these claims, which is assumed to be signed. Claims that are not given are not checked. */
 export function explainToken(
   claims: Claims,
-  demand: Demand,
+  requirements: TokenRequirements,
   providers: readonly ProviderSettings[],
   now: number,
 ): TokenExplanation {
   const { iss, exp, nbf, iat } = claims
-  const issuing = issuingFor(claims, demand, providers)
+  const issuing = issuingFor(claims, requirements, providers)
   if (issuing === null) {
-    const known = [...providers, ...demand.settings.issuers].map(({ issuer }) => issuer)
-    return { refused: `the token’s iss is ${JSON.stringify(iss)}, the route accepts ${known.join(' or ')}` }
+    const known = [...providers, ...requirements.settings.issuers].map(({ issuer }) => issuer)
+    return { refused: `the token’s iss is ${JSON.stringify(iss)}, but the route accepts only ${known.join(' or ')}` }
   }
   const refused = whyRefused(claims, issuing)
   if (refused !== null) return { refused }
@@ -55,7 +55,7 @@ export function explainToken(
 
 function issuingFor(
   claims: Claims,
-  { settings, audiences }: Demand,
+  { settings, audiences }: TokenRequirements,
   providers: readonly ProviderSettings[],
 ): Issuing | null {
   const index = settings.issuers.findIndex(({ issuer }) => issuer === claims['iss'])
@@ -88,15 +88,15 @@ function whyRefused(claims: Claims, issuing: Issuing): string | null {
   const isUnknown =
     (audiences.length > 0 && claims[audienceClaimOf(claims, substitutes)] === undefined) ||
     (clientIds.length > 0 && claims[clientClaimOf(claims, substitutes)] === undefined)
-  // What is not given counts as accepted.
+  // Claims that are not given count as accepted.
   const assumed = isUnknown ? { aud: audiences, client_id: clientIds[0] ?? '' } : {}
-  const refusal = refusalOf({ ...assumed, ...claims }, 'jwt', issuing)
-  if (refusal === 'other-kind') return 'the token is an ID token or of another kind'
-  if (refusal === null) return null
-  return refusal
+  const mismatch = checkToken({ ...assumed, ...claims }, 'jwt', issuing)
+  if (mismatch === 'other-kind') return 'the token is an ID token or of another kind'
+  if (mismatch === null) return null
+  return mismatch
     .map(
       ({ claim, value, accepted }) =>
-        `the token’s ${claim} is ${JSON.stringify(value)}, the route accepts ${accepted.join(', ')}`,
+        `the token’s ${claim} is ${JSON.stringify(value)}, but the route accepts only ${accepted.join(', ')}`,
     )
     .join('; ')
 }
@@ -114,6 +114,6 @@ function whyAccepted(claims: Claims, { issuerKey, keys, substitutes }: Issuing):
     ...(claims['iss'] === undefined ? [] : [`the token’s iss is ${issuerKey}`]),
     ...(found.length > 0
       ? found
-      : [`the claims do not say for whom the token is: it must match ${unknown.join(' or ')}`]),
+      : [`the claims do not show the token’s audience: the token must match ${unknown.join(' or ')}`]),
   ]
 }

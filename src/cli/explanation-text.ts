@@ -1,7 +1,7 @@
 import { parseTemplate, whyNoHeader, type Values } from '../gate/header-template.ts'
-import { explainRule } from '../gate/rules.ts'
+import { explainRule } from '../gate/rule-explanation.ts'
 import type { CompiledRoute, GateDenial, Verdict, Who } from '../gate/verdict.ts'
-import { authTimeOf } from '../oidc/token-set.ts'
+import { authTimeOf, type Claims } from '../oidc/token-set.ts'
 
 /** Returns why a user meets what the route requires of sessions, or of clients with tokens of their own. */
 export function requirementsMet(
@@ -14,14 +14,14 @@ export function requirementsMet(
   const requirement = own ?? require
   const { acr, maxAge } = requirement
   const authTime = authTimeOf(claims)
-  const age =
-    authTime === null
-      ? 'auth_time is not given, so the login counts as a new one with prompt=login'
-      : `the login is ${Math.max(0, Math.round((now - authTime) / 1000))} s old, ${Math.floor((maxAge ?? 0) / 1000)} s are allowed`
   return [
     ...explainRule(requirement, { claims, address }, own === null ? 'require' : 'bearer.require').reasons,
     ...(acr === null ? [] : [`acr is ${String(claims['acr'])}`]),
-    ...(maxAge === null ? [] : [age]),
+    ...(maxAge === null || authTime === null
+      ? []
+      : [
+          `the login is ${Math.max(0, Math.round((now - authTime) / 1000))} s old; at most ${Math.floor(maxAge / 1000)} s is allowed`,
+        ]),
   ]
 }
 
@@ -100,6 +100,12 @@ export function headersNotSent(
     const why = whyNoHeader(parseTemplate(template), who?.claims ?? {}, headers.encoding, values)
     return why === null ? [] : [['not_sent', `${name}: ${why}`]]
   })
+}
+
+/** Returns what a session needs so that `maxAge` accepts it although the provider gives no `auth_time`. */
+export function adviceFor(denial: GateDenial, claims: Claims | null): string[] {
+  if (denial.reason !== 'step-up' || denial.stepUp.maxAge === null || authTimeOf(claims ?? {}) !== null) return []
+  return ['auth_time is missing, so maxAge accepts only a session from a recent login with prompt=login']
 }
 
 export function reasonOf(denial: GateDenial): string {

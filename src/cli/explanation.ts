@@ -6,10 +6,10 @@ import { hasPlaceholder } from '../config/value-types/http.ts'
 import { challenge, finalAnswer } from '../gate/challenge.ts'
 import { classify } from '../gate/classify.ts'
 import { allowsOrigin, corsHeaders, preflightHeaders } from '../gate/cors.ts'
-import { compileHeaders, passesAuthorization, valuesOf } from '../gate/headers.ts'
+import { compileHeaders, passesAuthorization, placeholderValues } from '../gate/headers.ts'
 import { hostOf, compileRoutes, type RouteTable } from '../gate/match.ts'
-import { carriesToken } from '../gate/bearer.ts'
-import { boundKey } from '../gate/dpop.ts'
+import { carriesToken } from '../gate/authorization.ts'
+import { confirmationThumbprint } from '../gate/client-proofs.ts'
 import { buildGate } from '../gate/pipeline.ts'
 import type { WellKnown } from '../gate/protected-resource.ts'
 import { type PublicOrigins, publicOriginsOf } from '../gate/public-origins.ts'
@@ -21,11 +21,12 @@ import { redirectsProxy, statusForProxy } from '../http/forward-auth/verdict.ts'
 import { clientOf } from '../http/facts.ts'
 import { viaNameOf } from '../http/loop-detection.ts'
 import { readTarget } from '../http/target.ts'
-import type { Demand } from '../oidc/access-token.ts'
+import type { TokenRequirements } from '../oidc/access-token.ts'
 import type { VerifiedToken } from '../oidc/token-rules.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import {
+  adviceFor,
   headersNotPassed,
   headersNotSent,
   otherKeysOf,
@@ -124,7 +125,7 @@ async function explainForwardAuth(
     const { status, code } = finalAnswer(about)
     return [listener, ['answer', `${status} ${code}`], ['because', 'cause' in about ? about.cause : code]]
   }
-  const forged = compiled.forged(about)
+  const forged = compiled.spoofedHeader(about)
   if (forged !== null) {
     return [
       listener,
@@ -167,15 +168,15 @@ async function explainVerdict(facts: Facts, scenario: Scenario): Promise<Line[]>
         return 'refused' in token ? { why: token.refused } : explainedToken(claims ?? {}, demand, provider)
       },
     },
-    // A proof is taken as valid, because it is made for one request at one time.
+    // Every proof is treated as valid, because a proof is made for one request at one time.
     proofs: {
       nonce: () => 'NONCE',
       read: ({ headers: { dpop } }) =>
         dpop === undefined
           ? { error: 'invalid_dpop_proof', why: 'there is no DPoP header with a proof' }
           : { jwt: '', jwk: {}, jti: '', nonce: '' },
-      prove: async (_proof, own) =>
-        boundKey(own) === null
+      verify: async (_proof, own) =>
+        confirmationThumbprint(own) === null
           ? { error: 'invalid_token', why: 'the token has no cnf.jkt, so no proof fits it' }
           : null,
     },
@@ -326,7 +327,7 @@ function forwarded(
     ['token', tokenOf(verdict, passesAuthorization(facts, route, who))],
     ...pairs.map((pair): Line => ['header', pair]),
     ...(byProxy ? [] : headersNotPassed(facts.rawHeaders, headers)),
-    ...headersNotSent(route, who, valuesOf(facts, route, who, accessToken, assertion)),
+    ...headersNotSent(route, who, placeholderValues(facts, route, who, accessToken, assertion)),
   ]
 }
 
@@ -339,7 +340,7 @@ function constantHeaders({ headers }: CompiledRoute): Set<string> {
 function denied(
   verdict: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
-  { config, routes, authUrl }: Scenario,
+  { config, routes, claims, authUrl }: Scenario,
   token: TokenExplanation,
 ): Line[] {
   const { denial, kind, route } = verdict
@@ -360,6 +361,7 @@ function denied(
   return [
     ['answer', `${status} ${answer.code}`],
     ['because', 'refused' in token ? token.refused : reasonOf(denial)],
+    ...adviceFor(denial, claims).map((text): Line => ['because', text]),
     ...(denial.reason === 'cross-origin' ? foreignOrigin(facts) : []),
     ...refusedPreflight(facts, routes),
     ...loginLines,
@@ -420,7 +422,7 @@ function acceptedProviders(config: Config, names: readonly string[] | null): Pro
 }
 
 /** Returns the token of these claims, as if it had been verified. Tokens of other issuers belong to no provider. */
-function explainedToken(claims: Claims, { settings }: Demand, provider: string | null): VerifiedToken {
+function explainedToken(claims: Claims, { settings }: TokenRequirements, provider: string | null): VerifiedToken {
   const isOfOther = settings.issuers.some(({ issuer }) => issuer === claims['iss'])
   return { claims, ...named(isOfOther ? null : provider), bearer: true, digest: '', owner: '' }
 }
@@ -448,7 +450,6 @@ function sessionOf(
     origin,
     claims,
     requestedStepUp: null,
-    reauthenticated: true,
     idToken,
     tokens: { accessToken: ACCESS_TOKEN, expiresAt: null, issuedAt: now, refreshToken: null, scope: null },
     createdAt: now,

@@ -75,7 +75,7 @@ function maskOf(bits: number): number {
 const [DOT, ZERO, NINE, COLON, LOWER_A] = [46, 48, 57, 58, 97]
 
 /**
- * Reads an IP address, without a port or brackets, into `WORDS`. Returns its family, or 0 if the text is no address.
+ * Reads an IP address, without a port or brackets, into `WORDS`. Returns its family, or 0 if the text is not an address.
  * Ignores the zone of an IPv6 address.
  */
 function readAddress(text: string): 0 | 4 | 6 {
@@ -158,7 +158,23 @@ function setGroup(group: number, bits: number): void {
   WORDS[word] = (WORDS[word] ?? 0) | (group % 2 === 0 ? bits << 16 : bits)
 }
 
-/** Every address. */
+/**
+ * Returns what limits count as one client: an IPv4 address, or the first 64 bits of an IPv6 address, because a network
+ * gives each of its customers at least that many addresses. Returns other text as it is.
+ * @see https://www.rfc-editor.org/rfc/rfc6177#section-2
+ */
+export function clientNetwork(address: string): string {
+  if (!address.includes(':')) return address
+  const family = readAddress(address)
+  const [first = 0, second = 0] = WORDS
+  if (family === 6) return `${hexGroups(first)}:${hexGroups(second)}::/64`
+  return family === 4 ? [first >>> 24, (first >>> 16) & 0xff, (first >>> 8) & 0xff, first & 0xff].join('.') : address
+}
+
+function hexGroups(word: number): string {
+  return `${(word >>> 16).toString(16)}:${(word & 0xff_ff).toString(16)}`
+}
+
 export const EVERY_ADDRESS = ['0.0.0.0/0', '::/0']
 
 /** Returns ranges of the addresses that are in a range of both lists. */

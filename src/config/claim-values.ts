@@ -1,11 +1,11 @@
 /** A value of a claim in a rule: text, which may have wildcards, a number, `true` or `false`. */
 export type ClaimValue = string | number | boolean
 
-/** The values of a claim of which one must match. */
+/** Values, one of which a claim must match. */
 export interface ClaimValues {
-  /** Whether the claim is compared without the case of the letters A to Z. */
+  /** Whether the comparison ignores the case of the letters A to Z. */
   readonly ignoresCase: boolean
-  /** The values without a wildcard. `true`, `false` and numbers are here also as text, which some providers send. */
+  /** The values without a wildcard. Includes `true` and `false` as text too, because some providers send text. */
   readonly exact: ReadonlySet<unknown>
   readonly patterns: readonly Pattern[]
 }
@@ -18,9 +18,21 @@ interface Pattern {
   readonly minLength: number
 }
 
+/** Returns the segments of a claim's name or path. A segment in quotes may contain dots, and keeps its quotes. */
+export function claimSegments(name: string): string[] {
+  return name.match(/"[^"]+"(?=\.|$)|[^.]+|(?<=^|\.)(?=\.|$)/g) ?? []
+}
+
+/** Returns a text that is the same for each spelling of a claim's path: `realm_access.roles` and `realm_access."roles"`. */
+export function claimKey(name: string): string {
+  return claimSegments(name)
+    .map((segment) => segment.replace(/^"(.+)"$/, '$1'))
+    .join('\0')
+}
+
 /** Compiles the values that a rule lists for a claim. */
 export function compileClaimValues(name: string, configured: readonly ClaimValue[]): ClaimValues {
-  const ignoresCase = name === 'email'
+  const ignoresCase = claimKey(name) === 'email'
   const exact = new Set<unknown>()
   const patterns: Pattern[] = []
   for (const value of configured) {
@@ -29,7 +41,8 @@ export function compileClaimValues(name: string, configured: readonly ClaimValue
       if (parts.length === 1) exact.add(parts[0])
       else patterns.push({ text: value, parts, minLength: parts.join('').length })
     } else {
-      exact.add(value).add(String(value))
+      exact.add(value)
+      if (typeof value === 'boolean') exact.add(String(value))
     }
   }
   return { ignoresCase, exact, patterns }
@@ -72,13 +85,33 @@ export function matchingValue(values: ClaimValues, value: unknown): string {
   return `matches ${JSON.stringify(pattern?.text)}`
 }
 
-/** Stands for a wildcard in a text: only a wildcard matches it. */
+/** Stands for a wildcard in a text that is matched: only another wildcard matches it. */
 const ANY_TEXT = '\0'
 
 /** Returns whether every claim that matches one of the values `narrow` matches one of `wide` too. */
 export function coversValues(wide: ClaimValues, narrow: readonly ClaimValue[]): boolean {
   return narrow.every((value) =>
     matchesOneOf(wide, typeof value === 'string' ? splitPattern(value).join(ANY_TEXT) : value),
+  )
+}
+
+/** Returns whether one claim may match values of both lists. May return `true` although none can. */
+export function mayOverlap(some: ClaimValues, others: ClaimValues): boolean {
+  const matchesExact = (exact: ClaimValues, values: ClaimValues): boolean =>
+    [...exact.exact].some((value) => matchesOneOf(values, value))
+  return (
+    matchesExact(some, others) ||
+    matchesExact(others, some) ||
+    some.patterns.some((one) => others.patterns.some((other) => haveFittingEnds(one, other)))
+  )
+}
+
+function haveFittingEnds({ parts }: Pattern, { parts: others }: Pattern): boolean {
+  const [first = '', otherFirst = ''] = [parts[0], others[0]]
+  const [last = '', otherLast = ''] = [parts.at(-1), others.at(-1)]
+  return (
+    (first.startsWith(otherFirst) || otherFirst.startsWith(first)) &&
+    (last.endsWith(otherLast) || otherLast.endsWith(last))
   )
 }
 

@@ -18,7 +18,7 @@ import {
   schema,
   type SessionSettings,
 } from './schema.ts'
-import { placeholdersIn } from './value-types/http.ts'
+import { placeholdersIn, TOKEN_ALONE } from './value-types/http.ts'
 import { readYaml, type YamlText } from './yaml.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -145,7 +145,7 @@ function locate(written: Written, { path, part = 'value', message, instead = nul
 
 /**
  * Applies the defaults that depend on other keys: the provider's preset, the path of the cookies, a route's upstream,
- * no token on public routes, and `assertion` if a route sends assertions.
+ * no token on public routes and on those that send one in `headers.set`, and `assertion` if a route sends assertions.
  */
 function inherit(
   config: ResolvedConfig,
@@ -153,15 +153,16 @@ function inherit(
   broken: readonly KeyPath[],
   assertion: ResolvedConfig['assertion'],
 ): ResolvedConfig {
+  const isBroken = (at: KeyPath): boolean => broken.some((path) => at.every((step, i) => path[i] === step))
   // The list is undefined if it could not be resolved, and so is each route that could not be resolved.
   const resolved: (ResolvedRoute | undefined)[] | undefined = config.routes
   const routes = resolved?.map((route, index) => {
     if (route === undefined) return route
     const grant = valueAt(written, ['routes', index, 'token', 'grant']) ?? null
-    const token = route.access === 'public' && grant === null ? { ...route.token, grant: 'none' } : route.token
+    const isNone = route.access === 'public' || (!isBroken(['routes', index]) && setsToken(route))
+    const token = isNone && grant === null ? { ...route.token, grant: 'none' } : route.token
     return { ...route, upstream: route.upstream ?? config.upstream, token }
   })
-  const isBroken = (at: KeyPath): boolean => broken.some((path) => at.every((step, i) => path[i] === step))
   const applyPreset = <P extends ProviderSection>(provider: P, at: KeyPath): P =>
     isBroken(at) ? provider : withPreset(provider)
   const { provider, providers } = config
@@ -182,6 +183,13 @@ function inherit(
 
 function sendsAssertion({ headers }: ResolvedRoute): boolean {
   return Object.values(headers.set).flatMap(placeholdersIn).includes('assertion')
+}
+
+/** Returns whether `headers.set` puts a token into the header of `token`. */
+function setsToken({ headers, token }: ResolvedRoute): boolean {
+  return Object.entries(headers.set).some(
+    ([name, template]) => name.toLowerCase() === token.header.toLowerCase() && TOKEN_ALONE.test(template),
+  )
 }
 
 function mapValues<T, U>(map: Readonly<Record<string, T>>, change: (value: T, key: string) => U): Record<string, U> {

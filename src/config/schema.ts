@@ -13,7 +13,7 @@ import { list, map, textual } from './value-types/collection.ts'
 import { bearerSecret, headerName, hostName } from './value-types/http.ts'
 import { basePath, pathPattern } from './value-types/path.ts'
 import { accentColor } from './value-types/color.ts'
-import { contact, favicon, languageTag, styleFile } from './value-types/page.ts'
+import { favicon, languageTag, styleFile } from './value-types/page.ts'
 import { choice, flag, text, workers } from './value-types/scalar.ts'
 import { assertionKeys } from './value-types/secret.ts'
 import { group, leaf, listOf, optional, optionalOrWord, switchable } from './schema-nodes.ts'
@@ -164,7 +164,7 @@ export const schema = group('Configuration of Gatehouse.', {
       default: {},
       description:
         'Texts that replace the built-in ones in every language. docs/browser.md lists their names, such as ' +
-        '`forbidden`, `forbidden.title` and `button.sign_in`. `lang` is the language of all pages, whatever the browser ' +
+        '`forbidden`, `forbidden.title` and `button.sign_in`. `lang` is the language of all pages, regardless of what the browser ' +
         'prefers.',
     }),
     languages: leaf(map(languageTag, map(text(), text())), {
@@ -177,7 +177,7 @@ export const schema = group('Configuration of Gatehouse.', {
       default: null,
       description:
         'The color of buttons, links and the built-in icon: `"#rrggbb"` or `"#rgb"`, in quotes because `#` begins a ' +
-        'comment. The text on a button is black or white, and links are darker or lighter than the color where it ' +
+        'comment, or `rgb(r, g, b)`. The text on a button is black or white, and links are darker or lighter than the color where it ' +
         'would be hard to read.',
     }),
     styleFile: leaf(styleFile, {
@@ -190,14 +190,14 @@ export const schema = group('Configuration of Gatehouse.', {
       default: null,
       defaultText: 'a built-in icon',
       description:
-        'The icon of every page: a file or a `data:` URL with an SVG, PNG, ICO, GIF or WebP image of at most 64 kB. The ' +
-        'gateway reloads the file when it changes.',
+        'The icon of every page: an SVG, PNG, JPEG, ICO, GIF or WebP file of at most 64 kB, which the gateway reloads when ' +
+        'it changes, or a `data:image/…` URL of at most 64 kB, which stays as it is.',
     }),
-    contact: leaf(contact, {
+    contact: leaf(text(), {
       default: null,
       description:
-        'Where users who may not open a page find help: an email address, a `mailto:` URL or a URL, to which the page with ' +
-        'status 403 links.',
+        'Where users who may not open a page find help, for the page with status 403: any text. An email address and a URL ' +
+        'with `mailto:`, `tel:`, `http:` or `https:` become a link.',
     }),
   }),
   assertion: optional(
@@ -210,7 +210,7 @@ export const schema = group('Configuration of Gatehouse.', {
           defaultText: 'one that the gateway generates when it starts',
           secret: 'whole',
           description:
-            'Private keys, each as PEM without a passphrase or as a JWK (a map, or JSON): EC P-256 (ES256) or Ed25519 ' +
+            'One private key or a list, each as PEM without a passphrase or as a JWK (a map, or JSON): EC P-256 (ES256) or Ed25519 ' +
             '(EdDSA). The first one signs, and the endpoint `jwks` lists the public keys of all.',
         }),
         audience: leaf(text(), {
@@ -226,7 +226,7 @@ export const schema = group('Configuration of Gatehouse.', {
         claims: leaf(list(text(), { single: true }), {
           default: [],
           description:
-            'The claims of the user that the assertion contains besides `sub`, each named directly or by its path. In the ' +
+            'The claims of the user that the assertion contains in addition to `sub`, each named directly or by its path. In the ' +
             'assertion, the name is as written here.',
         }),
       },

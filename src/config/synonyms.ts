@@ -79,7 +79,11 @@ const KEYS: readonly Synonyms[] = [
   { section: RULE, words: ['anyOf', 'oneOf', 'or', 'some'], instead: 'any: [ … ]' },
   { section: RULE, words: ['none', 'noneOf', 'deny', 'except', 'exclude'], instead: 'not: { … }' },
   // A rule has these keys unless it is already the second level.
-  { section: RULE, words: ['any', 'not'], instead: 'a rule with fewer levels: any and not nest two deep' },
+  {
+    section: RULE,
+    words: ['any', 'not'],
+    instead: 'a rule with fewer levels: any and not can be nested two levels deep',
+  },
   {
     section: 'routes[].upstreamTls',
     words: [...CLIENT_CERTIFICATE, 'cert', 'key', 'clientKey'],

@@ -2,7 +2,8 @@ import { authTimeOf, type Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { StepUp, TokenDenial } from '../token/denial.ts'
-import { explainRule, ruleHolds } from './rules.ts'
+import { explainRule } from './rule-explanation.ts'
+import { ruleHolds } from './rules.ts'
 import type { CompiledRoute, Facts, GateDenial } from './verdict.ts'
 
 type User = Pick<Session, 'claims' | 'createdAt' | 'requestedStepUp' | 'reauthenticated'> &
@@ -110,8 +111,8 @@ export function stepUpKey({ acrValues, maxAge, scope, claims }: StepUp): string 
 }
 
 /** Returns the step-up of a key from `stepUpKey`, or `null` if the step-up is empty. */
-export function parseStepUpKey(mark: string): StepUp | null {
-  const parts: unknown = JSON.parse(mark)
+export function parseStepUpKey(key: string): StepUp | null {
+  const parts: unknown = JSON.parse(key)
   if (!Array.isArray(parts)) return null
   const [acr, maxAge, scope, claims]: unknown[] = parts
   if ([acr, maxAge, scope, claims].every((part) => part === null)) return null

@@ -8,7 +8,7 @@ import type { CompiledRoute, Who } from './verdict.ts'
 
 /** The JWTs that prove to an application that a request came through the gateway, and who sent it. */
 export interface Assertions {
-  /** The public keys that verify assertions, the signing one first. */
+  /** The public keys that verify assertions, beginning with the one that signs. */
   readonly publicKeys: readonly PublicJwk[]
   /**
    * Returns the assertion for a user on a route, at `now` (ms since the epoch). Signs only if there is no assertion for

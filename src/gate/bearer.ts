@@ -1,11 +1,12 @@
-import type { AccessTokens, Demand, NotAccepted } from '../oidc/access-token.ts'
+import type { AccessTokens, NotAccepted, TokenRequirements } from '../oidc/access-token.ts'
 import type { ClientProof } from '../oidc/dpop-proof.ts'
 import type { VerifiedToken } from '../oidc/token-rules.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Tokens } from '../token/acquire.ts'
 import type { ClientToken, RouteToken } from '../token/route-tokens.ts'
 import { admitToken } from './admit.ts'
-import type { ClientProofs } from './dpop.ts'
+import { carriesToken, presentedToken, type PresentedToken } from './authorization.ts'
+import type { ClientProofs } from './client-proofs.ts'
 import { hostOf, type RouteTable } from './match.ts'
 import { resourceAudiences } from './protected-resource.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict, Who } from './verdict.ts'
@@ -26,11 +27,11 @@ type Pending = Decision | Promise<Decision>
  */
 export type BearerGate = (route: CompiledRoute, settings: BearerRoute, facts: Facts, now: number) => Pending | null
 
-/** A request with a token, and the route that it is for. */
+/** A request with a token, and its route. */
 interface Asked {
   readonly route: CompiledRoute
   readonly settings: BearerRoute
-  readonly sent: SentToken
+  readonly sent: PresentedToken
   readonly address: string
   readonly now: number
 }
@@ -49,7 +50,8 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
       return { reason: 'invalid-token', scheme, why: 'the route requires a DPoP proof' }
     const proof = scheme === 'DPoP' ? proofs.read(facts, token, now) : null
     if (proof !== null && 'error' in proof) return { reason: 'invalid-token', scheme, ...proof }
-    const verified = pending.get(facts) ?? bearers.verify(token, demandOf(route, settings, facts), now)
+    const verified =
+      pending.get(facts) ?? bearers.verify(token, requirementsOf(route, settings, facts.origin), now, sourceOf(facts))
     return verified instanceof Promise
       ? verified.then((late) => decideByToken(asked, late, proof))
       : decideByToken(asked, verified, proof)
@@ -60,9 +62,9 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
     if ('why' in token) return { reason: 'invalid-token', scheme, why: token.why }
     if (proof !== null)
       return proofs
-        .prove(proof, token.claims, asked.now)
-        .then((unproven) =>
-          unproven === null ? decideByClaims(asked, token) : { reason: 'invalid-token', scheme, ...unproven },
+        .verify(proof, token.claims, asked.now)
+        .then((error) =>
+          error === null ? decideByClaims(asked, token) : { reason: 'invalid-token', scheme, ...error },
         )
     // A bound token without a proof may be stolen: https://www.rfc-editor.org/rfc/rfc7800#section-3
     return 'cnf' in token.claims
@@ -103,7 +105,7 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
   }
 
   return (route, settings, facts, now) => {
-    const sent = sentToken(facts, settings)
+    const sent = presentedToken(facts, settings)
     if (sent !== null) return decide({ route, settings, sent, address: facts.client.address, now }, facts)
     if (!carriesToken(facts, settings)) return null
     return { reason: 'invalid-token', why: 'Authorization has no well-formed bearer token' }
@@ -111,9 +113,9 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
 }
 
 /**
- * Returns the owner of the token of a request, or `null` if the request has no token, or `mayVerify` forbids to verify a
- * new one. Returns a promise for a token that was not verified before: it resolves to `null` if the route does not accept
- * the token, and rejects with `provider_unavailable`.
+ * Returns the owner of the token of a request. Returns `null` if the request has no token, or if `mayVerify` forbids
+ * verifying a new one. Returns a promise for a token that was not verified before: it resolves to `null` if the route
+ * does not accept the token, and rejects with `provider_unavailable`.
  */
 export type FindTokenOwner = (
   facts: Facts,
@@ -129,13 +131,13 @@ export function buildFindTokenOwner(
     if (facts.headers.authorization === undefined) return null
     const route = routes.match(hostOf(facts.origin), facts.method, facts.path)
     if (route === null || route === 'endpoint' || route.bearer === null) return null
-    const sent = sentToken(facts, route.bearer)
+    const sent = presentedToken(facts, route.bearer)
     if (sent === null) return null
-    const demand = demandOf(route, route.bearer, facts)
-    const known = bearers.known(sent.token, demand, now)
+    const requirements = requirementsOf(route, route.bearer, facts.origin)
+    const known = bearers.known(sent.token, requirements, now)
     if (known !== null) return known.owner
     if (!mayVerify()) return null
-    const verified = Promise.resolve(bearers.verify(sent.token, demand, now))
+    const verified = Promise.resolve(bearers.verify(sent.token, requirements, now, sourceOf(facts)))
     pending.set(facts, verified)
     return verified.then((token) => ('why' in token ? null : token.owner))
   }
@@ -151,71 +153,67 @@ function denialForClient(denial: GateDenial, { sent: { scheme } }: Asked, who: W
     : { ...denial, who }
 }
 
+/** Returns the address by which calls about unknown tokens are limited: that of the proxy if it reports none that can be read. */
+function sourceOf({ client }: Facts): string {
+  return client.address || client.peer
+}
+
 /** The client's own token goes upstream. */
 const UNCHANGED = { accessToken: null, proofKey: null }
 
-function demandOf(route: CompiledRoute, settings: BearerRoute, { client, origin }: Facts): Demand {
+/** The requirements of each route at the origin of its last request. */
+const requirementsByRoute = new WeakMap<CompiledRoute, { origin: string; readonly requirements: TokenRequirements }>()
+
+function requirementsOf(route: CompiledRoute, settings: BearerRoute, origin: string): TokenRequirements {
   const { audience, metadata } = settings
+  const known = requirementsByRoute.get(route)
+  if (known !== undefined && (known.origin === origin || !metadata)) return known.requirements
   const audiences = metadata ? [...(audience ?? []), ...resourceAudiences(route, origin)] : (audience ?? [])
-  return { settings, audiences, providers: route.provider, address: client.address || client.peer }
+  const requirements = { settings, audiences, providers: route.provider }
+  requirementsByRoute.set(route, { origin, requirements })
+  return requirements
 }
 
-interface SentToken {
-  readonly scheme: 'Bearer' | 'DPoP'
-  readonly token: string
-}
-
-/**
- * Returns the required scopes that a token lacks. Its `scope` or `scp` is a list, or a text with spaces.
- * @see https://www.rfc-editor.org/rfc/rfc9068#section-2.2.3
- */
+/** Returns the required scopes that a token lacks. */
 function missingScopes(claims: Claims, required: readonly string[]): readonly string[] {
   if (required.length === 0) return required
+  const granted = grantedScopes(claims)
+  let missing: string[] | null = null
+  for (const scope of required) if (!covers(granted, scope)) (missing ??= []).push(scope)
+  return missing ?? NO_SCOPES
+}
+
+const NO_SCOPES: readonly string[] = []
+
+interface GrantedScopes {
+  readonly names: ReadonlySet<string>
+  /** Whether the token is one of Entra ID, by its `scp`. */
+  readonly isOfEntra: boolean
+}
+
+const scopesByClaims = new WeakMap<Claims, GrantedScopes>()
+
+/**
+ * Returns the scopes of a token. Its `scope` or `scp` is a list, or a text with spaces.
+ * @see https://www.rfc-editor.org/rfc/rfc9068#section-2.2.3
+ */
+function grantedScopes(claims: Claims): GrantedScopes {
+  const known = scopesByClaims.get(claims)
+  if (known !== undefined) return known
   const values: unknown[] = [claims['scope'], claims['scp']].flat()
-  const granted = new Set(values.flatMap((value) => (typeof value === 'string' ? value.split(' ') : [])))
+  const names = new Set(values.flatMap((value) => (typeof value === 'string' ? value.split(' ') : [])))
   // Without a URI, a scope that ends with a slash would have an empty name.
-  granted.delete('')
-  const isOfEntra = typeof claims['scp'] === 'string'
-  return required.filter((scope) => !granted.has(scope) && !(isOfEntra && granted.has(withoutUri(scope))))
+  names.delete('')
+  const granted = { names, isOfEntra: typeof claims['scp'] === 'string' }
+  scopesByClaims.set(claims, granted)
+  return granted
+}
+
+function covers({ names, isOfEntra }: GrantedScopes, scope: string): boolean {
+  return names.has(scope) || (isOfEntra && names.has(withoutUri(scope)))
 }
 
 /** Entra ID leaves out the URI of the application: a token for `api://orders/orders.read` has `orders.read` in `scp`. */
 function withoutUri(scope: string): string {
   return scope.slice(scope.lastIndexOf('/') + 1)
-}
-
-/**
- * Returns the token in the client's own Authorization, or `null`. The scheme `DPoP` counts on routes that accept proofs.
- * @see https://www.rfc-editor.org/rfc/rfc6750#section-2.1
- * @see https://www.rfc-editor.org/rfc/rfc9449#section-7.1
- */
-export function sentToken({ headers }: Pick<Facts, 'headers'>, { dpop }: Pick<BearerRoute, 'dpop'>): SentToken | null {
-  const [, scheme = '', token = null] =
-    /^(Bearer|DPoP) +([A-Za-z0-9\-._~+/]+=*) *$/i.exec(headers.authorization ?? '') ?? []
-  if (token === null) return null
-  if (scheme.toLowerCase() === 'bearer') return { scheme: 'Bearer', token }
-  return dpop === 'off' ? null : { scheme: 'DPoP', token }
-}
-
-/**
- * Returns whether any Authorization header begins with `Bearer`, or with `DPoP` where proofs are accepted, well-formed or
- * not. An application with a more lenient parser than `sentToken` would accept an unverified token from such a header.
- */
-export function carriesToken(
-  facts: Pick<Facts, 'headers' | 'rawHeaders'>,
-  { dpop }: Pick<BearerRoute, 'dpop'>,
-): boolean {
-  const begins = dpop === 'off' ? /^\W*bearer/i : /^\W*(?:bearer|dpop)/i
-  return authorizationFields(facts).some((value) => begins.test(value))
-}
-
-/** Returns whether there is a single Authorization header with Basic credentials, which cannot contain a JWT. */
-export function isBasicAlone(facts: Pick<Facts, 'headers' | 'rawHeaders'>): boolean {
-  const [only = '', ...others] = authorizationFields(facts)
-  return others.length === 0 && /^Basic +[\w+/-]+=*$/i.test(only)
-}
-
-function authorizationFields({ headers, rawHeaders }: Pick<Facts, 'headers' | 'rawHeaders'>): string[] {
-  if (headers.authorization === undefined) return []
-  return rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'authorization')
 }

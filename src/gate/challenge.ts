@@ -121,7 +121,11 @@ export function authenticateOf(denial: Denial, route: CompiledRoute | null, { or
 }
 
 function challengeOf(scheme: string, parameters: Parameters): string {
-  const written = parameters.map(([name, value]) => `${name}="${value.replace(/["\\]/g, '\\$&')}"`)
+  // A header cannot carry control characters. Of other characters, Node.js refuses those above U+00FF.
+  const written = parameters.map(([name, value]) => {
+    const printable = value.replace(/\p{Surrogate}/gu, '\ufffd').replace(/[^ -~]+/g, encodeURIComponent)
+    return `${name}="${printable.replace(/["\\]/g, '\\$&')}"`
+  })
   return [scheme, written.join(', ')].join(' ').trimEnd()
 }
 
@@ -297,7 +301,7 @@ export function loginUrlFor(
   if (stepUp !== undefined && stepUp.maxAge !== null) parameters.set('max_age', String(stepUp.maxAge))
   if (stepUp?.scope !== undefined) parameters.set('scope', stepUp.scope)
   if (stepUp?.claims !== undefined) parameters.set('claims', stepUp.claims)
-  const query = legible(parameters.toString())
+  const query = decodedQuery(parameters.toString())
   return `${loginOrigin}${basePath}/login${query === '' ? '' : `?${query}`}`
 }
 
@@ -305,7 +309,7 @@ export function loginUrlFor(
 const SHORT = 2048
 
 /** Decodes the characters that a query may contain if the query is long, because some proxies limit a URL to 8 kB. */
-function legible(query: string): string {
+function decodedQuery(query: string): string {
   return query.length <= SHORT ? query : query.replaceAll(/%(?:2[1489CF]|3[ABDF]|40|7E)/g, decodeURIComponent)
 }
 

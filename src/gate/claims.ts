@@ -1,3 +1,4 @@
+import { claimSegments } from '../config/claim-values.ts'
 import { isMapping } from '../config/key-path.ts'
 import type { Claims } from '../oidc/token-set.ts'
 
@@ -23,7 +24,7 @@ interface Step {
  * that leads to a value.
  */
 export function compileClaimPath(name: string): ClaimPath {
-  const segments = name.match(/"[^"]+"(?=\.|$)|[^.]+|(?<=^|\.)(?=\.|$)/g) ?? []
+  const segments = claimSegments(name)
   const end = segments.length
   const steps = segments.map((_segment, from): Step[] =>
     [end, ...segments.keys()].flatMap((next) => {
@@ -90,19 +91,24 @@ export function isSet(mapping: Claims, key: string): boolean {
   return value !== false && value !== null
 }
 
+/** Returns the keys of a mapping that count, or `null` if the mapping does not count by its keys. */
+export function keysOf(mapping: Claims): string[] | null {
+  return countsByKeys(mapping) ? Object.keys(mapping).filter((key) => isSet(mapping, key)) : null
+}
+
 /**
- * Returns the value of a claim by its name or path, compiled or not, as templates send it: with the keys in place of a mapping of mappings.
- * Templates send other mappings as JSON.
+ * Returns the value of a claim by its name or path, compiled or not, as templates send it: mappings that count by their
+ * keys are lists of these keys, or `undefined` if no key counts.
  */
 export function claimAt(claims: Claims, name: ClaimPath | string): unknown {
   const value = rawValueAt(claims, typeof name === 'string' ? compileClaimPath(name) : name)
-  return Array.isArray(value) ? value.flatMap(keysOrItself) : keysOrItself(value)
+  if (Array.isArray(value)) return value.flatMap((item) => keysOrItself(item))
+  const keys = keysOrItself(value)
+  return isMapping(value) && Array.isArray(keys) && keys.length === 0 ? undefined : keys
 }
 
 function keysOrItself(value: unknown): unknown {
-  if (!isMapping(value)) return value
-  const keys = Object.keys(value)
-  return keys.length > 0 && keys.every((key) => isMapping(value[key])) ? keys : value
+  return isMapping(value) ? (keysOf(value) ?? value) : value
 }
 
 /**

@@ -10,7 +10,7 @@ export interface Template {
   /** Whether the value is a token, alone or with its scheme. It is sent without any encoding. */
   readonly isToken: boolean
   /** Whether the value depends only on the claims and the provider, which do not change between two refreshes. */
-  readonly isLasting: boolean
+  readonly isPerUser: boolean
 }
 
 /** The values of placeholders that are not claims. A missing value is `null` or omitted. */
@@ -35,7 +35,7 @@ export function parseTemplate(template: string): Template {
   return {
     parts,
     isToken: TOKEN_ALONE.test(template),
-    isLasting: parts.every((part) => typeof part === 'object' || part === 'provider'),
+    isPerUser: parts.every((part) => typeof part === 'object' || part === 'provider'),
   }
 }
 
@@ -50,7 +50,7 @@ export function fillTemplate(
   encoding: Encoding,
   others: Values = {},
 ): string | null {
-  const values = valuesOf(template, claims, others)
+  const values = partValues(template, claims, others)
   if (values === null) return null
   if (template.isToken) return values.join('')
   const filled = encoders[encoding](values)
@@ -72,13 +72,13 @@ export function whyNoHeader(template: Template, claims: Claims, encoding: Encodi
   if (typeof missing === 'string') return WHY_MISSING[missing]
   if (missing !== undefined && 'claim' in missing) return `the claim ${missing.claim.name} is missing`
   if (fillTemplate(template, claims, encoding, others) !== null) return null
-  return encoders[encoding](valuesOf(template, claims, others) ?? []) === null
+  return encoders[encoding](partValues(template, claims, others) ?? []) === null
     ? `its value has a control character, or a space at an end, which encoding: ${encoding} cannot express`
     : 'its value would be longer than 8 kB'
 }
 
 /** Returns the values of all parts, or `null` if one is missing. */
-function valuesOf({ parts }: Template, claims: Claims, others: Values): readonly Value[] | null {
+function partValues({ parts }: Template, claims: Claims, others: Values): readonly Value[] | null {
   const values: Value[] = []
   for (const part of parts) {
     const value = valueOf(part, claims, others)

@@ -11,11 +11,11 @@ import {
 import type { Route } from '../config/schema.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Assertions } from './assertion.ts'
+import { isBasicAlone, presentedToken } from './authorization.ts'
 import { hostOf, type RouteTable } from './match.ts'
-import { isBasicAlone, sentToken } from './bearer.ts'
 import { fillTemplate, parseTemplate, type Template, type Values } from './header-template.ts'
 import { prefixOf, upstreamHostOf } from './upstream-urls.ts'
-import type { CompiledRoute, Facts, Who } from './verdict.ts'
+import type { AuthScheme, CompiledRoute, Facts, Who } from './verdict.ts'
 
 const METHOD_OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override']
 const REPLACED = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
@@ -29,7 +29,7 @@ type Treatment =
   | 'pass'
   | 'via'
   | 'drop'
-  | 'respelled'
+  | 'misspelled'
   | 'forwarded'
   | 'prefix'
   | 'host'
@@ -46,13 +46,7 @@ export interface UpstreamHeaders {
    * Returns name, value, name, value …: the client's headers, without those that it may not set, followed by the
    * gateway's own headers.
    */
-  build(
-    facts: Facts,
-    route: CompiledRoute,
-    who: Who | null,
-    accessToken: string | null,
-    scheme?: 'Bearer' | 'DPoP',
-  ): string[]
+  build(facts: Facts, route: CompiledRoute, who: Who | null, accessToken: string | null, scheme?: AuthScheme): string[]
   /**
    * Returns the client's trailer fields as name, value, name, value … Drops fields that the client may not set and fields
    * that a recipient needs before the body. Each character of a string is one byte.
@@ -67,14 +61,14 @@ export interface UpstreamHeaders {
     route: CompiledRoute,
     who: Who | null,
     accessToken: string | null,
-    scheme?: 'Bearer' | 'DPoP',
+    scheme?: AuthScheme,
   ): string[]
   /**
    * Returns the first header of a described request that would deceive the application, or `null`: another spelling of
    * a header that some route sets, or a method override that selects another route. `build` drops such headers; with
    * forward-auth, the proxy passes them on.
    */
-  forged(facts: Facts): string | null
+  spoofedHeader(facts: Facts): string | null
 }
 
 interface SetHeader {
@@ -84,9 +78,9 @@ interface SetHeader {
 
 interface RouteRules {
   /** The headers that are filled in once for each claims object, which changes only with a login or a refresh. */
-  readonly lasting: readonly SetHeader[]
+  readonly perUser: readonly SetHeader[]
   /** The headers that are filled in for each request. */
-  readonly changing: readonly SetHeader[]
+  readonly perRequest: readonly SetHeader[]
   readonly hasAssertion: boolean
   readonly remove: ReadonlySet<string>
   readonly setsAuthorization: boolean
@@ -104,20 +98,15 @@ export function compileHeaders(
   viaName: string | null = null,
   assertions: Pick<Assertions, 'make'> | null = null,
 ): UpstreamHeaders {
-  const identity = new Set(
-    table.routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header]).map(foldHeaderName),
-  )
+  const own = table.routes.flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header])
+  const exact = new Set(own.map((name) => name.toLowerCase()))
+  const identity = new Set(own.map(foldHeaderName))
   identity.delete('authorization')
-  const exact = new Set(
-    table.routes
-      .flatMap(({ headers, token }) => [...Object.keys(headers.set), token.header])
-      .map((name) => name.toLowerCase()),
-  )
   const rules = table.routes.map((route): RouteRules => {
     const set = Object.entries(route.headers.set).map(([name, value]) => ({ name, template: parseTemplate(value) }))
     return {
-      lasting: set.filter(({ template }) => template.isLasting),
-      changing: set.filter(({ template }) => !template.isLasting),
+      perUser: set.filter(({ template }) => template.isPerUser),
+      perRequest: set.filter(({ template }) => !template.isPerUser),
       hasAssertion: set.some(({ template }) => template.parts.includes('assertion')),
       remove: new Set(route.headers.remove.map(foldHeaderName)),
       sendsId: ![...Object.keys(route.headers.set), route.token.header, ...route.headers.remove].some(
@@ -136,11 +125,11 @@ export function compileHeaders(
     if (lower === 'dpop') return 'proof'
     if (lower === 'host' || lower === 'cookie' || lower === 'authorization') return lower
     const same = foldHeaderName(name)
-    if (identity.has(same)) return exact.has(lower) ? 'drop' : 'respelled'
+    if (identity.has(same)) return exact.has(lower) ? 'drop' : 'misspelled'
     // CGI-like servers treat these spellings as the header itself.
-    if (same !== lower && (same === 'content-length' || REPLACED.includes(same))) return 'respelled'
+    if (same !== lower && (same === 'content-length' || REPLACED.includes(same))) return 'misspelled'
     if (HOP_BY_HOP.has(same) || FOR_THE_GATEWAY.has(same) || REPLACED.includes(same)) return 'drop'
-    if (same === REQUEST_ID) return same === lower ? 'drop' : 'respelled'
+    if (same === REQUEST_ID) return same === lower ? 'drop' : 'misspelled'
     if (/^-*authorization-*$/.test(same)) return 'authorization-variant'
     if (METHOD_OVERRIDES.includes(same)) return 'override'
     if (same === FORWARDED_PREFIX) return 'prefix'
@@ -165,16 +154,16 @@ export function compileHeaders(
     route: CompiledRoute,
     who: Who | null,
     accessToken: string | null,
-    scheme: 'Bearer' | 'DPoP',
+    scheme: AuthScheme,
   ): void {
     const mine = rules[route.index]
-    if (mine !== undefined && mine.lasting.length > 0) out.push(...lastingHeaders(mine, route, who))
-    if (mine !== undefined && mine.changing.length > 0) {
+    if (mine !== undefined && mine.perUser.length > 0) out.push(...perUserHeaders(mine, route, who))
+    if (mine !== undefined && mine.perRequest.length > 0) {
       const assertion =
         !mine.hasAssertion || assertions === null || who === null
           ? null
           : assertions.make(facts.origin, route, who, Date.now())
-      pushFilled(out, mine.changing, route, who, valuesOf(facts, route, who, accessToken, assertion))
+      pushFilled(out, mine.perRequest, route, who, placeholderValues(facts, route, who, accessToken, assertion))
     }
     if (accessToken === null) return
     out.push(
@@ -254,7 +243,7 @@ export function compileHeaders(
           case 'host':
           case 'connection':
           case 'drop':
-          case 'respelled':
+          case 'misspelled':
             break
         }
       }
@@ -284,13 +273,13 @@ export function compileHeaders(
         out.push('Authorization', who?.bearer === true ? asBearer(authorization) : authorization)
       return out
     },
-    forged({ rawHeaders, method, path, origin }) {
+    spoofedHeader({ rawHeaders, method, path, origin }) {
       const byMethod = table.dependsOnMethod(hostOf(origin), method, path)
       const names = rawHeaders.filter((_value, i) => i % 2 === 0)
       return (
         names.find((name) => {
           const treatment = treatmentOf(name)
-          return treatment === 'override' ? byMethod : treatment === 'respelled'
+          return treatment === 'override' ? byMethod : treatment === 'misspelled'
         }) ?? null
       )
     },
@@ -335,9 +324,8 @@ function append(list: string, item: string): string {
 }
 
 /**
- * Returns whether the client's own Authorization passes: with a verified token that is not exchanged, on a route with
- * `authorization: client`, or without a session. On a route with `bearer`, only Basic credentials pass without a session, because applications
- * also accept tokens in other schemes.
+ * Returns whether the client's own Authorization goes to the application. On a route with `bearer`, only Basic
+ * credentials pass without a session, because applications also accept tokens in other schemes.
  */
 export function passesAuthorization(
   facts: Pick<Facts, 'headers' | 'rawHeaders'>,
@@ -382,32 +370,72 @@ function pushFilled(
   }
 }
 
-function lastingHeaders(rules: RouteRules, route: CompiledRoute, who: Who | null): readonly string[] {
+function perUserHeaders(rules: RouteRules, route: CompiledRoute, who: Who | null): readonly string[] {
   const known = who === null ? undefined : rules.filled.get(who.claims)
   if (known !== undefined) return known
   const filled: string[] = []
-  pushFilled(filled, rules.lasting, route, who, { provider: who?.provider ?? null })
+  pushFilled(filled, rules.perUser, route, who, { provider: who?.provider ?? null })
   if (who !== null) rules.filled.set(who.claims, filled)
   return filled
 }
 
 /** Returns the values of placeholders for a request. `accessToken` is the token that `token.header` carries. */
-export function valuesOf(
+export function placeholderValues(
   facts: Facts,
   route: CompiledRoute,
   who: Who | null,
   accessToken: string | null,
   assertion: string | null,
 ): Values {
-  const sent = who?.bearer === true && route.bearer !== null ? sentToken(facts, route.bearer) : null
-  const own = who?.tokens?.accessToken ?? sent?.token ?? null
-  return {
-    'provider': who?.provider ?? null,
-    'session.id': who?.id ?? null,
-    'request.id': facts.requestId,
-    'idToken': who?.idToken ?? null,
+  return new PlaceholderValues(facts, route, who, accessToken, assertion)
+}
+
+/** Computes only the values that a template uses. */
+class PlaceholderValues implements Values {
+  readonly #facts: Facts
+  readonly #route: CompiledRoute
+  readonly #who: Who | null
+  readonly #accessToken: string | null
+  readonly 'assertion': string | null
+
+  'constructor'(
+    facts: Facts,
+    route: CompiledRoute,
+    who: Who | null,
+    accessToken: string | null,
+    assertion: string | null,
+  ) {
+    this.#facts = facts
+    this.#route = route
+    this.#who = who
+    this.#accessToken = accessToken
+    this.assertion = assertion
+  }
+
+  get 'provider'(): string | null {
+    return this.#who?.provider ?? null
+  }
+
+  get 'session.id'(): string | null {
+    return this.#who?.id ?? null
+  }
+
+  get 'request.id'(): string {
+    return this.#facts.requestId
+  }
+
+  get 'idToken'(): string | null {
+    return this.#who?.idToken ?? null
+  }
+
+  get 'accessToken'(): string | null {
     // With `id-token`, `token.header` carries no access token.
-    'accessToken': route.token.grant === 'id-token' ? own : (accessToken ?? own),
-    'assertion': assertion,
+    return (this.#route.token.grant === 'id-token' ? null : this.#accessToken) ?? this.#ownToken()
+  }
+
+  #ownToken(): string | null {
+    const { bearer } = this.#route
+    const presented = this.#who?.bearer === true && bearer !== null ? presentedToken(this.#facts, bearer) : null
+    return this.#who?.tokens?.accessToken ?? presented?.token ?? null
   }
 }

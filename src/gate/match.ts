@@ -52,36 +52,27 @@ export function compileRoutes(configured: readonly Route[], basePath: string): R
   // For path variants, these trees also contain the decoded form of each pattern with percent-encodings.
   const normalized = newNode()
   const folded = newNode()
-  for (const route of routes) {
-    const leaf: Leaf = {
-      target: route,
-      host: route.host,
-      methods: route.methods === null ? null : new Set(route.methods),
-    }
-    insert(exact, route.path, leaf)
-    for (const pattern of new Set([route.path, decoded(route.path)])) {
-      insert(normalized, pattern, leaf)
-      insert(folded, fold(pattern), leaf)
-    }
-  }
-  // If no route ends with a slash, a path without a trailing slash cannot conflict with its twin that has one.
-  const hasTrailingSlashes = routes.some(({ path }) => path !== '/' && path.endsWith('/'))
-  const allLowerCase = [basePath, ...configured.map((route) => decoded(route.path))].every(
-    (pattern) => pattern === fold(pattern),
-  )
-  const own: Leaf = { target: 'endpoint', host: null, methods: null }
-  insert(exact, `${basePath}/**`, own)
-  insert(normalized, `${basePath}/**`, own)
-  insert(folded, `${fold(basePath)}/**`, own)
-  const documents = wellKnownOf(routes)
-  for (const { path, host } of documents) {
-    const leaf: Leaf = { target: 'endpoint', host, methods: null }
+
+  function insertEverywhere(path: string, leaf: Leaf): void {
     insert(exact, path, leaf)
     for (const pattern of new Set([path, decoded(path)])) {
       insert(normalized, pattern, leaf)
       insert(folded, fold(pattern), leaf)
     }
   }
+
+  for (const route of routes) {
+    const { path, host, methods: only } = route
+    insertEverywhere(path, { target: route, host, methods: only === null ? null : new Set(only) })
+  }
+  // If no route ends with a slash, a path without a trailing slash cannot conflict with its twin that has one.
+  const hasTrailingSlashes = routes.some(({ path }) => path !== '/' && path.endsWith('/'))
+  const allLowerCase = [basePath, ...configured.map((route) => decoded(route.path))].every(
+    (pattern) => pattern === fold(pattern),
+  )
+  insertEverywhere(`${basePath}/**`, { target: 'endpoint', host: null, methods: null })
+  const documents = wellKnownOf(routes)
+  for (const { path, host } of documents) insertEverywhere(path, { target: 'endpoint', host, methods: null })
 
   // Most applications treat `/admin/` like `/admin`. If the two paths have different routes, the more lenient route
   // must not admit a request that the stricter route would deny, unless the lenient route's pattern matches both paths.

@@ -8,7 +8,7 @@ import { buildBearerGate, type ClientDenial } from './bearer.ts'
 import { classify } from './classify.ts'
 import { preflightRoute } from './cors.ts'
 import { passesCsrfCheck } from './csrf.ts'
-import type { ClientProofs } from './dpop.ts'
+import type { ClientProofs } from './client-proofs.ts'
 import { hostOf, type RouteTable } from './match.ts'
 import type { CompiledRoute, Facts, GateDenial, Verdict } from './verdict.ts'
 
@@ -32,23 +32,24 @@ export function buildGate({ config, routes, sessions, tokens, bearers, proofs }:
     denial: GateDenial,
     route: CompiledRoute | null,
     { method, headers }: Facts,
+    now: number,
     session: Session | null = null,
   ): Extract<Verdict, { type: 'deny' }> {
     const kind = classify(method, headers, config.scripts)
     const takesProofs = route !== null && route.bearer !== null && route.bearer.dpop !== 'off'
-    const nonce = takesProofs ? { dpopNonce: proofs.nonce(Date.now()) } : {}
+    const nonce = takesProofs ? { dpopNonce: proofs.nonce(now) } : {}
     return { type: 'deny', denial, kind, route, session, ...nonce }
   }
 
-  /** A client with a token of its own is a program, whatever media types it accepts. */
-  function denyClient({ who, ...denial }: ClientDenial, route: CompiledRoute, facts: Facts): Verdict {
-    const denied = deny(denial, route, facts)
+  /** A client with a token of its own is a program, regardless of the media types that it accepts. */
+  function denyClient({ who, ...denial }: ClientDenial, route: CompiledRoute, facts: Facts, now: number): Verdict {
+    const denied = deny(denial, route, facts, now)
     const kind = denied.kind === 'websocket' ? denied.kind : 'script'
     return { ...denied, kind, ...(who === undefined ? {} : { who }) }
   }
 
-  function verdictOf(decided: Verdict | ClientDenial, route: CompiledRoute, facts: Facts): Verdict {
-    return 'type' in decided ? decided : denyClient(decided, route, facts)
+  function verdictOf(decided: Verdict | ClientDenial, route: CompiledRoute, facts: Facts, now: number): Verdict {
+    return 'type' in decided ? decided : denyClient(decided, route, facts, now)
   }
 
   const decideByBearer = buildBearerGate({ bearers, proofs, tokens })
@@ -61,14 +62,14 @@ export function buildGate({ config, routes, sessions, tokens, bearers, proofs }:
     const host = hostOf(facts.origin)
     const route = routes.match(host, facts.method, facts.path)
     const variant = routes.conflictingVariant(host, facts.method, facts.path, route)
-    if (variant !== null) return deny({ reason: 'ambiguous-path', variant }, null, facts)
-    if (route === null || route === 'endpoint') return deny({ reason: 'no-route' }, null, facts)
+    if (variant !== null) return deny({ reason: 'ambiguous-path', variant }, null, facts, now)
+    if (route === null || route === 'endpoint') return deny({ reason: 'no-route' }, null, facts, now)
     if (route.access === 'public') return anonymous(route)
 
     if (route.bearer !== null) {
       const decided = decideByBearer(route, route.bearer, facts, now)
-      if (decided instanceof Promise) return decided.then((late) => verdictOf(late, route, facts))
-      if (decided !== null) return verdictOf(decided, route, facts)
+      if (decided instanceof Promise) return decided.then((late) => verdictOf(late, route, facts, now))
+      if (decided !== null) return verdictOf(decided, route, facts, now)
     }
 
     const session = facts.ticket === null ? null : sessions.load(facts.ticket, now)
@@ -87,10 +88,10 @@ export function buildGate({ config, routes, sessions, tokens, bearers, proofs }:
       const denial = denyBySession(route, null, facts, false, now)
       if (denial === null) return anonymous(route)
       const { provider: foreign = '' } = found
-      return deny(denial.reason === 'login-required' ? { ...denial, foreign } : denial, route, facts)
+      return deny(denial.reason === 'login-required' ? { ...denial, foreign } : denial, route, facts, now)
     }
     const denial = denyBySession(route, found, facts, facts.ticket !== null, now)
-    if (denial !== null) return deny(denial, route, facts, found)
+    if (denial !== null) return deny(denial, route, facts, now, found)
     if (found === null) return anonymous(route)
     const token = tokens.acquire(found, route.token, now)
     return token instanceof Promise
@@ -115,11 +116,11 @@ export function buildGate({ config, routes, sessions, tokens, bearers, proofs }:
       const denial = denyWithoutToken(token.denial, route, session, facts, sessions, now)
       // A route with an optional session treats an ended session like a missing one.
       if (denial.reason === 'session-expired' && route.access === 'optional') return anonymous(route)
-      return deny(denial, route, facts, session)
+      return deny(denial, route, facts, now, session)
     }
     // A refresh may have changed the claims.
     const denial = token.session === session ? null : admit(route, token.session, true, now, facts.client.address)
-    if (denial !== null) return deny(denial, route, facts, token.session)
+    if (denial !== null) return deny(denial, route, facts, now, token.session)
     const { accessToken, proofKey } = token
     return { type: 'forward', route, session: token.session, who: token.session, accessToken, proofKey }
   }

@@ -3,7 +3,7 @@ import { RESOURCE_METADATA_PATH, resourcePath } from '../config/value-types/path
 import type { CompiledRoute } from './verdict.ts'
 
 /**
- * Where clients look for the metadata of the authorization server if they do not know protected resource metadata.
+ * Where clients look for the metadata of the authorization server if they do not support protected resource metadata.
  * @see https://modelcontextprotocol.io/specification/2025-03-26/basic/authorization#2-3-server-metadata-discovery
  */
 const PROVIDER_PATHS = ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']
@@ -40,9 +40,14 @@ export function metadataUrl(route: Pick<Route, 'path'>, origin: string): string 
   return origin + RESOURCE_METADATA_PATH + resourcePath(route.path)
 }
 
-/** Returns the documents of all routes with metadata. An earlier document of the same path and host wins. */
+/**
+ * Returns the documents of all routes with metadata. The first document of a path that a host has wins: those of routes
+ * with a host come before the others, otherwise the order is that of the routes.
+ */
 export function wellKnownOf(routes: readonly CompiledRoute[]): WellKnown[] {
-  const published = routes.filter(({ bearer }) => bearer?.metadata === true)
+  const published = routes
+    .filter(({ bearer }) => bearer?.metadata === true)
+    .toSorted((one, other) => Number(one.host === null) - Number(other.host === null))
   return published.flatMap((route): WellKnown[] => {
     const { host } = route
     const path = RESOURCE_METADATA_PATH + resourcePath(route.path)

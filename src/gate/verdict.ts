@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Route } from '../config/schema.ts'
 import type { DpopKey } from '../oidc/dpop.ts'
-import type { Unproven } from '../oidc/dpop-proof.ts'
+import type { DpopError } from '../oidc/dpop-proof.ts'
 import type { Claims, TokenSet } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
 import type { Ticket } from '../session/ticket.ts'
@@ -57,9 +57,12 @@ export interface Who {
 /** What the user may learn about the rule that denied a request: which kind of property it concerns. */
 export type ForbiddenHint = 'group' | 'email' | 'network'
 
+/** The scheme with which a client sends a token of its own. */
+export type AuthScheme = 'Bearer' | 'DPoP'
+
 interface FromClient {
   /** The scheme of the client's Authorization. `Bearer` if missing. */
-  readonly scheme?: 'Bearer' | 'DPoP'
+  readonly scheme?: AuthScheme
 }
 
 export type GateDenial =
@@ -83,7 +86,7 @@ export type GateDenial =
    * The client's own token is not valid for the route, or not proven. `error`: `invalid_token` if missing.
    * @see https://www.rfc-editor.org/rfc/rfc6750#section-3.1
    */
-  | (FromClient & { readonly reason: 'invalid-token'; readonly error?: Unproven['error']; readonly why: string })
+  | (FromClient & { readonly reason: 'invalid-token'; readonly error?: DpopError['error']; readonly why: string })
   | (FromClient & { readonly reason: 'insufficient-authentication'; readonly stepUp: StepUp })
   /** The client's own token lacks a scope that the route requires. */
   | (FromClient & { readonly reason: 'insufficient-scope'; readonly why: string })

@@ -20,14 +20,14 @@ interface Observers {
   readonly tracing: Tracing | null
 }
 
-/** What is the same for all requests. */
+/** The parts that all requests share. */
 interface Settings extends Omit<Observers, 'metrics'> {
   readonly fields: ReadonlySet<Config['log']['fields'][number]>
   readonly isExcluded: (path: string) => boolean
 }
 
 /** The data about a finished request. Holds no reference to the request, because a WebSocket may stay open for days. */
-interface Ended {
+interface RequestRecord {
   readonly line: AccessLine
   readonly series: string
   readonly route: string | null
@@ -53,42 +53,42 @@ export function observe(app: FastifyInstance, { metrics, ...observers }: Observe
     isExcluded: compilePaths(config.log.exclude),
   }
 
-  function tell({ line, series, route, kind, trace, isExcluded }: Ended): void {
+  function record({ line, series, route, kind, trace, isExcluded }: RequestRecord): void {
     const { id, verdict, status } = line
     metrics.countRequest(series, kind, verdict, status)
     if (!isExcluded) writeLine(line)
     trace?.end({ id, route, kind, verdict, status })
   }
 
-  function tellWhenClosed(socket: Socket, ended: Ended): void {
+  function recordWhenClosed(socket: Socket, finished: RequestRecord): void {
     const since = performance.now()
-    const { line } = ended
+    const { line } = finished
     const { bytesWritten } = socket
     socket.once('close', () => {
       const ms = tenths(line.ms + performance.now() - since)
       const bytes = line.bytes === undefined ? undefined : socket.bytesWritten - bytesWritten
-      tell({ ...ended, line: { ...line, ms, bytes } })
+      record({ ...finished, line: { ...line, ms, bytes } })
     })
   }
 
   app.addHook('onRequest', (request, reply, done) => {
     const arrivedAt = performance.now()
     const { raw } = reply
-    let told = false
+    let recorded = false
     request.log = log
     reply.log = log
-    const over = (): void => {
+    const onEnd = (): void => {
       // The response to an upgrade emits `close` again when its connection closes.
-      if (told) return
-      told = true
-      const ended = endOf(request, reply, performance.now() - arrivedAt, settings)
-      if (ended.line.status === 101) tellWhenClosed(request.raw.socket, ended)
-      else tell(ended)
+      if (recorded) return
+      recorded = true
+      const finished = recordOf(request, reply, performance.now() - arrivedAt, settings)
+      if (finished.line.status === 101) recordWhenClosed(request.raw.socket, finished)
+      else record(finished)
     }
     raw.on('error', ignore)
     // The client of a pipelined request has disconnected before the gateway began to handle the request.
-    if (raw.destroyed) process.nextTick(over)
-    else raw.on('close', over)
+    if (raw.destroyed) process.nextTick(onEnd)
+    else raw.on('close', onEnd)
     done()
   })
 }
@@ -99,7 +99,7 @@ export function observe(app: FastifyInstance, { metrics, ...observers }: Observe
  */
 function ignore(): void {}
 
-function endOf(request: FastifyRequest, reply: FastifyReply, ms: number, settings: Settings): Ended {
+function recordOf(request: FastifyRequest, reply: FastifyReply, ms: number, settings: Settings): RequestRecord {
   const { context } = request
   const { config, isExcluded } = settings
   const trace = context?.trace ?? null
@@ -126,7 +126,7 @@ function accessLine(
   const rejection = isComplete ? null : rejectionOf(raw)
   // A response that waits for an earlier one has no connection.
   const hasBegun = isComplete || (response.headersSent && response.socket !== null)
-  const { session, user, client_id } = identityOf(context, log)
+  const { session, user, client_id: clientId } = identityOf(context, log)
   const original = context?.original ?? null
   return {
     id: request.id,
@@ -139,7 +139,7 @@ function accessLine(
     aborted: rejection?.aborted ?? !isComplete,
     session,
     user,
-    client_id,
+    clientId,
     original: original === null ? undefined : { method: original.method, path: printable(original.path) },
     bytes: fields.has('bytes') ? bytesOf(request, reply) : undefined,
     userAgent: fields.has('user_agent') ? userAgentOf(headers) : undefined,

@@ -33,25 +33,25 @@ const REDIRECTED = ['login_required', 'session_expired']
 /**
  * Makes the counts of the usual requests start at zero, because a rate has no value for the first request of a series.
  */
-export function expectRequests(
-  metrics: Pick<Metrics, 'expectRequest' | 'upstreamSeconds'>,
+export function initializeRequests(
+  metrics: Pick<Metrics, 'initializeRequest' | 'upstreamSeconds'>,
   routes: readonly CompiledRoute[],
 ): void {
   function expectAll(series: string, expected: Expected): void {
     for (const kind of KINDS) {
       for (const [verdict, statuses] of expected) {
-        for (const status of statuses) metrics.expectRequest(series, kind, verdict, status)
+        for (const status of statuses) metrics.initializeRequest(series, kind, verdict, status)
       }
     }
   }
 
   for (const { series, access } of routes) {
-    metrics.upstreamSeconds.expect(series)
+    metrics.upstreamSeconds.initialize(series)
     expectAll(series, ON_EACH_ROUTE)
-    for (const status of [101, 400, 500]) metrics.expectRequest(series, 'websocket', 'forward', status)
+    for (const status of [101, 400, 500]) metrics.initializeRequest(series, 'websocket', 'forward', status)
     if (access === 'public') continue
     expectAll(series, WITH_SESSION)
-    for (const verdict of REDIRECTED) metrics.expectRequest(series, 'navigation', verdict, 302)
+    for (const verdict of REDIRECTED) metrics.initializeRequest(series, 'navigation', verdict, 302)
   }
   expectAll('-', WITHOUT_ROUTE)
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
-import { compileRanges } from '../config/address-ranges.ts'
+import { clientNetwork, compileRanges } from '../config/address-ranges.ts'
 import type { PublicOrigins } from '../gate/public-origins.ts'
 import type { Client, Facts, FinalDenial } from '../gate/verdict.ts'
 import type { Ticket } from '../session/ticket.ts'
@@ -159,11 +159,6 @@ export function plainAddress(address: string): string {
  */
 function withoutMapping(host: string): string {
   if (!/^[0:]+:ffff:/i.test(host)) return host
-  const end = host.slice(host.toLowerCase().lastIndexOf('ffff:') + 'ffff:'.length)
-  if (isIP(end) === 4) return end
-  // The URL parser writes each IPv6 address in one form.
-  const text = isIP(host) === 6 && !host.includes('%') ? new URL(`http://[${host}]`).hostname : ''
-  const [, high, low] = /^\[::ffff:([\da-f]+):([\da-f]+)\]$/.exec(text) ?? []
-  if (high === undefined || low === undefined) return host
-  return [high, low].flatMap((word) => [Number.parseInt(word, 16) >> 8, Number.parseInt(word, 16) & 0xff]).join('.')
+  const network = clientNetwork(host)
+  return network.includes(':') ? host : network
 }

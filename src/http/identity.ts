@@ -1,18 +1,19 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { replaceControls } from '../errors.ts'
 import { compileClaimPath, rawValueAt } from '../gate/claims.ts'
 import type { Facts, Who } from '../gate/verdict.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Session } from '../session/session.ts'
-import { printable, userIn, type NameUser } from '../telemetry/log.ts'
+import { printable, userName, type NameUser } from '../telemetry/log.ts'
 
-/** What log lines say about who has sent a request. */
+/** The sender of a request, as log lines name it. */
 interface Identity {
   readonly session?: string | undefined
   readonly user?: string | undefined
   readonly client_id?: string | undefined
 }
 
-/** What is known about who has sent a request. */
+/** What is known about the sender of a request. */
 interface Sender {
   readonly facts: Pick<Facts, 'ticket'>
   readonly session: Session | null
@@ -22,22 +23,20 @@ interface Sender {
 const UNKNOWN: Identity = {}
 const MAX_USER_LENGTH = 256
 const MAX_HEADER_LENGTH = 500
-/** Characters that could end a line, control a terminal, or change the order in which text is shown. */
-const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu
 /** The claims that name the client of an access token: RFC 9068, OpenID Connect, Okta, and Entra's older tokens. */
 const CLIENT_CLAIMS = ['client_id', 'azp', 'cid', 'appid']
 
 /**
  * Returns who has sent a request, for the log. The session is the one in the session cookie, even if the route has not
- * looked it up or if it has ended; with the client's own token, there is none.
+ * looked it up or if it has ended. A request with the client's own token has no session.
  */
 export function identityOf(sender: Sender | null, log: object): Identity {
   if (sender === null) return UNKNOWN
   const { facts, session, who } = sender
   if (who?.bearer === true)
-    return { session: undefined, user: userIn(log, who.claims), client_id: clientOf(who.claims) }
+    return { session: undefined, user: userName(log, who.claims), client_id: clientOf(who.claims) }
   const claims = session?.claims
-  const user = claims === undefined ? undefined : userIn(log, claims)
+  const user = claims === undefined ? undefined : userName(log, claims)
   return { session: session?.id ?? facts.ticket?.id, user, client_id: undefined }
 }
 
@@ -81,7 +80,7 @@ function textOfItem(value: unknown): string {
 }
 
 function safe(text: string): string {
-  return text.slice(0, MAX_USER_LENGTH).replace(UNSAFE, '\ufffd')
+  return replaceControls(text.slice(0, MAX_USER_LENGTH), '\ufffd')
 }
 
 export function userAgentOf(headers: IncomingHttpHeaders): string | undefined {

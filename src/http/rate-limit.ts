@@ -1,7 +1,8 @@
 import rateLimit from '@fastify/rate-limit'
-import { type FastifyRateLimitStore, type FastifyRateLimitStoreCtor, normalizeIP } from '@fastify/rate-limit'
+import type { FastifyRateLimitStore, FastifyRateLimitStoreCtor } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest, onRequestHookHandler } from 'fastify'
 import { LRUCache } from 'lru-cache'
+import { clientNetwork } from '../config/address-ranges.ts'
 import type { Config } from '../config/schema.ts'
 import { Fault } from '../errors.ts'
 import type { FindTokenOwner } from '../gate/bearer.ts'
@@ -87,11 +88,10 @@ function countByOwner(
   }
 }
 
-/** IPv6 addresses are counted by their first 64 bits: https://www.rfc-editor.org/rfc/rfc6177#section-2 */
 function addressOf({ context, ip }: FastifyRequest): string {
   const client = context?.facts.client
   // A proxy may report an address that cannot be read.
-  return normalizeIP(client === undefined ? ip : client.address || client.peer)
+  return clientNetwork(client === undefined ? ip : client.address || client.peer)
 }
 
 export function hasLimits(settings: Config['rateLimit']): boolean {

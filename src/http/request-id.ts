@@ -7,7 +7,7 @@ interface Identified extends IncomingMessage {
   [kId]?: string
 }
 
-/** The ids that are taken from a trusted proxy. */
+/** The ids that are accepted from a trusted proxy. */
 const GIVEN_ID = /^[\w.-]{1,64}$/
 const MAX_COUNT = 0xfff
 
@@ -18,7 +18,7 @@ let ending = ''
 
 /**
  * Returns a new request id: a UUIDv7, greater than all earlier ids of this process. The ids of one millisecond differ
- * in a counter and share their random bits, because random bits of their own would double the time that an id takes.
+ * in a counter and share their random bits, because new random bits for each id would double its cost.
  * @see https://www.rfc-editor.org/rfc/rfc9562#section-6.2
  */
 export function newRequestId(): string {

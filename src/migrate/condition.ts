@@ -80,7 +80,7 @@ export function anyOf(conditions: readonly Condition[]): Condition {
   return only !== undefined && of.length === 1 ? only : { kind: 'any', of }
 }
 
-/** Returns the condition that a condition does not hold. What is undecided stays undecided, so no user meets it. */
+/** Returns the condition that a condition does not hold. An undecided condition stays undecided, so no user meets it. */
 export function notOf(condition: Condition): Condition {
   if (isUndecided(condition)) return undecidedPartOf(condition)
   return condition.kind === 'not' ? condition.of : { kind: 'not', of: condition }
@@ -141,7 +141,7 @@ function ruleAt(condition: Condition, depth: number): AccessRule | null {
     else rest.push(one)
   }
   if (alternatives !== null || rest.length > 0) {
-    // `any` with a single rule holds what its own level has no second key for, such as a second list for one claim.
+    // `any` with a single rule holds what would need the same key twice, such as a second list for one claim.
     const rules = (alternatives ?? [EVERY_USER]).map((one) =>
       depth === 0 ? null : ruleAt(allOf([one, ...rest]), depth - 1),
     )

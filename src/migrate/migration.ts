@@ -16,7 +16,7 @@ export interface Part {
   readonly from: readonly Setting[]
 }
 
-/** An issuer of tokens that clients send, besides the provider. */
+/** A further issuer of tokens that clients send. */
 export interface TokenIssuer {
   readonly issuer: string
   readonly audience?: readonly string[]

@@ -1,6 +1,6 @@
 import { valueOf } from './condition.ts'
 
-/** What a claim's value must look like: it matches the pattern, and none of the patterns in `except`. */
+/** Values of a claim that match the pattern, and none of the patterns in `except`. */
 export interface ValuePattern {
   readonly value: string
   readonly except: readonly string[]
@@ -153,7 +153,7 @@ class Reader {
   }
 }
 
-/** Returns the pattern of one alternative; `null` if its wildcards are more than a pattern can express. */
+/** Returns the pattern of one alternative; `null` if a pattern cannot express its wildcards. */
 function patternOf(alternative: readonly Part[]): ValuePattern | null {
   const isAnchored = { start: alternative[0] === START, end: alternative.at(-1) === END }
   const inner = alternative.slice(isAnchored.start ? 1 : 0, isAnchored.end ? -1 : undefined)

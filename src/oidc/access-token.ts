@@ -9,27 +9,29 @@ import { jwtType } from './jwks.ts'
 import { isUnreachable } from './oauth-errors.ts'
 import type { Provider } from './provider.ts'
 import type { Providers } from './providers.ts'
-import { createTokenIssuers, type TokenIssuer } from './token-issuers.ts'
+import { createTokenIssuers, substitutesOf, type TokenIssuer } from './token-issuers.ts'
 import {
   tailOf,
   toVerifiedToken,
-  refusalOf,
-  refusalText,
-  type Refusal,
+  checkToken,
+  mismatchText,
+  type AcceptedTokens,
+  type TokenMismatch,
   type TokenForm,
   type VerifiedToken,
 } from './token-rules.ts'
 import { unverifiedClaims, type Claims } from './token-set.ts'
 
-/** What a route demands of the access token of a client. */
-export interface Demand {
+/**
+ * What a route requires of the access token of a client. Results are cached by this object, so it should be the same for
+ * all requests to a route at an origin.
+ */
+export interface TokenRequirements {
   readonly settings: Pick<NonNullable<Route['bearer']>, 'audience' | 'clientIds' | 'issuers' | 'introspection'>
   /** `bearer.audience`, and the URL of the resource if that is an accepted audience. */
   readonly audiences: readonly string[]
   /** The names of the providers that the route allows, or `null` for all. */
   readonly providers: readonly string[] | null
-  /** The client's address. */
-  readonly address: string
 }
 
 /** Why a token is not accepted, for the log. */
@@ -41,12 +43,17 @@ export interface AccessTokens {
   /**
    * Verifies an access token of a provider or another issuer of the route: a JWT by its signature, any other token at
    * the provider's introspection endpoint. Returns the result synchronously if the token was verified before. Rejects
-   * with `provider_unavailable` if the token cannot be verified at the moment.
+   * with `provider_unavailable` if the token cannot be verified at the moment. `address` is the client's address.
    * @see https://www.rfc-editor.org/rfc/rfc9068#section-4
    */
-  verify(token: string, demand: Demand, now: number): VerifiedToken | NotAccepted | Promise<VerifiedToken | NotAccepted>
+  verify(
+    token: string,
+    requirements: TokenRequirements,
+    now: number,
+    address: string,
+  ): VerifiedToken | NotAccepted | Promise<VerifiedToken | NotAccepted>
   /** Returns a token that was verified before and that the route accepts, or `null`. */
-  known(token: string, demand: Demand, now: number): VerifiedToken | null
+  known(token: string, requirements: TokenRequirements, now: number): VerifiedToken | null
   close(): Promise<void>
 }
 
@@ -65,6 +72,15 @@ interface Signed {
   readonly expiresAt: number
 }
 
+/** The requirements of a route, with everything that does not depend on the token. */
+interface CompiledRequirements {
+  readonly providers: readonly Provider[]
+  /** A reload may change the preset of a provider. */
+  readonly byPreset: Map<AcceptedTokens['substitutes'], AcceptedTokens>
+  /** In the order of `bearer.issuers`. */
+  readonly byIssuer: readonly (Pick<TokenIssuer, 'issuer' | 'jwksUri'> & { readonly accepted: AcceptedTokens })[]
+}
+
 /** Creates a verifier that caches each verified token until the token expires. */
 export function createAccessTokens(providers: Providers, log: Log): AccessTokens {
   const verified = new LRUCache<string, Signed>({ max: MAX_REMEMBERED })
@@ -72,8 +88,35 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
   const introspections = new Map<Provider, Introspection>()
   const warned = new Set<string>()
 
-  function allowed({ providers: names }: Demand): readonly Provider[] {
-    return names === null ? providers.all : providers.all.filter(({ name }) => names.includes(name ?? ''))
+  // Several providers may be clients at the same issuer. A reload never changes their names, issuers and client IDs.
+  const ownClientIds = providers.all.map(({ settings }) => settings.clientId)
+  const compiled = new WeakMap<TokenRequirements, CompiledRequirements>()
+
+  function compiledOf(requirements: TokenRequirements): CompiledRequirements {
+    const known = compiled.get(requirements)
+    if (known !== undefined) return known
+    const { settings, audiences, providers: names } = requirements
+    const clientIds = settings.clientIds ?? []
+    const fresh: CompiledRequirements = {
+      providers: names === null ? providers.all : providers.all.filter(({ name }) => names.includes(name ?? '')),
+      byPreset: new Map(),
+      byIssuer: settings.issuers.map(({ issuer, jwksUri, audience }) => ({
+        issuer,
+        jwksUri,
+        accepted: {
+          audiences: audience ?? audiences,
+          clientIds: audience === null ? clientIds : [],
+          substitutes: substitutesOf(issuer),
+          ownClientIds: clientsAt(issuer),
+        },
+      })),
+    }
+    compiled.set(requirements, fresh)
+    return fresh
+  }
+
+  function allowed(requirements: TokenRequirements): readonly Provider[] {
+    return compiledOf(requirements).providers
   }
 
   function introspectionOf(provider: Provider): Introspection {
@@ -82,14 +125,21 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
     return known
   }
 
-  function refusalFrom(provider: Provider, claims: Claims, form: TokenForm, demand: Demand): Refusal | null {
-    return refusalOf(claims, form, {
-      audiences: demand.audiences,
-      clientIds: demand.settings.clientIds ?? [],
-      substitutes: provider.peek()?.preset ?? {},
-      // Several providers may be clients at the same issuer.
-      ownClientIds: providers.all.map(({ settings }) => settings.clientId),
-    })
+  function checkAtProvider(
+    provider: Provider,
+    claims: Claims,
+    form: TokenForm,
+    requirements: TokenRequirements,
+  ): TokenMismatch | null {
+    const { settings, audiences } = requirements
+    const { byPreset } = compiledOf(requirements)
+    const substitutes = provider.peek()?.preset ?? NO_SUBSTITUTES
+    let accepted = byPreset.get(substitutes)
+    if (accepted === undefined) {
+      accepted = { audiences, clientIds: settings.clientIds ?? [], substitutes, ownClientIds }
+      byPreset.set(substitutes, accepted)
+    }
+    return checkToken(claims, form, accepted)
   }
 
   /** Returns the client IDs of the gateway at an issuer that a route lists although it is that of a provider. */
@@ -98,42 +148,40 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
   }
 
   /** Returns why a route does not accept a JWT whose signature is valid, or `null` if the route accepts it. */
-  function refusalOfSigned({ source, form, token: { claims } }: Signed, demand: Demand): Refusal | null {
+  function checkSigned(
+    { source, form, token: { claims } }: Signed,
+    requirements: TokenRequirements,
+  ): TokenMismatch | null {
     if ('discovered' in source)
-      return allowed(demand).includes(source) ? refusalFrom(source, claims, form, demand) : NO_CLAIM
-    let refusal: Refusal | null = NO_CLAIM
-    for (const { issuer, jwksUri, audience } of demand.settings.issuers) {
+      return allowed(requirements).includes(source) ? checkAtProvider(source, claims, form, requirements) : NO_CLAIM
+    let mismatch: TokenMismatch | null = NO_CLAIM
+    for (const { issuer, jwksUri, accepted } of compiledOf(requirements).byIssuer) {
       if (issuer !== source.issuer || jwksUri !== source.jwksUri) continue
-      refusal = refusalOf(claims, form, {
-        audiences: audience ?? demand.audiences,
-        clientIds: audience === null ? (demand.settings.clientIds ?? []) : [],
-        substitutes: source.substitutes,
-        ownClientIds: clientsAt(source.issuer),
-      })
-      if (refusal === null) return null
+      mismatch = checkToken(claims, form, accepted)
+      if (mismatch === null) return null
     }
-    return refusal
+    return mismatch
   }
 
-  function known(token: string, demand: Demand, now: number): VerifiedToken | null {
+  function known(token: string, requirements: TokenRequirements, now: number): VerifiedToken | null {
     const found = verified.get(tailOf(token))
     if (found !== undefined && found.raw === token)
-      return now < found.expiresAt && refusalOfSigned(found, demand) === null ? found.token : null
-    if (demand.settings.introspection === 'off') return null
+      return now < found.expiresAt && checkSigned(found, requirements) === null ? found.token : null
+    if (requirements.settings.introspection === 'off') return null
     for (const [provider, introspection] of introspections) {
       const active = introspection.peek(token, now)
-      if (active === null || !allowed(demand).includes(provider)) continue
-      return refusalFrom(provider, active.claims, 'opaque', demand) === null ? active : null
+      if (active === null || !allowed(requirements).includes(provider)) continue
+      return checkAtProvider(provider, active.claims, 'opaque', requirements) === null ? active : null
     }
     return null
   }
 
-  /** Yields what each possible issuer of a JWT says about it. */
-  async function* verifications(raw: string, form: TokenForm, demand: Demand, now: number) {
+  /** Yields the result of each possible issuer of a JWT. */
+  async function* verifications(raw: string, form: TokenForm, requirements: TokenRequirements, now: number) {
     const { iss } = unverifiedClaims(raw)
-    const candidates = allowed(demand)
+    const candidates = allowed(requirements)
     const [first] = candidates
-    const others = demand.settings.issuers.filter(({ issuer }) => issuer === iss)
+    const others = requirements.settings.issuers.filter(({ issuer }) => issuer === iss)
     if (first !== undefined)
       for (const source of new Set(others.map((one) => issuers.of(one, first))))
         yield await verifyAtIssuer(source, raw, form, now)
@@ -144,15 +192,15 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
         yield await verifyAtProvider(provider, raw, form, now)
   }
 
-  async function verifyJwt(raw: string, type: string, demand: Demand, now: number) {
+  async function verifyJwt(raw: string, type: string, requirements: TokenRequirements, now: number) {
     const form = FORMS.get(type)
     if (form === undefined)
       return { why: type === '' ? 'its typ is not text' : `its typ is ${quote(type)}, not at+jwt` }
     let why = UNKNOWN_ISSUER
-    for await (const result of verifications(raw, form, demand, now)) {
-      const refusal = typeof result === 'string' ? null : refusalOfSigned(result, demand)
+    for await (const result of verifications(raw, form, requirements, now)) {
+      const mismatch = typeof result === 'string' ? null : checkSigned(result, requirements)
       if (typeof result === 'string') why = result
-      else if (refusal !== null) why = refusalText(refusal)
+      else if (mismatch !== null) why = mismatchText(mismatch)
       else {
         verified.set(tailOf(raw), result)
         return result.token
@@ -165,9 +213,9 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
    * Returns the provider that is asked about tokens that are not JWTs. Such a token does not say who issued it, and must
    * not be disclosed to another provider, so there must be one provider with an introspection endpoint.
    */
-  async function introspector(demand: Demand): Promise<Provider | NotAccepted> {
+  async function introspector(requirements: TokenRequirements): Promise<Provider | NotAccepted> {
     const able: Provider[] = []
-    for (const provider of allowed(demand)) if ((await provider.discovered()).introspects) able.push(provider)
+    for (const provider of allowed(requirements)) if ((await provider.discovered()).introspects) able.push(provider)
     const [one, other] = able
     if (one !== undefined && other === undefined) return one
     const why =
@@ -187,31 +235,37 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
     log.warn({ event: 'introspection_unavailable' }, `a client’s token was not accepted, because ${why}: ${advice}`)
   }
 
-  async function verifyOpaque(raw: string, demand: Demand, now: number): Promise<VerifiedToken | NotAccepted> {
-    if (demand.settings.introspection === 'off') return { why: 'it is not a JWT' }
-    const provider = await introspector(demand)
+  async function verifyOpaque(
+    raw: string,
+    requirements: TokenRequirements,
+    now: number,
+    address: string,
+  ): Promise<VerifiedToken | NotAccepted> {
+    if (requirements.settings.introspection === 'off') return { why: 'it is not a JWT' }
+    const provider = await introspector(requirements)
     if ('why' in provider) return provider
-    const answer = await introspectionOf(provider).ask(raw, demand.address, now)
+    const answer = await introspectionOf(provider).ask(raw, address, now)
     if ('why' in answer) return answer
-    const refusal = refusalFrom(provider, answer.token.claims, 'opaque', demand)
-    return refusal === null ? answer.token : { why: refusalText(refusal) }
+    const mismatch = checkAtProvider(provider, answer.token.claims, 'opaque', requirements)
+    return mismatch === null ? answer.token : { why: mismatchText(mismatch) }
   }
 
   return {
     known,
-    verify(raw, demand, now) {
-      const found = known(raw, demand, now)
+    verify(raw, requirements, now, address) {
+      const found = known(raw, requirements, now)
       if (found !== null) return found
       // An encrypted JWT has five parts, and only its audience can read it.
       const type = raw.split('.', 4).length === 3 ? jwtType(raw) : null
-      return type === null ? verifyOpaque(raw, demand, now) : verifyJwt(raw, type, demand, now)
+      return type === null ? verifyOpaque(raw, requirements, now, address) : verifyJwt(raw, type, requirements, now)
     },
     close: () => issuers.close(),
   }
 }
 
 /** A token of an issuer that the route does not name. */
-const NO_CLAIM: Refusal = []
+const NO_CLAIM: TokenMismatch = []
+const NO_SUBSTITUTES: AcceptedTokens['substitutes'] = {}
 const UNKNOWN_ISSUER = 'no issuer of this route has its iss'
 
 async function verifyAtProvider(provider: Provider, raw: string, form: TokenForm, now: number) {

@@ -25,7 +25,7 @@ const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/
 /** Members of a JWK that only a private or symmetric key has: https://www.rfc-editor.org/rfc/rfc7518#section-6 */
 const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv']
 
-interface ProvenRequest {
+interface ProofTarget {
   readonly method: string
   /** The URL that the client used, without query and fragment. */
   readonly url: string
@@ -42,20 +42,20 @@ export interface ClientProof {
 }
 
 /**
- * Why a request does not prove that its client has the key of its token, with the error for the client.
+ * Why a proof is not accepted, with the error for the client.
  * @see https://www.rfc-editor.org/rfc/rfc9449#section-7.1
  */
-export interface Unproven {
+export interface DpopError {
   readonly error: 'invalid_dpop_proof' | 'use_dpop_nonce' | 'invalid_token'
   readonly why: string
 }
 
 /**
  * Reads the `DPoP` header of a client's request. Returns the proof if it is for this request, otherwise the reason for
- * the log. Does not check signature and nonce, and whether the proof was used before.
+ * the log. Does not check the signature, the nonce or earlier use.
  * @see https://www.rfc-editor.org/rfc/rfc9449#section-4.3
  */
-export function readClientProof(header: unknown, request: ProvenRequest, now: number): ClientProof | string {
+export function readClientProof(header: unknown, request: ProofTarget, now: number): ClientProof | string {
   if (header === undefined) return 'there is no DPoP header'
   // Node.js joins the values of several headers with a comma.
   if (typeof header !== 'string' || !COMPACT.test(header)) return 'the DPoP header is not one JWT'
@@ -80,10 +80,11 @@ export function readClientProof(header: unknown, request: ProvenRequest, now: nu
 }
 
 /**
- * Returns whether the key of a proof has this thumbprint. Rejects if its signature or its key is invalid. Verifies no
- * signature of another key, because a client may choose one that takes long.
+ * Verifies the signature of a proof. Returns `false` if the proof names another key than the one with this thumbprint,
+ * whose signature is not verified, because a client may choose a key that takes long. Rejects if the signature or the key
+ * is invalid.
  */
-export async function hasKey({ jwt, jwk }: ClientProof, thumbprint: string, now: number): Promise<boolean> {
+export async function verifyProof({ jwt, jwk }: ClientProof, thumbprint: string, now: number): Promise<boolean> {
   if ((await calculateJwkThumbprint(jwk)) !== thumbprint) return false
   await jwtVerify(jwt, EmbeddedJWK, { typ: TYPE, algorithms: PROOF_ALGORITHMS, currentDate: new Date(now) })
   return true

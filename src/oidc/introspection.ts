@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { ResponseBodyError, tokenIntrospection } from 'openid-client'
+import { clientNetwork } from '../config/address-ranges.ts'
 import { numberFrom } from '../config/numbers.ts'
 import { Fault, quote } from '../errors.ts'
 import { createLimiter } from '../resilience/limiter.ts'
@@ -37,9 +38,9 @@ const KEPT_MS = 60_000
 const MAX_ACTIVE = 5_000
 const MAX_INACTIVE = 10_000
 
-/** Calls at the same time about tokens that were active a moment ago. */
+/** Concurrent calls about tokens that were active before. */
 const KNOWN_SLOTS = 32
-/** Calls at the same time about all other tokens, and the share of one address. */
+/** Concurrent calls about all other tokens, in total, and for one address or IPv6 network. */
 const UNKNOWN_SLOTS = 16
 const SLOTS_PER_ADDRESS = 4
 
@@ -47,9 +48,9 @@ const SLOTS_PER_ADDRESS = 4
 const LOG_PAUSE_MS = 1_000
 
 /**
- * Creates the answers of one provider. Any client can send random tokens, which all cost a call. Calls about unknown
- * tokens wait for each other, so that such a flood does not reach the provider, and each address has few calls at a time,
- * so that the others get their turn. Tokens that were active before have slots of their own.
+ * Creates the answers of one provider. Any client can send random tokens, and each costs a call. Calls about unknown
+ * tokens share a limited number of slots, so that a flood does not reach the provider. Each address gets only a few of
+ * them, so that other addresses get their turn. Tokens that were active before have slots of their own.
  */
 export function createIntrospection(provider: Provider): Introspection {
   // An answer that is no longer valid stays in the cache: it shows that the token is known.
@@ -58,7 +59,7 @@ export function createIntrospection(provider: Provider): Introspection {
   const flights = singleFlight<string, Introspected>()
   const knownSlots = createSemaphore(KNOWN_SLOTS)
   const unknownSlots = createSemaphore(UNKNOWN_SLOTS)
-  const addresses = new Map<string, { readonly slots: Semaphore; users: number }>()
+  const networks = new Map<string, { readonly slots: Semaphore; users: number }>()
 
   const mayLog = { overload: createLimiter(1, LOG_PAUSE_MS), failure: createLimiter(1, LOG_PAUSE_MS) }
 
@@ -77,14 +78,15 @@ export function createIntrospection(provider: Provider): Introspection {
   }
 
   async function inTurnOf<T>(address: string, work: () => Promise<T>): Promise<T> {
-    const own = addresses.get(address) ?? { slots: createSemaphore(SLOTS_PER_ADDRESS), users: 0 }
-    addresses.set(address, own)
+    const network = clientNetwork(address)
+    const own = networks.get(network) ?? { slots: createSemaphore(SLOTS_PER_ADDRESS), users: 0 }
+    networks.set(network, own)
     own.users += 1
     try {
       return await waiting(own.slots, () => waiting(unknownSlots, work))
     } finally {
       own.users -= 1
-      if (own.users === 0) addresses.delete(address)
+      if (own.users === 0) networks.delete(network)
     }
   }
 
@@ -100,7 +102,7 @@ export function createIntrospection(provider: Provider): Introspection {
     } catch (error) {
       if (error instanceof ResponseBodyError && error.status === 400 && ABOUT_TOKEN.has(error.error))
         return { why: `it is not a JWT, and the provider does not know it (${error.error})`, until: now + KEPT_MS }
-      // The token is not the reason: an inactive token is an answer of the provider, not an error.
+      // For an inactive token, the provider sends an answer, so another error has another cause.
       throw failed('failure', error)
     }
   }

@@ -11,12 +11,11 @@ import { createSigningKeys } from './jwks.ts'
 import { follow } from './metadata.ts'
 import type { Provider } from './provider.ts'
 import { createTransport } from './transport.ts'
-import type { Acceptance } from './token-rules.ts'
+import type { AcceptedTokens } from './token-rules.ts'
 
-/** An issuer of access tokens at which the gateway is no client. */
+/** An issuer of access tokens where the gateway is not registered as a client. */
 export interface TokenIssuer extends Pick<TokenIssuerSettings, 'issuer' | 'jwksUri'> {
-  /** The preset table may know the issuer, such as another user pool of Cognito. */
-  readonly substitutes: Acceptance['substitutes']
+  readonly substitutes: AcceptedTokens['substitutes']
   /**
    * Returns the claims of a JWT of this issuer. Rejects with jose's errors for an invalid token, and with
    * `provider_unavailable` if the issuer's keys cannot be read.
@@ -26,14 +25,14 @@ export interface TokenIssuer extends Pick<TokenIssuerSettings, 'issuer' | 'jwksU
 
 export type TokenIssuerSettings = NonNullable<Route['bearer']>['issuers'][number]
 
-/** The issuers that the routes name besides the providers. Nothing is read before the first token of an issuer arrives. */
+/** The issuers in `bearer.issuers`. Their metadata and keys are not read before the first of their tokens arrives. */
 export interface TokenIssuers {
   /** Returns an issuer, which is called with the timeout, proxy and CA certificates of `provider`. */
   of(settings: TokenIssuerSettings, provider: Provider): TokenIssuer
   close(): Promise<void>
 }
 
-/** More issuers than a configuration names. Reloads may replace issuers. */
+/** More issuers than a configuration has. A limit is needed because reloads may replace issuers. */
 const MAX_ISSUERS = 200
 
 interface Connection {
@@ -52,7 +51,7 @@ export function createTokenIssuers(): TokenIssuers {
     if (known?.settings === settings) return known
     const connection: Connection = {
       settings,
-      // The client certificate is for the provider, and calls to others are not calls to the provider.
+      // The client certificate is for the provider only.
       transport: createTransport({
         settings: { ...settings, clientCertificate: null },
         observe: (_url, call) => call(),
@@ -81,7 +80,7 @@ export function createTokenIssuers(): TokenIssuers {
 const MAX_READS = 10
 const READS_WINDOW_MS = 10_000
 
-/** Creates an issuer whose keys are at `jwksUri`, or where its metadata says if `jwksUri` is `null`. */
+/** Creates an issuer whose keys are at `jwksUri`, or, if `jwksUri` is `null`, at the `jwks_uri` of its metadata. */
 function createTokenIssuer(
   { issuer, jwksUri }: Pick<TokenIssuerSettings, 'issuer' | 'jwksUri'>,
   { allowHttp, clockTolerance, metadataAge }: ProviderSettings,
@@ -112,7 +111,7 @@ function createTokenIssuer(
   return {
     issuer,
     jwksUri,
-    substitutes: presetOf({ preset: 'auto', issuer }) ?? {},
+    substitutes: substitutesOf(issuer),
     async verify(token, now) {
       try {
         if (address === null) await read()
@@ -152,4 +151,9 @@ function requireSafe(address: string, allowHttp: boolean): void {
   const { protocol, hostname } = new URL(address)
   if (protocol === 'https:' || (protocol === 'http:' && (allowHttp || isLoopback(hostname)))) return
   throw new Error(`the jwks_uri of the issuer is not https: ${quote(address)}`)
+}
+
+/** Returns the substitutes for an issuer. The preset table may know it, such as another user pool of Cognito. */
+export function substitutesOf(issuer: string): AcceptedTokens['substitutes'] {
+  return presetOf({ preset: 'auto', issuer }) ?? {}
 }

@@ -4,13 +4,13 @@ import { quote } from '../errors.ts'
 import { isIdentifier, type Claims } from './token-set.ts'
 
 /**
- * How a token was verified: by its signature, with the type of RFC 9068 (`at+jwt`) or without (`jwt`), or by a question
- * to the provider (`opaque`).
+ * How a token was verified: by its signature, with the type of RFC 9068 (`at+jwt`) or without (`jwt`), or by the
+ * provider's introspection endpoint (`opaque`).
  */
 export type TokenForm = 'at+jwt' | 'jwt' | 'opaque'
 
 /** Which tokens of one issuer a route accepts: those for one of the audiences, and those of one of the clients. */
-export interface Acceptance {
+export interface AcceptedTokens {
   readonly audiences: readonly string[]
   readonly clientIds: readonly string[]
   /** The claims of the issuer's tokens that stand in for `aud` and `client_id`. */
@@ -19,22 +19,25 @@ export interface Acceptance {
   readonly ownClientIds: readonly string[]
 }
 
-/** A claim of a token that is none of the accepted values. */
-interface Mismatch {
+/** A claim of a token whose value is not accepted. */
+interface ClaimMismatch {
   readonly claim: string
   readonly value: unknown
   readonly accepted: readonly string[]
 }
 
-/** Why a token is refused: the claims, none of which has an accepted value, or a token that is no access token. */
-export type Refusal = readonly Mismatch[] | 'other-kind'
+/** Why a token is refused: the mismatched claims, or `other-kind` for a token that is not an access token. */
+export type TokenMismatch = readonly ClaimMismatch[] | 'other-kind'
 
-/** Returns why a route does not accept a token whose issuer and times are valid, or `null` if the route accepts it. */
-export function refusalOf(claims: Claims, form: TokenForm, accepted: Acceptance): Refusal | null {
+/**
+ * Returns why a route does not accept a token whose issuer and times are valid, or `null` if the route accepts it. Runs
+ * for every request with a token, so it creates no objects for an access token that names its kind.
+ */
+export function checkToken(claims: Claims, form: TokenForm, accepted: AcceptedTokens): TokenMismatch | null {
   const { audiences, clientIds, substitutes } = accepted
   const isForAudience = names(claims[audienceClaimOf(claims, substitutes)], audiences)
   const client = claims[clientClaimOf(claims, substitutes)]
-  if (!isForAudience && !clientIds.some((one) => one === client)) return mismatches(claims, accepted)
+  if (!isForAudience && !(typeof client === 'string' && clientIds.includes(client))) return mismatches(claims, accepted)
   if (isOfOtherKind(claims, form)) return 'other-kind'
   // Providers may answer about refresh tokens too, which are for a client and not for an audience.
   if (form === 'opaque') return isForAudience || saysAccess(claims) ? null : 'other-kind'
@@ -47,17 +50,17 @@ export function refusalOf(claims: Claims, form: TokenForm, accepted: Acceptance)
 
 const OTHER_KIND = 'it is an ID token or of another kind, or nothing shows that it is an access token'
 
-/** Returns the reason of a refusal for the log. */
-export function refusalText(refusal: Refusal): string {
-  if (refusal === 'other-kind') return OTHER_KIND
-  const parts = refusal.map(
+/** Returns for the log why a route does not accept a token. */
+export function mismatchText(mismatch: TokenMismatch): string {
+  if (mismatch === 'other-kind') return OTHER_KIND
+  const parts = mismatch.map(
     ({ claim, value, accepted }) => `its ${claim} is ${quote(value)}, not ${accepted.map(quote).join(' or ')}`,
   )
   return parts.join(', and ')
 }
 
 /** Returns the claim that names the audience of a token. */
-export function audienceClaimOf({ aud }: Claims, { audienceClaim = 'aud' }: Acceptance['substitutes']): string {
+export function audienceClaimOf({ aud }: Claims, { audienceClaim = 'aud' }: AcceptedTokens['substitutes']): string {
   return aud === undefined ? audienceClaim : 'aud'
 }
 
@@ -65,18 +68,24 @@ export function audienceClaimOf({ aud }: Claims, { audienceClaim = 'aud' }: Acce
  * Returns the claim that names the client to which a token was issued.
  * @see https://www.rfc-editor.org/rfc/rfc9068#section-2.2
  */
-export function clientClaimOf(claims: Claims, { clientClaim = 'azp' }: Acceptance['substitutes']): string {
+export function clientClaimOf(claims: Claims, { clientClaim = 'azp' }: AcceptedTokens['substitutes']): string {
   if (claims['client_id'] !== undefined) return 'client_id'
   return claims['azp'] === undefined ? clientClaim : 'azp'
 }
 
-/** Returns whether a claim, or one item of a list, is one of `wanted`. Allocates nothing. */
+/** Returns whether a claim, or one item of a list, is one of `wanted`. */
 function names(claim: unknown, wanted: readonly unknown[]): boolean {
-  if (Array.isArray(claim)) return claim.some((one) => wanted.includes(one))
-  return typeof claim === 'string' && wanted.includes(claim)
+  if (!Array.isArray(claim)) return typeof claim === 'string' && wanted.includes(claim)
+  for (const one of claim) if (wanted.includes(one)) return true
+  return false
 }
 
-function mismatches(claims: Claims, { audiences, clientIds, substitutes }: Acceptance): Mismatch[] {
+function hasOneOf(claims: Claims, names: readonly string[]): boolean {
+  for (const name of names) if (name in claims) return true
+  return false
+}
+
+function mismatches(claims: Claims, { audiences, clientIds, substitutes }: AcceptedTokens): ClaimMismatch[] {
   const compared = [
     { claim: audienceClaimOf(claims, substitutes), accepted: audiences },
     { claim: clientClaimOf(claims, substitutes), accepted: clientIds },
@@ -101,7 +110,7 @@ function isOfOtherKind(claims: Claims, form: TokenForm): boolean {
   if (form === 'at+jwt') return false
   if (OTHER_TYPES.has(claims['typ'])) return true
   if (claims['token_use'] !== undefined && !ACCESS_USES.has(claims['token_use'])) return true
-  return form === 'jwt' && OTHER_USE.some((name) => name in claims)
+  return form === 'jwt' && hasOneOf(claims, OTHER_USE)
 }
 
 /**
@@ -112,9 +121,7 @@ const ACCESS = ['scope', 'scp', 'client_id', 'cid', 'appid', 'azpacr', 'gty']
 const ACCESS_TYPES: ReadonlySet<unknown> = new Set(['Bearer', 'DPoP'])
 
 function hasAccessClaim(claims: Claims): boolean {
-  return (
-    ACCESS.some((name) => name in claims) || ACCESS_TYPES.has(claims['typ']) || ACCESS_USES.has(claims['token_use'])
-  )
+  return hasOneOf(claims, ACCESS) || ACCESS_TYPES.has(claims['typ']) || ACCESS_USES.has(claims['token_use'])
 }
 
 /**
@@ -132,9 +139,9 @@ const LOGIN = ['auth_time', 'sid', 'amr', 'acr']
  * Returns whether a token of the gateway's provider without access claims is about a login. Google puts `email_verified`
  * into tokens of service accounts, which have `azp`.
  */
-function isAboutLogin(claims: Claims, { ownClientIds }: Acceptance): boolean {
+function isAboutLogin(claims: Claims, { ownClientIds }: AcceptedTokens): boolean {
   if (ownClientIds.length === 0) return false
-  return LOGIN.some((name) => name in claims) || ('email_verified' in claims && claims['azp'] === undefined)
+  return hasOneOf(claims, LOGIN) || ('email_verified' in claims && claims['azp'] === undefined)
 }
 
 /** A client's own access token that is valid at its issuer. */
@@ -153,7 +160,11 @@ export interface VerifiedToken {
 export function toVerifiedToken(
   token: string,
   claims: Claims,
-  { issuer, name, substitutes }: { issuer: string; name: string | undefined; substitutes: Acceptance['substitutes'] },
+  {
+    issuer,
+    name,
+    substitutes,
+  }: { issuer: string; name: string | undefined; substitutes: AcceptedTokens['substitutes'] },
 ): VerifiedToken | string {
   const { sub } = claims
   const client = claims[clientClaimOf(claims, substitutes)]

@@ -6,7 +6,7 @@ import { toRecord } from './record.ts'
 import { ownerOf, type Session } from './session.ts'
 import { absoluteEnd, type SessionPolicy } from './lifetime.ts'
 import { newTicket } from './ticket.ts'
-import { whose } from '../telemetry/log.ts'
+import { sessionFields } from '../telemetry/log.ts'
 
 /** The members that a refresh can change. */
 export type SessionChange = Partial<
@@ -119,7 +119,7 @@ export function createChanges(
         renewed.lastSeenAt = Math.max(renewed.lastSeenAt, current()?.lastSeenAt ?? 0)
         cache.keep(renewed, cache.get(session.id)?.readAt ?? startedAt)
         log.warn(
-          { event: 'save_delayed', ...whose(log, session) },
+          { event: 'save_delayed', ...sessionFields(log, session) },
           'the store is unavailable; refreshed tokens are saved when it is back',
         )
         saveLater(renewed)

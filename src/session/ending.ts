@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import { causes } from '../errors.ts'
 import type { Claims } from '../oidc/token-set.ts'
 import type { Store } from '../store/store.ts'
-import { type Log, whose } from '../telemetry/log.ts'
+import { type Log, sessionFields } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { SessionCache } from './cache.ts'
 import type { RetryQueue } from './retry-queue.ts'
@@ -67,7 +67,7 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
 
   function logEnd(id: string, reason: EndReason, claims: Claims | undefined): void {
     const owner = claims === undefined ? {} : { claims }
-    log.info({ event: 'session_ended', reason, ...whose(log, { id, ...owner }) }, 'a session has ended')
+    log.info({ event: 'session_ended', reason, ...sessionFields(log, { id, ...owner }) }, 'a session has ended')
   }
 
   function forget(id: string): void {
@@ -141,7 +141,7 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
         const oldest = ids.slice(0, Math.max(0, ids.length - max))
         await Promise.all(oldest.map((id) => endById(id, 'max_per_user', subject)))
       } catch (error) {
-        const facts = { event: 'limit_not_kept', ...whose(log, session), cause: causes(error) }
+        const facts = { event: 'limit_not_kept', ...sessionFields(log, session), cause: causes(error) }
         log.warn(facts, 'the user may have more sessions than maxPerUser allows')
       }
     },
@@ -158,7 +158,7 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
           missing.delete(id)
           metrics.sessionsEnded.inc({ reason })
           if (reason === 'lost')
-            log.warn({ event: 'session_lost', ...whose(log, known) }, 'the store has lost a session')
+            log.warn({ event: 'session_lost', ...sessionFields(log, known) }, 'the store has lost a session')
         }, NOTICE_WITHIN_MS).unref(),
       )
     },
@@ -174,7 +174,10 @@ export function createEnding({ store, cache, retryQueue, settings, log, metrics 
       const claims = claimsOf(id)
       const owner = claims === undefined ? {} : { claims }
       forget(id)
-      log.warn({ event: 'session_lost', ...whose(log, { id, ...owner }) }, 'the full store has evicted a session')
+      log.warn(
+        { event: 'session_lost', ...sessionFields(log, { id, ...owner }) },
+        'the full store has evicted a session',
+      )
       metrics.sessionsEnded.inc({ reason: 'lost' })
     },
 

@@ -16,7 +16,7 @@ export interface AccessLine {
   readonly aborted: boolean
   readonly session?: string | undefined
   readonly user?: string | undefined
-  readonly client_id?: string | undefined
+  readonly clientId?: string | undefined
   /** The method and path of the request that a forward-auth proxy has asked about. */
   readonly original?: { readonly method: string; readonly path: string } | undefined
   /** The bytes of the response body. */
@@ -47,7 +47,7 @@ const PLAIN = /^[\u0020\u0021\u0023-\u005b\u005d-\u007e]*$/
  */
 export function formatAccessLine(line: AccessLine, time: number, bound = ''): string {
   const { id, method, host, path, status, verdict, route, ms, client, traceId, aborted, provider, cause } = line
-  const { session, user, client_id: clientId, original, bytes, userAgent, referer } = line
+  const { session, user, clientId, original, bytes, userAgent, referer } = line
   const optionalFields =
     (session === undefined ? '' : `,"session":"${session}"`) +
     (user === undefined ? '' : `,"user":${quoted(user)}`) +

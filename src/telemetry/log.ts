@@ -17,6 +17,16 @@ export type NameUser = (claims: Readonly<Record<string, unknown>>) => string | u
 /** How each log names users. `null`: lines do not name them. */
 const names = new WeakMap<object, NameUser | null>()
 
+/** Returns how a log names users: like its parent if it is a child, or not at all if that was never set. */
+function namingOf(log: object): NameUser | null {
+  // A child of a pino logger has its parent as prototype.
+  for (let one: object | null = log; one !== null; one = Reflect.getPrototypeOf(one)) {
+    const known = names.get(one)
+    if (known !== undefined) return known
+  }
+  return null
+}
+
 interface LogOptions {
   /** The destination; standard output by default. */
   readonly stream?: DestinationStream
@@ -73,8 +83,8 @@ export function nameUsers(log: Log, nameUser: NameUser | null): void {
 }
 
 /** Returns the name of the user with these claims, or `undefined` if the lines of this log have none. */
-export function userIn(log: object, claims: Readonly<Record<string, unknown>>): string | undefined {
-  return names.get(log)?.(claims)
+export function userName(log: object, claims: Readonly<Record<string, unknown>>): string | undefined {
+  return namingOf(log)?.(claims)
 }
 
 interface Owned {
@@ -84,13 +94,16 @@ interface Owned {
 }
 
 /** Returns the fields of an event that say whose session it concerns. */
-export function whose(log: object, { id, provider, claims }: Owned): Readonly<Record<string, string | undefined>> {
-  return { session: id, user: claims === undefined ? undefined : userIn(log, claims), provider }
+export function sessionFields(
+  log: object,
+  { id, provider, claims }: Owned,
+): Readonly<Record<string, string | undefined>> {
+  return { session: id, user: claims === undefined ? undefined : userName(log, claims), provider }
 }
 
 /** Returns the `sub` field of an event, or no field if the lines of this log do not name users. */
 export function subjectIn(log: object, subject: string | null): { readonly sub?: string } {
-  return subject === null || names.get(log) === null ? {} : { sub: subject }
+  return subject === null || namingOf(log) === null ? {} : { sub: subject }
 }
 
 /**

@@ -13,7 +13,7 @@ export interface Metrics {
   /** Counts a request. Runs for every request, so it only adds to plain numbers until the metrics are collected. */
   countRequest(route: string, kind: string, verdict: string, status: number): void
   /** Makes the count of such requests start at zero. */
-  expectRequest(route: string, kind: string, verdict: string, status: number): void
+  initializeRequest(route: string, kind: string, verdict: string, status: number): void
   /** Time from sending a request upstream to the response headers or the failure. */
   readonly upstreamSeconds: PlainHistogram
   /** Time that the gateway adds to a proxied request, up to the response headers and without waiting for the upstream. */
@@ -71,7 +71,7 @@ interface RequestCounts {
   readonly byClass: number[]
 }
 
-function requestCounter(registry: Registry): Pick<Metrics, 'countRequest' | 'expectRequest'> {
+function requestCounter(registry: Registry): Pick<Metrics, 'countRequest' | 'initializeRequest'> {
   // Nested maps, because one key made of all labels would have to be built and hashed for every request.
   const counts = new Map<string, Map<string, Map<string, RequestCounts>>>()
   const counter = new Counter({
@@ -105,7 +105,7 @@ function requestCounter(registry: Registry): Pick<Metrics, 'countRequest' | 'exp
       const digit = Math.floor(status / 100)
       byClass[digit] = (byClass[digit] ?? 0) + 1
     },
-    expectRequest(route, kind, verdict, status) {
+    initializeRequest(route, kind, verdict, status) {
       counter.inc({ route, kind, verdict, status: `${Math.floor(status / 100)}xx` }, 0)
     },
   }

@@ -33,11 +33,11 @@ export class PlainHistogram extends Histogram {
     super({ ...options, buckets: [...options.buckets], labelNames: label === null ? [] : [label], registers: [] })
     this.#options = options
     this.#label = label
-    if (label === null) this.expect('')
+    if (label === null) this.initialize('')
   }
 
   /** Makes the figures for a value of the label start at zero. */
-  expect(labelValue: string): Observed {
+  initialize(labelValue: string): Observed {
     const known = this.#observed.get(labelValue)
     if (known !== undefined) return known
     const counts = [...this.#options.buckets, Number.POSITIVE_INFINITY].map(() => 0)
@@ -49,7 +49,7 @@ export class PlainHistogram extends Histogram {
   /** Counts a duration in ms; a negative duration, after a change of the clock, counts as zero. */
   observeMs(ms: number, labelValue = ''): void {
     const { buckets } = this.#options
-    const observed = this.#observed.get(labelValue) ?? this.expect(labelValue)
+    const observed = this.#observed.get(labelValue) ?? this.initialize(labelValue)
     const seconds = ms > 0 ? ms / 1000 : 0
     let bucket = 0
     while (bucket < buckets.length && seconds > (buckets[bucket] ?? 0)) bucket += 1

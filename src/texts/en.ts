@@ -12,7 +12,7 @@ export const en = {
   'button.sign_in': 'Sign in',
   'button.sign_in_again': 'Sign in again',
   'button.sign_in_and_send': 'Sign in and send',
-  'button.sign_in_in_a_new_tab': 'Sign in in a new tab',
+  'button.sign_in_in_a_new_tab': 'Sign in on a new tab',
   'button.use_another_account': 'Use another account',
   'button.sign_out': 'Sign out',
   'button.stay_signed_in': 'Stay signed in',
@@ -22,9 +22,9 @@ export const en = {
   'button.go_back': 'Go back',
   'button.go_back_to_the_form': 'Go back to the form',
 
-  'login_required': 'You have to sign in to go on.',
+  'login_required': 'You have to sign in to continue.',
   'login_required.title': 'Sign-in required',
-  'session_expired': 'Your session has ended. Sign in again to go on.',
+  'session_expired': 'Your session has ended. Sign in again to continue.',
   'session_expired.title': 'Sign-in required',
   'step_up_required': 'This page requires a stronger or more recent sign-in.',
   'step_up_required.title': 'Sign-in required',
@@ -39,7 +39,7 @@ export const en = {
   'forbidden.too_many_groups':
     'You are in too many groups: the sign-in service left out the ones that decide whether you may open this. Contact ' +
     'the administrator of this site.',
-  'forbidden.scope': 'The access token of this request has too few scopes.',
+  'forbidden.scope': 'The access token of this request lacks a required scope.',
   'forbidden.step_up': 'The application asks for a sign-in that the sign-in service did not provide.',
   'cross_origin': 'Another site sent this request, so it was not carried out.',
   'cross_origin.title': 'Request from another site',
@@ -58,8 +58,8 @@ export const en = {
   'bad_request.transfer_coding.title': 'Unknown transfer coding',
   'bad_request.too_slow': 'What you sent took too long to arrive. Go back and send it again.',
   'bad_request.large_head':
-    'The address and the headers of this request are too large. Mostly that is too many cookies: delete the cookies of ' +
-    'this site in your browser, then try again.',
+    'The address and the headers of this request are too large. The usual cause is too many cookies: delete the ' +
+    'cookies of this site in your browser, then try again.',
   'bad_request.large_head_upstream': 'The headers of this request are too large for the application.',
   'bad_request.too_many_headers': 'This request has too many header fields.',
   'bad_request.too_many_trailers': 'This request has too many trailer fields.',
@@ -96,13 +96,13 @@ export const en = {
   'login_failed.elsewhere':
     'This address finishes a sign-in that was started elsewhere or too long ago. Sign in again.',
   'login_failed.spent':
-    'The sign-in service did not accept this sign-in any more: it took too long, was finished before, or is not ' +
-    'allowed. Sign in again.',
+    'The sign-in service no longer accepts this sign-in: it took too long, was already finished, or is not allowed. ' +
+    'Sign in again.',
   'login_failed.restarted':
     'The sign-in was restarted several times and failed each time. Check that this browser accepts cookies.',
   'login_failed.loop':
     'You were signed in {count} times in a row, and were sent back here each time. Check that this browser accepts ' +
-    'cookies; otherwise the application may be misconfigured.',
+    'cookies. If it does, the application may be misconfigured.',
   'login_failed.two_sessions':
     'This browser sends two different sign-ins for this site at the same time, so neither can be used, and one of them ' +
     'can’t be removed from here. Delete the cookies of this site in the browser’s settings, then try again.',
@@ -123,7 +123,7 @@ export const en = {
   'logout_refused': 'This sign-out request was refused.',
   'logout_refused.title': 'Sign-out refused',
   'logout_refused.used':
-    'This address works once, for a minute, in the browser that signed out. You are signed out here.',
+    'This link works only once, for one minute, and only in the browser where you signed out. You are signed out here.',
 
   'login': 'You are being taken to the sign-in service.',
   'login.title': 'Signing in',
@@ -133,7 +133,7 @@ export const en = {
   'signed_in.title': 'Signed in',
   'silent.signed_in': 'You are signed in. This window can be closed.',
   'silent.signed_in.title': 'Signed in',
-  'silent.not_signed_in': 'You could not be signed in without your interaction.',
+  'silent.not_signed_in': 'You could not be signed in automatically.',
   'silent.not_signed_in.title': 'Not signed in',
   'confirm_logout': 'A link from another site asks to sign you out.',
   'confirm_logout.title': 'Sign out?',
@@ -144,11 +144,11 @@ export const en = {
 
   'kept_form': 'What you entered is kept in this browser tab and sent once you are signed in.',
   'form_not_kept':
-    'This browser keeps nothing for this site. Go back: what you entered is still there. Sign in in another tab, then ' +
+    'This browser keeps nothing for this site. Go back: what you entered is still there. Sign in on another tab, then ' +
     'send it again.',
   'form_too_large':
-    'This form has files or is too large to be kept until then. Nothing is lost: sign in in a new tab, come back to ' +
-    'this one and go back to your form. What you entered is still there; send it again.',
+    'This form has files or is too large to be kept while you sign in. Nothing is lost: sign in on a new tab, come ' +
+    'back to this one and go back to your form. What you entered is still there; send it again.',
   'form_too_large.title': 'Not sent yet',
   'posting_form': 'You are signed in; your form is being sent.',
   'posting_form.title': 'Sending your form',

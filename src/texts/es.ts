@@ -13,7 +13,7 @@ export const es: Texts = {
   'button.sign_in_in_a_new_tab': 'Iniciar sesión en una pestaña nueva',
   'button.use_another_account': 'Usar otra cuenta',
   'button.sign_out': 'Cerrar sesión',
-  'button.stay_signed_in': 'Mantener la sesión',
+  'button.stay_signed_in': 'Mantener la sesión iniciada',
   'button.start_page': 'Página de inicio',
   'button.try_again': 'Reintentar',
   'button.continue': 'Continuar',
@@ -24,9 +24,9 @@ export const es: Texts = {
   'login_required.title': 'Inicio de sesión necesario',
   'session_expired': 'Su sesión ha terminado. Vuelva a iniciar sesión para continuar.',
   'session_expired.title': 'Inicio de sesión necesario',
-  'step_up_required': 'Esta página exige un inicio de sesión más seguro o más reciente.',
+  'step_up_required': 'Esta página requiere un inicio de sesión más seguro o más reciente.',
   'step_up_required.title': 'Inicio de sesión necesario',
-  'upstream_login_required': 'La aplicación exige su propio inicio de sesión.',
+  'upstream_login_required': 'La aplicación requiere su propio inicio de sesión.',
   'upstream_login_required.title': 'Inicio de sesión necesario',
 
   'forbidden': 'No tiene permiso para abrir esta página.',
@@ -37,7 +37,7 @@ export const es: Texts = {
   'forbidden.too_many_groups':
     'Pertenece a demasiados grupos: el servicio de inicio de sesión ha omitido los que determinan si puede abrir esta ' +
     'página. Póngase en contacto con la administración de este sitio.',
-  'forbidden.scope': 'El token de acceso de esta solicitud tiene muy pocos ámbitos (scopes).',
+  'forbidden.scope': 'El token de acceso de esta solicitud carece de un ámbito (scope) necesario.',
   'forbidden.step_up':
     'La aplicación pide un inicio de sesión que el servicio de inicio de sesión no ha proporcionado.',
   'cross_origin': 'Otro sitio envió esta solicitud, por lo que no se ha ejecutado.',
@@ -74,7 +74,7 @@ export const es: Texts = {
   'upstream_unreachable': 'En este momento no se puede acceder a la aplicación de esta dirección.',
   'upstream_unreachable.title': 'Aplicación no disponible',
   'upstream_unreachable.loop': 'Esta solicitud volvió a la pasarela que la había transmitido.',
-  'upstream_unreachable.unusable': 'La aplicación de esta dirección dio una respuesta que no se puede transmitir.',
+  'upstream_unreachable.unusable': 'La aplicación de esta dirección devolvió una respuesta que no se puede transmitir.',
   'upstream_unreachable.unusable.title': 'Respuesta inutilizable',
   'upstream_unreachable.no_websockets': 'La aplicación de esta dirección no acepta WebSockets.',
   'upstream_unreachable.no_websockets.title': 'Sin WebSockets',
@@ -101,8 +101,8 @@ export const es: Texts = {
     'Esta dirección completa un inicio de sesión que empezó en otro lugar o hace demasiado tiempo. Vuelva a iniciar ' +
     'sesión.',
   'login_failed.spent':
-    'El servicio ya no ha aceptado este inicio de sesión: tardó demasiado, ya se había completado o no está permitido. ' +
-    'Vuelva a iniciar sesión.',
+    'El servicio de inicio de sesión ya no acepta este inicio de sesión: tardó demasiado, ya se había completado o no ' +
+    'está permitido. Vuelva a iniciar sesión.',
   'login_failed.restarted':
     'El inicio de sesión se ha repetido varias veces y ha fallado siempre. Compruebe que este navegador acepta cookies.',
   'login_failed.loop':
@@ -113,15 +113,16 @@ export const es: Texts = {
     'ellos no se puede eliminar desde aquí. Elimine las cookies de este sitio en los ajustes del navegador y vuelva a ' +
     'intentarlo.',
   'login_failed.other_provider': 'Este sitio no usa el servicio de inicio de sesión solicitado.',
-  'login_failed.canceled': 'Se canceló el inicio de sesión, o el servicio no lo ha permitido.',
+  'login_failed.canceled': 'Se canceló el inicio de sesión, o el servicio de inicio de sesión no lo ha permitido.',
   'login_failed.unfinished':
-    'El servicio no ha podido completar este inicio de sesión dos veces seguidas. Espere un momento y vuelva a iniciar ' +
-    'sesión.',
+    'El servicio de inicio de sesión no ha podido completar este inicio de sesión dos veces seguidas. Espere un momento ' +
+    'y vuelva a iniciar sesión.',
   'login_failed.step_up':
-    'Esta página exige un inicio de sesión más seguro o más reciente, y el servicio no lo ha proporcionado.',
+    'Esta página requiere un inicio de sesión más seguro o más reciente, y el servicio de inicio de sesión no ' +
+    'lo ha proporcionado.',
   'login_failed.needs_input': 'El servicio de inicio de sesión necesita que intervenga. Vuelva a iniciar sesión.',
-  'login_failed.unusable': 'El servicio de inicio de sesión ha dado una respuesta que no se puede usar.',
-  'login_failed.refused': 'El servicio no ha aceptado lo que pide este inicio de sesión.',
+  'login_failed.unusable': 'El servicio de inicio de sesión ha devuelto una respuesta que no se puede usar.',
+  'login_failed.refused': 'El servicio de inicio de sesión no ha aceptado lo que pide este inicio de sesión.',
   'login_failed.no_user':
     'El servicio de inicio de sesión no ha indicado quién es usted, por lo que no se ha iniciado la sesión. Vuelva a ' +
     'intentarlo en un momento.',
@@ -131,18 +132,18 @@ export const es: Texts = {
   'logout_refused': 'Se ha rechazado esta solicitud de cerrar sesión.',
   'logout_refused.title': 'Cierre de sesión rechazado',
   'logout_refused.used':
-    'Esta dirección funciona una sola vez, durante un minuto, en el navegador que cerró la sesión. Aquí la sesión está ' +
-    'cerrada.',
+    'Este enlace funciona una sola vez, durante un minuto y solo en el navegador en el que cerró la sesión. Aquí la ' +
+    'sesión está cerrada.',
 
-  'login': 'Se le está dirigiendo al servicio de inicio de sesión.',
+  'login': 'Se le está redirigiendo al servicio de inicio de sesión.',
   'login.title': 'Iniciando sesión',
   'choose_provider': 'Elija cómo quiere iniciar sesión.',
   'choose_provider.title': 'Iniciar sesión',
-  'signed_in': 'Se le está dirigiendo a la página solicitada.',
+  'signed_in': 'Se le está redirigiendo a la página solicitada.',
   'signed_in.title': 'Sesión iniciada',
   'silent.signed_in': 'Ha iniciado sesión. Puede cerrar esta ventana.',
   'silent.signed_in.title': 'Sesión iniciada',
-  'silent.not_signed_in': 'No se ha podido iniciar sesión sin su intervención.',
+  'silent.not_signed_in': 'No se ha podido iniciar sesión automáticamente.',
   'silent.not_signed_in.title': 'Sesión no iniciada',
   'confirm_logout': 'Un enlace de otro sitio pide cerrar su sesión.',
   'confirm_logout.title': '¿Cerrar sesión?',
@@ -156,7 +157,7 @@ export const es: Texts = {
     'Este navegador no conserva nada para este sitio. Vuelva atrás: lo que ha escrito sigue ahí. Inicie sesión en otra ' +
     'pestaña y envíelo de nuevo.',
   'form_too_large':
-    'Este formulario contiene archivos o es demasiado grande para conservarlo hasta entonces. No se pierde nada: ' +
+    'Este formulario contiene archivos o es demasiado grande para conservarlo mientras inicia sesión. No se pierde nada: ' +
     'inicie sesión en una pestaña nueva, vuelva a esta y después a su formulario. Lo que ha escrito sigue ahí; envíelo ' +
     'de nuevo.',
   'form_too_large.title': 'Aún no enviado',

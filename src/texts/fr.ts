@@ -37,15 +37,15 @@ export const fr: Texts = {
   'forbidden.too_many_groups':
     'Vous appartenez à trop de groupes : le service de connexion a omis ceux qui déterminent si vous pouvez ouvrir ' +
     'cette page. Contactez l’administrateur de ce site.',
-  'forbidden.scope': 'Le jeton d’accès de cette requête a trop peu de portées (scopes).',
+  'forbidden.scope': 'Il manque au jeton d’accès de cette requête une portée (scope) requise.',
   'forbidden.step_up': 'L’application demande une connexion que le service de connexion n’a pas fournie.',
-  'cross_origin': 'Un autre site a envoyé cette requête, elle n’a donc pas été exécutée.',
+  'cross_origin': 'Un autre site a envoyé cette requête ; elle n’a donc pas été exécutée.',
   'cross_origin.title': 'Requête d’un autre site',
-  'cross_origin.sign_out': 'Un autre site a demandé à vous déconnecter, la requête a donc été refusée.',
+  'cross_origin.sign_out': 'Un autre site a demandé votre déconnexion ; la requête a donc été refusée.',
 
   'not_found': 'Il n’y a rien à cette adresse.',
   'not_found.title': 'Page introuvable',
-  'ambiguous_path': 'Cette adresse peut être lue de plusieurs façons, elle n’a donc pas été transmise.',
+  'ambiguous_path': 'Cette adresse peut être lue de plusieurs façons ; elle n’a donc pas été transmise.',
   'ambiguous_path.title': 'Adresse ambiguë',
   'method_not_allowed': 'Cette méthode ne peut pas être utilisée ici.',
   'method_not_allowed.title': 'Méthode non autorisée',
@@ -60,7 +60,7 @@ export const fr: Texts = {
     'nombre de cookies : supprimez les cookies de ce site dans votre navigateur, puis réessayez.',
   'bad_request.large_head_upstream': 'Les en-têtes de cette requête sont trop volumineux pour l’application.',
   'bad_request.too_many_headers': 'Cette requête a trop de champs d’en-tête.',
-  'bad_request.too_many_trailers': 'Cette requête a trop de champs finaux.',
+  'bad_request.too_many_trailers': 'Cette requête a trop de champs de fin (trailers).',
   'bad_request.repeated_header': 'Cette requête répète un champ d’en-tête qui ne peut figurer qu’une fois.',
   'payload_too_large': 'Votre envoi dépasse la taille que cette adresse accepte.',
   'payload_too_large.title': 'Envoi trop volumineux',
@@ -72,7 +72,8 @@ export const fr: Texts = {
   'upstream_unreachable': 'L’application à cette adresse est actuellement injoignable.',
   'upstream_unreachable.title': 'Application injoignable',
   'upstream_unreachable.loop': 'Cette requête est revenue à la passerelle qui l’avait transmise.',
-  'upstream_unreachable.unusable': 'L’application à cette adresse a donné une réponse qui ne peut pas être transmise.',
+  'upstream_unreachable.unusable':
+    'L’application à cette adresse a renvoyé une réponse qui ne peut pas être transmise.',
   'upstream_unreachable.unusable.title': 'Réponse inutilisable',
   'upstream_unreachable.no_websockets': 'L’application à cette adresse n’accepte pas les WebSockets.',
   'upstream_unreachable.no_websockets.title': 'Pas de WebSockets',
@@ -96,14 +97,14 @@ export const fr: Texts = {
   'login_failed.elsewhere':
     'Cette adresse termine une connexion commencée ailleurs ou il y a trop longtemps. Recommencez la connexion.',
   'login_failed.spent':
-    'Le service de connexion n’a plus accepté cette connexion : elle a duré trop longtemps, a déjà été terminée ou ' +
+    'Le service de connexion n’accepte plus cette connexion : elle a duré trop longtemps, a déjà été terminée ou ' +
     'n’est pas autorisée. Recommencez la connexion.',
   'login_failed.restarted':
     'La connexion a été recommencée plusieurs fois et a échoué à chaque fois. Vérifiez que ce navigateur accepte les ' +
     'cookies.',
   'login_failed.loop':
     'Vous avez été connecté {count} fois de suite, puis renvoyé ici à chaque fois. Vérifiez que ce navigateur accepte ' +
-    'les cookies ; sinon, l’application est peut-être mal configurée.',
+    'les cookies ; si c’est le cas, l’application est peut-être mal configurée.',
   'login_failed.two_sessions':
     'Ce navigateur envoie deux connexions différentes à la fois pour ce site. Aucune ne peut être utilisée, et l’une ' +
     'd’elles ne peut pas être supprimée d’ici. Supprimez les cookies de ce site dans les réglages du navigateur, puis ' +
@@ -116,30 +117,30 @@ export const fr: Texts = {
   'login_failed.step_up':
     'Cette page exige une connexion plus sûre ou plus récente, et le service de connexion ne l’a pas fournie.',
   'login_failed.needs_input': 'Le service de connexion a besoin de votre intervention. Recommencez la connexion.',
-  'login_failed.unusable': 'Le service de connexion a donné une réponse inutilisable.',
+  'login_failed.unusable': 'Le service de connexion a renvoyé une réponse inutilisable.',
   'login_failed.refused': 'Le service de connexion n’a pas accepté ce que cette connexion demande.',
   'login_failed.no_user':
-    'Le service de connexion n’a pas indiqué qui vous êtes, vous n’êtes donc pas connecté. Réessayez dans un instant.',
+    'Le service de connexion n’a pas indiqué qui vous êtes ; vous n’êtes donc pas connecté. Réessayez dans un instant.',
   'login_failed.no_groups':
-    'Le service de connexion n’a pas indiqué à quels groupes vous appartenez, vous n’êtes donc pas connecté. Réessayez ' +
+    'Le service de connexion n’a pas indiqué à quels groupes vous appartenez ; vous n’êtes donc pas connecté. Réessayez ' +
     'dans un instant. Si cela se reproduit, signalez-le aux responsables de ce site.',
   'logout_refused': 'Cette demande de déconnexion a été refusée.',
   'logout_refused.title': 'Déconnexion refusée',
   'logout_refused.used':
-    'Cette adresse est valable une seule fois, pendant une minute, dans le navigateur qui s’est déconnecté. Ici, vous ' +
-    'êtes déconnecté.',
+    'Ce lien n’est valable qu’une seule fois, pendant une minute et dans le navigateur où vous vous êtes déconnecté. ' +
+    'Ici, vous êtes déconnecté.',
 
-  'login': 'Vous allez être dirigé vers le service de connexion.',
+  'login': 'Vous allez être redirigé vers le service de connexion.',
   'login.title': 'Connexion en cours',
   'choose_provider': 'Choisissez comment vous voulez vous connecter.',
   'choose_provider.title': 'Se connecter',
-  'signed_in': 'Vous allez être dirigé vers la page demandée.',
+  'signed_in': 'Vous allez être redirigé vers la page demandée.',
   'signed_in.title': 'Connecté',
   'silent.signed_in': 'Vous êtes connecté. Vous pouvez fermer cette fenêtre.',
   'silent.signed_in.title': 'Connecté',
-  'silent.not_signed_in': 'La connexion n’a pas été possible sans votre intervention.',
+  'silent.not_signed_in': 'La connexion automatique n’a pas été possible.',
   'silent.not_signed_in.title': 'Non connecté',
-  'confirm_logout': 'Un lien d’un autre site demande à vous déconnecter.',
+  'confirm_logout': 'Un lien d’un autre site demande votre déconnexion.',
   'confirm_logout.title': 'Se déconnecter ?',
   'signing_out': 'Vous allez aussi être déconnecté du service de connexion.',
   'signing_out.title': 'Déconnexion en cours',
@@ -151,9 +152,9 @@ export const fr: Texts = {
     'Ce navigateur ne conserve rien pour ce site. Revenez en arrière : votre saisie est encore là. Connectez-vous dans ' +
     'un autre onglet, puis renvoyez le formulaire.',
   'form_too_large':
-    'Ce formulaire contient des fichiers ou est trop volumineux pour être conservé jusque-là. Rien n’est perdu : ' +
-    'connectez-vous dans un nouvel onglet, revenez à celui-ci, puis à votre formulaire. Votre saisie est encore là ; ' +
-    'renvoyez-la.',
+    'Ce formulaire contient des fichiers ou est trop volumineux pour être conservé pendant la connexion. Rien n’est ' +
+    'perdu : connectez-vous dans un nouvel onglet, revenez à celui-ci, puis à votre formulaire. Votre saisie est encore ' +
+    'là ; renvoyez-la.',
   'form_too_large.title': 'Pas encore envoyé',
   'posting_form': 'Vous êtes connecté ; votre formulaire est en cours d’envoi.',
   'posting_form.title': 'Envoi du formulaire',

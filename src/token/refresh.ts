@@ -16,7 +16,7 @@ import { type Session } from '../session/session.ts'
 import { absoluteEnd, claimsEndAfterFailure } from '../session/lifetime.ts'
 import type { Sessions } from '../session/sessions.ts'
 import type { Store } from '../store/store.ts'
-import { type Log, whose } from '../telemetry/log.ts'
+import { type Log, sessionFields } from '../telemetry/log.ts'
 import { countFromZero, providerLabel, type Metrics } from '../telemetry/metrics.ts'
 import { createBackoff, type FailedRefresh } from './refresh-backoff.ts'
 import { cooldownUntil, isExpired } from './clock.ts'
@@ -182,7 +182,7 @@ export function createRefresher({ providers, store, sessions, log, metrics }: Re
     log.warn(
       {
         event: 'refresh_failed',
-        ...whose(log, session),
+        ...sessionFields(log, session),
         refusal,
         ended: hasEnded,
         abandoned,
@@ -238,7 +238,7 @@ export function createRefresher({ providers, store, sessions, log, metrics }: Re
     }
     metrics.refreshes.inc({ outcome: outcome.type, cause, ...providerLabel(seen.provider) })
     if (outcome.type === 'refreshed')
-      log.debug({ event: 'refresh', ...whose(log, session), why: cause }, 'tokens were refreshed')
+      log.debug({ event: 'refresh', ...sessionFields(log, session), why: cause }, 'tokens were refreshed')
     return outcome
   }
 
@@ -277,7 +277,7 @@ export function createRefresher({ providers, store, sessions, log, metrics }: Re
         return outcome
           .catch((error: unknown): RefreshOutcome => {
             log.error(
-              { event: 'refresh_failed', ...whose(log, session), cause: causes(error) },
+              { event: 'refresh_failed', ...sessionFields(log, session), cause: causes(error) },
               'the store is unavailable, so the tokens were not refreshed',
             )
             metrics.refreshes.inc({ outcome: 'failed', cause, ...providerLabel(session.provider) })

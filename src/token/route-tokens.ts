@@ -9,7 +9,7 @@ import { proofKeyOf, type TokenSet } from '../oidc/token-set.ts'
 import { singleFlight } from '../resilience/single-flight.ts'
 import type { Session } from '../session/session.ts'
 import type { Sessions } from '../session/sessions.ts'
-import { type Log, whose } from '../telemetry/log.ts'
+import { type Log, sessionFields } from '../telemetry/log.ts'
 import { pauseUntil } from './refresh-backoff.ts'
 import type { Denied, TokenDenial } from './denial.ts'
 import type { Refresher } from './refresh.ts'
@@ -119,7 +119,7 @@ export function createRouteTokens({ providers, refresher, sessions, log }: Route
       log.warn(
         {
           event: 'exchange_failed',
-          ...(session === null ? { provider: owner.provider } : whose(log, session)),
+          ...(session === null ? { provider: owner.provider } : sessionFields(log, session)),
           grant: wanted.grant,
           cause: causes(error),
         },

@@ -121,7 +121,7 @@ void t.test(
       t.equal(answer.headers()['gatehouse'], 'payload_too_large')
       t.match(await page.locator('main').innerText(), /files or is too large to be kept[^]*Nothing is lost/)
       const opened = context.waitForEvent('page')
-      await page.getByRole('link', { name: 'Sign in in a new tab' }).click()
+      await page.getByRole('link', { name: 'Sign in on a new tab' }).click()
       await (await opened).waitForURL((at) => at.origin === url && !at.pathname.startsWith('/oauth2/'))
       await page.getByRole('button', { name: 'Go back to the form' }).click()
       await page.waitForURL(`${url}/multipart`)

@@ -224,7 +224,7 @@ void t.test(
     )
     t.equal(await page.getByRole('link', { name: 'Sign in and send' }).count(), 0)
     const opened = context.waitForEvent('page')
-    await page.getByRole('link', { name: 'Sign in in a new tab' }).click()
+    await page.getByRole('link', { name: 'Sign in on a new tab' }).click()
     const tab = await opened
     await tab.waitForURL((at) => at.origin === url && !at.pathname.startsWith('/oauth2/'))
     await page.getByRole('button', { name: 'Go back to the form' }).click()

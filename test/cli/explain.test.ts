@@ -99,8 +99,9 @@ void t.test('every denial is explained by its code and the reason', async (t) =>
     [
       ['GET', '/money', '--claims', '{"acr":"urn:password"}', ...html],
       '302 step_up_required',
-      'because: acr must be one of urn:mfa\nlocation: ' +
-        'https://orders.example.com/oauth2/login?redirect=%2Fmoney&acr_values=urn%3Amfa',
+      'because: acr must be one of urn:mfa; the login must not be older than 300 s\nbecause: auth_time is missing, so ' +
+        'maxAge accepts only a session from a recent login with prompt=login\nlocation: ' +
+        'https://orders.example.com/oauth2/login?redirect=%2Fmoney&acr_values=urn%3Amfa&max_age=300',
     ],
     [
       ['GET', '/money', '--claims', stronger],

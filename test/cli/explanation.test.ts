@@ -327,11 +327,20 @@ void t.test('the explanation says why a session may use a route, or what it lack
     ],
     [
       ['GET', '/money/', ...claims({ acr: 'urn:pwd' })],
-      ['answer: 401 step_up_required', 'because: acr must be one of urn:mfa'],
+      ['answer: 401 step_up_required', 'because: acr must be one of urn:mfa; the login must not be older than 300 s'],
     ],
     [
       ['GET', '/money/', ...claims({ acr: 'urn:mfa', auth_time: now - 600 })],
       ['because: the login must not be older than 300 s'],
+      /prompt=login/,
+    ],
+    [
+      ['GET', '/money/', ...claims({ acr: 'urn:mfa' })],
+      [
+        'answer: 401 step_up_required',
+        'because: the login must not be older than 300 s',
+        'because: auth_time is missing, so maxAge accepts only a session from a recent login with prompt=login',
+      ],
     ],
   ])
 })
@@ -366,7 +375,10 @@ void t.test(
       ],
       [
         ['GET', '/api/', ...own, ...claims({ aud: 'api://stock' })],
-        ['answer: 401 invalid_token', 'because: the token’s aud is "api://stock", the route accepts api://orders'],
+        [
+          'answer: 401 invalid_token',
+          'because: the token’s aud is "api://stock", but the route accepts only api://orders',
+        ],
       ],
       [['GET', '/api/', ...own, ...claims({ iss: 'https://evil.example' })], ['answer: 401 invalid_token']],
       [['GET', '/api/', ...own, ...claims({ exp: now - 180 })], ['because: the token has expired']],
@@ -402,7 +414,7 @@ void t.test('the explanation says which key accepts a client’s own token', asy
     ],
     [
       ['GET', '/ci/', ...own, ...claims({ ...github, aud: 'orders' })],
-      ['answer: 401 invalid_token', 'because: the token’s aud is "orders", the route accepts deploy'],
+      ['answer: 401 invalid_token', 'because: the token’s aud is "orders", but the route accepts only deploy'],
     ],
     [
       ['GET', '/ci/', ...own, ...claims({ aud: ['a', 'orders'], scope: 'x' })],
@@ -415,7 +427,7 @@ void t.test('the explanation says which key accepts a client’s own token', asy
     [
       ['GET', '/ci/', ...own, ...claims({ aud: 'a', client_id: 'spa' })],
       [
-        'because: the token’s aud is "a", the route accepts orders; the token’s client_id is "spa", the route accepts robot',
+        'because: the token’s aud is "a", but the route accepts only orders; the token’s client_id is "spa", but the route accepts only robot',
       ],
     ],
     [
@@ -425,7 +437,7 @@ void t.test('the explanation says which key accepts a client’s own token', asy
     [
       ['GET', '/ci/', ...own, ...claims({})],
       [
-        'because: the claims do not say for whom the token is: it must match bearer.audience (orders) or bearer.clientIds (robot)',
+        'because: the claims do not show the token’s audience: the token must match bearer.audience (orders) or bearer.clientIds (robot)',
       ],
     ],
     [

@@ -1,5 +1,11 @@
 import t from 'tap'
-import { compileRanges, coversRanges, EVERY_ADDRESS, intersection } from '../../src/config/address-ranges.ts'
+import {
+  clientNetwork,
+  compileRanges,
+  coversRanges,
+  EVERY_ADDRESS,
+  intersection,
+} from '../../src/config/address-ranges.ts'
 
 const NOT_ADDRESSES = [
   '',
@@ -81,5 +87,19 @@ void t.test('ranges are intersected, and several ranges cover a wider one', (t) 
   ]
   for (const [wide, narrow, expected] of covered)
     t.equal(coversRanges(wide, narrow), expected, `${wide.join(' ')} ⊇ ${narrow.join(' ')}`)
+  t.end()
+})
+
+void t.test('a client is counted by its IPv4 address, or by the first 64 bits of its IPv6 address', (t) => {
+  const rows: [address: string, counted: string][] = [
+    ['192.0.2.7', '192.0.2.7'],
+    ['::ffff:192.0.2.200', '192.0.2.200'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:DB8:1:2::9', '2001:db8:1:2::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['', ''],
+    ['unix:', 'unix:'],
+  ]
+  for (const [address, counted] of rows) t.equal(clientNetwork(address), counted, address)
   t.end()
 })

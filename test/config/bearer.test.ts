@@ -19,7 +19,7 @@ void t.test('bearer needs an audience, clients or metadata', (t) => {
     '{ issuers: [{ issuer: "https://a.example", audience: b }] }',
   ])
     t.match(problems(`bearer: ${bearer}`), [
-      /routes\[0\]\.bearer: does not say for whom a token must be.* \| add the audience of the tokens/,
+      /routes\[0\]\.bearer: does not say which tokens it accepts.* \| add the audience of the tokens/,
     ])
   for (const bearer of ['{ audience: a }', '{ clientIds: a }', '{ metadata: true }'])
     t.equal(loadText(folder, `${least}routes:\n  - { path: /**, bearer: ${bearer} }\n`).config.routes.length, 1)

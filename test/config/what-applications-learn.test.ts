@@ -75,6 +75,26 @@ void t.test('a header’s value may have placeholders with text around them, and
   t.end()
 })
 
+void t.test('a token in headers.set takes the place of the one that the route would send', (t) => {
+  const grantOf = (route: object): string | undefined =>
+    loadText(folder, stringify(settings({ route }))).config.routes[0]?.token.grant
+  for (const [name, template] of [
+    ['Authorization', 'Bearer {idToken}'],
+    ['authorization', '{accessToken}'],
+    ['AUTHORIZATION', 'Bearer {assertion}'],
+  ] as const)
+    t.equal(grantOf({ headers: { set: { [name]: template } } }), 'none', template)
+  t.equal(grantOf({ headers: { set: { 'X-A': 'Bearer {idToken}' } } }), 'session')
+  t.equal(grantOf({ headers: { set: { 'X-A': '{idToken}' } }, token: { header: 'x-a' } }), 'none')
+  const written = /^routes\[0\]\.headers\.set\.Authorization: is the header that carries the token/
+  for (const grant of ['session', 'id-token'])
+    t.match(refusals({ route: { headers: { set: { Authorization: 'Bearer {idToken}' } }, token: { grant } } }), [
+      written,
+    ])
+  t.match(refusals({ route: { headers: { set: { Authorization: 'Basic {sub}' } } } }), [written])
+  t.end()
+})
+
 void t.test('a public route can send only the id of the request', (t) => {
   for (const template of [
     '{sub}',
@@ -133,6 +153,7 @@ void t.test('a key for assertions is EC P-256 or Ed25519, as PEM, as JSON or as 
     loadText(folder, stringify(settings({ more: { assertion: { keys } } }))).config.assertion?.keys
   t.same(keysOf([pem, edwards]), [pem, edwards])
   t.same(keysOf(pem), [pem])
+  t.same(keysOf(jwk), [JSON.stringify(jwk)])
   t.same(keysOf([JSON.stringify(jwk)]), [JSON.stringify(jwk)])
   t.same(keysOf([jwk, { ...otherJwk, kid: 'b' }]), [JSON.stringify(jwk), JSON.stringify({ ...otherJwk, kid: 'b' })])
   t.same(
@@ -172,7 +193,7 @@ void t.test('a key for assertions is EC P-256 or Ed25519, as PEM, as JSON or as 
 void t.test('claims of an assertion are those of the user, and its lifetime is at least ten seconds', (t) => {
   t.same(refusals({ more: { assertion: { claims: ['email', 'sub', 'acr', 'realm_access.roles'] } } }), [])
   t.match(refusals({ more: { assertion: { claims: ['email', 'iss', 'sid'] } } }), [
-    /^assertion\.claims\[1\]: iss cannot be that of the user/,
+    /^assertion\.claims\[1\]: iss cannot be a claim of the user/,
     /^assertion\.claims\[2\]: sid cannot be/,
   ])
   t.match(refusals({ more: { assertion: { lifetime: '9s' } } }), [/^assertion\.lifetime: /])
@@ -195,7 +216,9 @@ void t.test(
     t.equal(load({ more: { assertion: { audience: 'a' } } }).config.assertion?.keys.length, 1)
     const session = { keys: [key], store: 'redis://127.0.0.1' }
     const redis = load({ ...set('{assertion}'), more: { session } })
-    t.match(redis.warnings, [/assertion\.keys: is not set: each replica makes a key when it starts.*openssl genpkey/])
+    t.match(redis.warnings, [
+      /assertion\.keys: is not set: each replica generates a key when it starts.*openssl genpkey/,
+    ])
     t.same(load({ ...set('{assertion}'), more: { session, assertion: { keys: [pem] } } }).warnings, [])
     t.same(load({ more: { session } }).warnings, [])
     t.end()

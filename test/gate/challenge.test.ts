@@ -267,3 +267,16 @@ void t.test('on a route with bearer, every 401 has the same challenges, in one f
   )
   t.end()
 })
+
+void t.test('what an application asks for reaches the login URL and the challenge as printable ASCII', (t) => {
+  const stepUp = { acrValues: ['g"old', 'größer', 'a\u0001\r\nx', '金'], maxAge: null, scope: 'ä"', claims: '{"ü":1}' }
+  const denial: Denial = { reason: 'step-up', stepUp }
+  for (const kind of kinds) {
+    const { location, loginUrl } = told(denial, kind)
+    t.match(location ?? loginUrl, /^https:[!#-~]+acr_values=g%22old[!#-~]+$/, kind)
+  }
+  const { authenticate } = told({ reason: 'insufficient-authentication', stepUp }, 'script')
+  t.match(authenticate, /^[ -~]+$/)
+  t.match(authenticate, 'acr_values="g\\"old gr%C3%B6%C3%9Fer a%01%0D%0Ax %E9%87%91"')
+  t.end()
+})

@@ -24,7 +24,7 @@ const gateOf = ({ routes = [{}], session = sessionOf(), acquired, token }: World
     config: { scripts: { headers: [], message: null } },
     routes: compileRoutes(routes.map(routeOf), '/oauth2'),
     bearers: { verify: () => token ?? { why: 'it is not accepted' } },
-    proofs: { nonce: () => '', read: () => ({ jwt: '', jwk: {}, jti: '', nonce: '' }), prove: async () => null },
+    proofs: { nonce: () => '', read: () => ({ jwt: '', jwk: {}, jti: '', nonce: '' }), verify: async () => null },
     sessions: {
       load() {
         asked.push('session')

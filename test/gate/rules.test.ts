@@ -1,19 +1,20 @@
 import t from 'tap'
 import { admit, admitToken } from '../../src/gate/admit.ts'
 import { claimAt } from '../../src/gate/claims.ts'
-import { explainRule, ruleHolds, type Rule } from '../../src/gate/rules.ts'
+import { explainRule } from '../../src/gate/rule-explanation.ts'
+import { ruleHolds, type AccessRule } from '../../src/gate/rules.ts'
 import type { Claims } from '../../src/oidc/token-set.ts'
 import { bearerOf, compiled, now, requirement, sessionOf } from './request.ts'
 
 const CLIENT = '10.1.2.3'
 
 /** Returns a rule with these keys. */
-const ruleOf = (rule: Partial<Rule>): Rule => ({ claims: {}, networks: null, ...rule })
+const ruleOf = (rule: Partial<AccessRule>): AccessRule => ({ claims: {}, networks: null, ...rule })
 
-const byClaims = (claims: Rule['claims']): Rule => ruleOf({ claims })
-const byNetworks = (...networks: string[]): Rule => ruleOf({ networks })
+const byClaims = (claims: AccessRule['claims']): AccessRule => ruleOf({ claims })
+const byNetworks = (...networks: string[]): AccessRule => ruleOf({ networks })
 
-const holds = (rule: Rule, claims: Claims, address = CLIENT): boolean => ruleHolds(rule, claims, address)
+const holds = (rule: AccessRule, claims: Claims, address = CLIENT): boolean => ruleHolds(rule, claims, address)
 
 void t.test('a star stands for any characters, and a whole value is compared', (t) => {
   const rows: [pattern: string, matching: string[], others: string[]][] = [
@@ -72,7 +73,7 @@ void t.test('email alone is compared without the case of the letters A to Z', (t
   t.end()
 })
 
-void t.test('true, false and numbers match their text too, and text matches only text', (t) => {
+void t.test('true and false match their text too, numbers match only numbers, and text only text', (t) => {
   const rows: [wanted: string | number | boolean, value: unknown, expected: boolean][] = [
     [true, true, true],
     [true, 'true', true],
@@ -82,7 +83,7 @@ void t.test('true, false and numbers match their text too, and text matches only
     [false, false, true],
     [false, '', false],
     [3, 3, true],
-    [3, '3', true],
+    [3, '3', false],
     [3, '3.0', false],
     [0, false, false],
     ['true', true, false],
@@ -148,6 +149,9 @@ void t.test('a path has quoted segments, goes through lists, and ends at keys', 
   t.same(claimAt(claims, 'orgs.roles'), ['x', 'y', 'z'], 'templates read the same way')
   t.same(claimAt(claims, 'urn:zitadel:iam:org:project:roles'), ['admin', 'reader'])
   t.equal(claimAt(claims, 'resource_access."my.app".roles.0'), undefined)
+  t.same(claimAt(claims, 'flags'), ['beta'])
+  t.same(claimAt(claims, 'sizes'), ['s', 'm'])
+  t.same(claimAt(claims, 'groups'), ['admin', { name: 'text' }])
   t.same(claimAt(claims, 'address'), claims.address, 'other mappings stay')
   t.end()
 })
@@ -203,7 +207,7 @@ void t.test('a rule that depends on an omitted claim lets in nothing, neither al
   const [wanted, other] = [byClaims({ groups: ['staff'] }), byClaims({ role: ['admin'] })]
   const reader = byClaims({ role: ['reader'] })
   const missing = byClaims({ missing: ['x'] })
-  const rows: [rule: Rule, expected: boolean, name: string][] = [
+  const rows: [rule: AccessRule, expected: boolean, name: string][] = [
     [wanted, false, 'unknown'],
     [ruleOf({ not: wanted }), false, 'not unknown'],
     [ruleOf({ not: ruleOf({ not: wanted }) }), false, 'not not unknown'],
@@ -244,7 +248,7 @@ void t.test('a rule that depends on an omitted claim lets in nothing, neither al
 })
 
 /** Returns the reasons for the decision on a session's rule. */
-const reasons = (rule: Rule, claims: Claims, address = CLIENT): readonly string[] =>
+const reasons = (rule: AccessRule, claims: Claims, address = CLIENT): readonly string[] =>
   explainRule(rule, { claims, address }, 'require').reasons
 
 void t.test('the decisive parts are named with their paths, and the user’s values are not quoted', (t) => {

@@ -208,7 +208,7 @@ void t.test('no route is a 404, an ambiguous path a 400, and an unreachable appl
   }
 })
 
-void t.test('an unreachable provider is a 503 with Retry-After, only for requests that need it', async (t) => {
+void t.test('an unreachable provider yields a 503 with Retry-After, only for requests that need it', async (t) => {
   const { url } = await startGateway(t, {
     idp,
     config: {

@@ -202,7 +202,7 @@ void t.test('the provider’s document is that of the resource’s origin too', 
 })
 
 void t.test(
-  'while the provider is away, the metadata names the configured issuer, and its document is a 503',
+  'while the provider is unavailable, the metadata names the configured issuer, and the provider’s document yields a 503',
   async (t) => {
     const port = await freePort()
     const issuer = `http://127.0.0.1:${port}/realms/orders`
@@ -272,6 +272,23 @@ void t.test('a resource has the origin of the request, and a route with a host o
   await ask(url, 'GET', `${WELL_KNOWN}/mcp`, ['Host: c.example.com'])
   t.equal(upstream.requests.length, 1, 'the address of a third host belongs to its application')
 })
+
+void t.test(
+  'at a host with a route of its own, a route for all hosts does not decide, whatever the order',
+  async (t) => {
+    const anywhere = { path: '/mcp/**', provider: 'staff', bearer: { metadata: true } }
+    const routes = [anywhere, { ...anywhere, path: '/tools/**', host: 'b.example.com', provider: 'partners' }]
+    const { url, staff, partners } = await startTwo(t, {
+      config: { publicUrl: ['https://a.example.com', 'https://b.example.com'], routes },
+    })
+    const at = async (host: string, path: string): Promise<Record<string, unknown>> =>
+      JSON.parse((await ask(url, 'GET', path, [`Host: ${host}`])).body.toString())
+    for (const path of ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']) {
+      t.match(await at('a.example.com', path), { issuer: staff.issuer }, path)
+      t.match(await at('b.example.com', path), { issuer: partners.issuer }, path)
+    }
+  },
+)
 
 void t.test('with several providers, the metadata names those that the route allows', async (t) => {
   const routes = [

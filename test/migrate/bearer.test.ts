@@ -100,7 +100,7 @@ void t.test('Apache: the introspection endpoint becomes an endpoint of the provi
   t.same(bearer, { audience: ['api://orders'] })
   t.match(provider, { endpoints: { introspection: 'https://login.example.com/introspect' } })
   t.match(remarks, /builtin OIDCOAuthClientID/)
-  t.match(remarks, /differs OIDCOAuthClientSecret: one client asks for logins and about tokens/)
+  t.match(remarks, /differs OIDCOAuthClientSecret: the gateway uses one client for logins and introspection/)
   t.notMatch(remarks, /another/)
   t.end()
 })

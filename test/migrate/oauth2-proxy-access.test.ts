@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
-import { type Rule, ruleHolds } from '../../src/gate/rules.ts'
+import { type AccessRule, ruleHolds } from '../../src/gate/rules.ts'
 import { migrateFiles } from '../../src/migrate/migrate.ts'
 import { writeReport, writeYaml } from '../../src/migrate/write.ts'
 import { key } from '../config/configuration.ts'
@@ -179,7 +179,7 @@ const readEmails = (path: string, besideFile: string): string | null =>
   besideFile === 'one.cfg' && path.endsWith('emails') ? FILE : null
 
 /** Returns what the migrated configuration requires on its only route, once the gateway has loaded the configuration. */
-function migratedRule(t: Test, settings: Settings): Rule {
+function migratedRule(t: Test, settings: Settings): AccessRule {
   const yaml = writeYaml(migrateFiles([{ name: 'one.cfg', text: written(settings) }], readEmails))
   const env = { SESSION_KEY: key, OIDC_CLIENT_SECRET: 'hush' }
   const [route] = loadConfig({ file: asFile(t, parse(yaml)), env }).config.routes

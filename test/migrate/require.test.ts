@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
-import { type Rule, ruleHolds } from '../../src/gate/rules.ts'
+import { type AccessRule as Rule, ruleHolds } from '../../src/gate/rules.ts'
 import { methodsOf, type Policy, policyOf } from '../../src/migrate/apache/require.ts'
 import { type AccessRule, accessRuleOf } from '../../src/migrate/condition.ts'
 import { migrateFiles } from '../../src/migrate/migrate.ts'

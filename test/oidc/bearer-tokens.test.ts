@@ -413,7 +413,7 @@ void t.test('a new key of the provider is fetched', async (t) => {
   t.equal((await call(await token())).status, 200)
 })
 
-void t.test('a token that can’t be verified at the moment is a 503, not a 401', async (t) => {
+void t.test('a token that can’t be verified at the moment yields a 503, not a 401', async (t) => {
   const { token, call, idp } = await start(t)
   idp.fail('jwks', { status: 503 })
   const answer = await call(await token())
@@ -466,7 +466,7 @@ void t.test('the log says what is wrong with a token, and contains no part of it
   }
 })
 
-void t.test('a token is accepted by its client, whatever its audience', async (t) => {
+void t.test('a token is accepted by its client, regardless of its audience', async (t) => {
   const { token, call } = await start(t, {
     routes: [{ path: '/**', bearer: { clientIds: ['robot', 'cron'] } }],
   })

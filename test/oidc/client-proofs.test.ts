@@ -238,7 +238,7 @@ void t.test('a token must be bound to the key of the proof, and to nothing else'
   t.equal(dpopError(expired), 'invalid_token', 'a token that is invalid for another reason')
 })
 
-void t.test('a bound token is no bearer token, and a route may require proofs', async (t) => {
+void t.test('a bound token is not a bearer token, and a route may require proofs', async (t) => {
   const { token, send, call, proof } = await start(t)
   const bound = await token()
   const bearer = await token({ cnf: undefined })
@@ -337,7 +337,7 @@ void t.test('a nonce is replaced every two minutes, and the one before is accept
   t.equal(dpopError(await call(mine, '/api/echo', { claims: { nonce: first } })), 'use_dpop_nonce')
 })
 
-void t.test('on an optional route, a token without a valid proof is refused, and reaches nobody', async (t) => {
+void t.test('on an optional route, a token without a valid proof is refused and not passed on', async (t) => {
   const { token, send, url, upstream } = await start(t)
   const path = '/api/echo/optional'
   t.equal((await get(url + path)).status, 200)
@@ -390,29 +390,36 @@ void t.test('a WebSocket opens with a proof', async (t) => {
   t.equal((await openWebSocket(`${url}/ws`, { headers })).status, 401)
 })
 
-void t.test('replicas accept the same nonces and each proof once, and Redis may be away for outageGrace', async (t) => {
-  const redis = await startRedis(t)
-  const session = { store: redis.url, keys: [randomBytes(32).toString('base64')], outageGrace: '1500ms' }
-  const config = { session, provider: { clientId: 'replicated' } }
-  const a = await start(t, config)
-  const b = await start(t, config, { idp: a.idp, upstream: a.upstream, publicUrl: a.url })
-  const { port } = b.gateway.listener.address() as { port: number }
-  const mine = await a.token()
-  const atB = async (dpop: string): Promise<Answer> =>
-    get(`http://127.0.0.1:${port}/api/echo`, { authorization: `DPoP ${mine}`, dpop })
-  const proofs = await Promise.all(Array.from({ length: 6 }, async () => a.proof(mine, '/api/echo')))
-  const next = (): string => proofs.pop() ?? ''
-  const once = next()
-  t.equal((await a.send(mine, '/api/echo', once)).status, 200)
-  t.equal(dpopError(await atB(once)), 'invalid_dpop_proof', 'another replica has seen the proof')
-  t.equal((await atB(next())).status, 200, 'with the nonce of the first replica')
-  await redis.kill()
-  const during = next()
-  t.equal((await a.send(mine, '/api/echo', during)).status, 200, 'Redis has just gone')
-  t.equal(dpopError(await a.send(mine, '/api/echo', during)), 'invalid_dpop_proof', 'this process remembers the proof')
-  await eventually(async () => (await a.send(mine, '/api/echo', await a.proof(mine, '/api/echo'))).status === 503)
-  const late = await a.send(mine, '/api/echo', next())
-  t.match(late.json(), { status: 503, code: 'store_unavailable' })
-  await redis.start()
-  await eventually(async () => (await a.send(mine, '/api/echo', await a.proof(mine, '/api/echo'))).status === 200)
-})
+void t.test(
+  'replicas accept the same nonces and each proof once, and Redis may be unavailable for outageGrace',
+  async (t) => {
+    const redis = await startRedis(t)
+    const session = { store: redis.url, keys: [randomBytes(32).toString('base64')], outageGrace: '1500ms' }
+    const config = { session, provider: { clientId: 'replicated' } }
+    const a = await start(t, config)
+    const b = await start(t, config, { idp: a.idp, upstream: a.upstream, publicUrl: a.url })
+    const { port } = b.gateway.listener.address() as { port: number }
+    const mine = await a.token()
+    const atB = async (dpop: string): Promise<Answer> =>
+      get(`http://127.0.0.1:${port}/api/echo`, { authorization: `DPoP ${mine}`, dpop })
+    const proofs = await Promise.all(Array.from({ length: 6 }, async () => a.proof(mine, '/api/echo')))
+    const next = (): string => proofs.pop() ?? ''
+    const once = next()
+    t.equal((await a.send(mine, '/api/echo', once)).status, 200)
+    t.equal(dpopError(await atB(once)), 'invalid_dpop_proof', 'another replica has seen the proof')
+    t.equal((await atB(next())).status, 200, 'with the nonce of the first replica')
+    await redis.kill()
+    const during = next()
+    t.equal((await a.send(mine, '/api/echo', during)).status, 200, 'Redis has just gone')
+    t.equal(
+      dpopError(await a.send(mine, '/api/echo', during)),
+      'invalid_dpop_proof',
+      'this process remembers the proof',
+    )
+    await eventually(async () => (await a.send(mine, '/api/echo', await a.proof(mine, '/api/echo'))).status === 503)
+    const late = await a.send(mine, '/api/echo', next())
+    t.match(late.json(), { status: 503, code: 'store_unavailable' })
+    await redis.start()
+    await eventually(async () => (await a.send(mine, '/api/echo', await a.proof(mine, '/api/echo'))).status === 200)
+  },
+)

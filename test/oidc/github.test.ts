@@ -82,7 +82,7 @@ void t.test('the user and every page of their teams come from the API', async (t
 })
 
 void t.test(
-  'an unverified primary address is no email claim, and that of the profile is not said to be verified',
+  'an unverified primary address is not an email claim, and the address of the profile is not called verified',
   async (t) => {
     const api = await startGitHub(t)
     api.answer('/api/v3/user/emails', [{ email: 'new@example.com', primary: true, verified: false }])
@@ -120,7 +120,7 @@ void t.test('a spent code, which GitHub answers with 200, is the browser’s fau
   api.answerTokens(() => error)
   const answer = await api.login()
   t.equal(answer.status, 400)
-  t.match(answer.body, 'did not accept this sign-in any more')
+  t.match(answer.body, 'no longer accepts this sign-in')
   t.match(api.gateway.events('login_failed'), [{ cause: /invalid_grant: The code passed is incorrect or expired/ }])
   api.answerTokens(() => ({ error: 'incorrect_client_credentials' }))
   t.equal((await api.login()).status, 502)

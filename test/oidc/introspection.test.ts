@@ -195,7 +195,7 @@ void t.test('an answer is not kept past exp', async (t) => {
 })
 
 void t.test(
-  'while the provider is away, clients get a 503, except with tokens that were active within a minute',
+  'while the provider is unavailable, clients get a 503, except with tokens that were active within a minute',
   async (t) => {
     const { gateway, answer } = await startScripted(t)
     const active: Parameters<Scripted['answer']>[0] = (_form, response) => {
@@ -225,7 +225,7 @@ void t.test(
   },
 )
 
-void t.test('a provider that refuses the gateway’s own credentials is a 503 and an error in the log', async (t) => {
+void t.test('a provider that refuses the gateway’s own credentials yields a 503 and an error in the log', async (t) => {
   const { gateway, answer } = await startScripted(t)
   answer((_form, response) => {
     json(response, { error: 'invalid_client' }, 401)
@@ -370,4 +370,23 @@ void t.test('a flood of random tokens reaches the provider slowly, and valid tok
   t.equal((await callWith(gateway, 'valid-late', '/', from('192.0.2.1'))).status, 200, 'behind the flood')
   t.same(new Set((await flood).map(({ status }) => status)), new Set([401]))
   t.ok(most <= 6, `at most four calls for one address at a time, and two others (${most})`)
+})
+
+void t.test('the addresses of one IPv6 network share their calls', async (t) => {
+  const { gateway, answer } = await startScripted(t, { trustedProxies: ['127.0.0.1'] })
+  let running = 0
+  let most = 0
+  answer((_form, response) => {
+    running += 1
+    most = Math.max(most, running)
+    void sleep(50).then(() => {
+      running -= 1
+      json(response, { active: false })
+    })
+  })
+  const calls = Array.from({ length: 12 }, async (_, i) =>
+    callWith(gateway, `random-${i}`, '/', { 'x-forwarded-for': `2001:db8::${i + 1}` }),
+  )
+  t.same(new Set((await Promise.all(calls)).map(({ status }) => status)), new Set([401]))
+  t.equal(most, 4)
 })

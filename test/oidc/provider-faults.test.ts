@@ -36,7 +36,7 @@ const COMMON_FAULTS: readonly [string, Failure, number][] = [
   ['an error', { status: 500 }, 503],
 ]
 
-void t.test('a provider that can’t be discovered is a 503, and the next login tries again', async (t) => {
+void t.test('a provider that can’t be discovered yields a 503, and the next login tries again', async (t) => {
   const idp = await idpFor(t)
   const metadata = (await createBrowser().get(`${idp.issuer}/.well-known/openid-configuration`)).json()
   idp.fail('discovery', { status: 500 })

@@ -119,7 +119,7 @@ const TOKENS: readonly { name: string; header: { typ?: string }; claims: Record<
   },
 ]
 
-void t.test('tokens of build services and clusters admit them, and they are no users of the provider', async (t) => {
+void t.test('tokens of build services and clusters admit them, which are not users of the provider', async (t) => {
   const issuer = await startScriptedProvider(t)
   // The gateway has this client ID at its own provider, and another issuer knows nothing of that.
   const audience = 'orders'
@@ -221,27 +221,30 @@ void t.test('routes share the keys of an issuer, and a new key is found at once'
   t.equal(issuer.asked('/keys'), 2, 'a search at most every 10 s')
 })
 
-void t.test('an issuer that is away delays neither start nor readiness, and fails its own tokens only', async (t) => {
-  const port = await freePort()
-  const away = `http://127.0.0.1:${port}`
-  const issuer = await startScriptedProvider(t)
-  const gateway = await start(t, [{ issuer: away }, { issuer: issuer.issuer }], {
-    admin: { listen: `127.0.0.1:${await freePort()}` },
-  })
-  const { admin } = gateway.config
-  const adminUrl = admin === null || !('port' in admin.listen) ? '' : `http://127.0.0.1:${admin.listen.port}`
-  await eventually(async () => (await createBrowser().get(`${adminUrl}/readyz`, { kind: 'none' })).status === 200)
-  const claims = { aud: AUDIENCE, sub: 'ci', iat: seconds(), exp: seconds() + 300 }
-  const answer = await callWith(gateway, await issuer.sign({ iss: away, ...claims }))
-  t.match(answer.json(), { status: 503, code: 'provider_unavailable' })
-  t.ok(answer.headers['retry-after'])
-  t.equal((await callWith(gateway, await issuer.sign({ iss: issuer.issuer, ...claims }))).status, 200)
-  const own = { ...claims, iss: shared.idp.issuer, client_id: 'robot' }
-  t.equal((await callWith(gateway, await shared.idp.sign(own, { typ: 'at+jwt' }))).status, 200)
-  t.equal((await createBrowser().get(`${adminUrl}/readyz`, { kind: 'none' })).status, 200)
-})
+void t.test(
+  'an issuer that is unavailable delays neither start nor readiness, and fails its own tokens only',
+  async (t) => {
+    const port = await freePort()
+    const away = `http://127.0.0.1:${port}`
+    const issuer = await startScriptedProvider(t)
+    const gateway = await start(t, [{ issuer: away }, { issuer: issuer.issuer }], {
+      admin: { listen: `127.0.0.1:${await freePort()}` },
+    })
+    const { admin } = gateway.config
+    const adminUrl = admin === null || !('port' in admin.listen) ? '' : `http://127.0.0.1:${admin.listen.port}`
+    await eventually(async () => (await createBrowser().get(`${adminUrl}/readyz`, { kind: 'none' })).status === 200)
+    const claims = { aud: AUDIENCE, sub: 'ci', iat: seconds(), exp: seconds() + 300 }
+    const answer = await callWith(gateway, await issuer.sign({ iss: away, ...claims }))
+    t.match(answer.json(), { status: 503, code: 'provider_unavailable' })
+    t.ok(answer.headers['retry-after'])
+    t.equal((await callWith(gateway, await issuer.sign({ iss: issuer.issuer, ...claims }))).status, 200)
+    const own = { ...claims, iss: shared.idp.issuer, client_id: 'robot' }
+    t.equal((await callWith(gateway, await shared.idp.sign(own, { typ: 'at+jwt' }))).status, 200)
+    t.equal((await createBrowser().get(`${adminUrl}/readyz`, { kind: 'none' })).status, 200)
+  },
+)
 
-void t.test('an issuer whose keys cannot be trusted or read is a 503, until they can', async (t) => {
+void t.test('an issuer whose keys cannot be trusted or read yields a 503 until they can', async (t) => {
   const issuer = await startScriptedProvider(t)
   const gateway = await start(t, [{ issuer: issuer.issuer }])
   const claims = { iss: issuer.issuer, aud: AUDIENCE, sub: 'ci', iat: seconds(), exp: seconds() + 300 }

@@ -1,12 +1,12 @@
 import t from 'tap'
 import { presets } from '../../src/config/presets/table.ts'
-import { refusalOf, refusalText, type Acceptance } from '../../src/oidc/token-rules.ts'
+import { checkToken, mismatchText, type AcceptedTokens } from '../../src/oidc/token-rules.ts'
 import type { Claims } from '../../src/oidc/token-set.ts'
 
 const API = 'api://orders'
 const CLIENT = 'b14a7505-96e9-4927-91e8-0601d0fc9caa'
 
-const accepting = (acceptance: Partial<Acceptance> = {}, preset = ''): Acceptance => ({
+const accepting = (acceptance: Partial<AcceptedTokens> = {}, preset = ''): AcceptedTokens => ({
   audiences: [],
   clientIds: [],
   substitutes: presets.find(({ name }) => name === preset) ?? {},
@@ -20,7 +20,7 @@ const client = { clientIds: [CLIENT] }
 const own = { audiences: [CLIENT], clientIds: [CLIENT] }
 
 /** Claims as providers put them into access tokens without the type of RFC 9068. */
-const ACCESS_TOKENS: readonly [provider: string, Claims, Acceptance][] = [
+const ACCESS_TOKENS: readonly [provider: string, Claims, AcceptedTokens][] = [
   ['Keycloak', { typ: 'Bearer', azp: CLIENT, aud: ['account', API], scope: 'openid', sid: 's' }, accepting(api)],
   ['Keycloak, without an audience', { typ: 'Bearer', azp: CLIENT, aud: 'account' }, accepting(client)],
   ['Keycloak, whose audience is the client', { typ: 'Bearer', azp: CLIENT, aud: CLIENT }, accepting(own)],
@@ -59,7 +59,7 @@ const ACCESS_TOKENS: readonly [provider: string, Claims, Acceptance][] = [
 ]
 
 /** Claims as providers put them into other tokens. */
-const OTHER_TOKENS: readonly [provider: string, Claims, Acceptance][] = [
+const OTHER_TOKENS: readonly [provider: string, Claims, AcceptedTokens][] = [
   ['Keycloak', { typ: 'ID', azp: CLIENT, aud: CLIENT, at_hash: 'x' }, accepting(own)],
   ['Keycloak, with a scope', { typ: 'ID', azp: CLIENT, aud: CLIENT, scope: 'openid' }, accepting(own)],
   ['Keycloak, a refresh token', { typ: 'Refresh', azp: CLIENT, aud: API, scope: 'openid' }, accepting(api)],
@@ -87,27 +87,27 @@ const OTHER_TOKENS: readonly [provider: string, Claims, Acceptance][] = [
 ]
 
 void t.test('access tokens of common providers are recognized', (t) => {
-  for (const [name, claims, accepted] of ACCESS_TOKENS) t.equal(refusalOf(claims, 'jwt', accepted), null, name)
+  for (const [name, claims, accepted] of ACCESS_TOKENS) t.equal(checkToken(claims, 'jwt', accepted), null, name)
   t.end()
 })
 
-void t.test('an ID token is never an access token, whatever its audience, azp and scope', (t) => {
-  for (const [name, claims, accepted] of OTHER_TOKENS) t.equal(refusalOf(claims, 'jwt', accepted), 'other-kind', name)
+void t.test('an ID token is never an access token, regardless of its audience, azp and scope', (t) => {
+  for (const [name, claims, accepted] of OTHER_TOKENS) t.equal(checkToken(claims, 'jwt', accepted), 'other-kind', name)
   t.end()
 })
 
 void t.test('an audience or a client is enough', (t) => {
   const both = accepting({ audiences: [API], clientIds: ['robot', 'cron'] })
   const token = { scope: 'a', aud: 'api://stock', client_id: 'spa' }
-  t.equal(refusalOf({ ...token, aud: API }, 'jwt', both), null)
-  t.equal(refusalOf({ ...token, client_id: 'cron' }, 'jwt', both), null)
-  t.equal(refusalOf({ ...token, client_id: undefined, azp: 'robot' }, 'jwt', both), null)
+  t.equal(checkToken({ ...token, aud: API }, 'jwt', both), null)
+  t.equal(checkToken({ ...token, client_id: 'cron' }, 'jwt', both), null)
+  t.equal(checkToken({ ...token, client_id: undefined, azp: 'robot' }, 'jwt', both), null)
   t.same(
-    refusalText(refusalOf(token, 'jwt', both) ?? []),
+    mismatchText(checkToken(token, 'jwt', both) ?? []),
     'its aud is "api://stock", not "api://orders", and its client_id is "spa", not "robot" or "cron"',
   )
-  t.not(refusalOf({ ...token, azp: 'robot' }, 'jwt', both), null, 'azp counts without client_id only')
-  t.not(refusalOf({ scope: 'a', aud: [[API]], client_id: ['robot'] }, 'jwt', both), null, 'a client is no list')
+  t.not(checkToken({ ...token, azp: 'robot' }, 'jwt', both), null, 'azp counts without client_id only')
+  t.not(checkToken({ scope: 'a', aud: [[API]], client_id: ['robot'] }, 'jwt', both), null, 'a client is no list')
   t.end()
 })
 
@@ -123,11 +123,11 @@ void t.test('an answer about an opaque token must show that it is an access toke
     ['an ID token of Keycloak', { aud: API, client_id: 'robot', typ: 'ID' }, 'other-kind'],
     ['an access token of Keycloak', { client_id: 'robot', typ: 'Bearer' }, null],
   ]
-  for (const [name, claims, refusal] of rows) t.equal(refusalOf(claims, 'opaque', accepted), refusal, name)
+  for (const [name, claims, refusal] of rows) t.equal(checkToken(claims, 'opaque', accepted), refusal, name)
   t.end()
 })
 
-void t.test('with the type of RFC 9068, a token is an access token whatever its claims', (t) => {
-  t.equal(refusalOf({ aud: CLIENT, nonce: 'x', client_id: CLIENT }, 'at+jwt', accepting(own)), null)
+void t.test('with the type of RFC 9068, a token is an access token regardless of its claims', (t) => {
+  t.equal(checkToken({ aud: CLIENT, nonce: 'x', client_id: CLIENT }, 'at+jwt', accepting(own)), null)
   t.end()
 })

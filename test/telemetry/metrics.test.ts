@@ -305,7 +305,7 @@ void t.test('requests are counted by the class of their status, and upstream tim
 void t.test('the metrics of several workers are added, and the version counts once', async (t) => {
   const workers = [createMetrics(), createMetrics()]
   for (const metrics of workers) {
-    metrics.expectRequest('/**', 'script', 'forward', 500)
+    metrics.initializeRequest('/**', 'script', 'forward', 500)
     metrics.countRequest('/**', 'script', 'forward', 200)
     metrics.upstreamSeconds.observeMs(20, '/**')
   }

@@ -68,7 +68,7 @@ void t.test('on-behalf-of and another header work as for sessions', async (t) =>
   t.match(running.idp.grants, { [ON_BEHALF_OF]: 1 })
 })
 
-void t.test('clients learn whether the provider is away, refuses, or asks for another login', async (t) => {
+void t.test('clients learn whether the provider is unavailable, refuses, or asks for another login', async (t) => {
   const running = await start(t, [
     { path: '/api/echo/refused', token: { ...orders, audience: 'api://refused' } },
     { path: '/api/echo/user', token: { ...orders, audience: 'api://user' } },

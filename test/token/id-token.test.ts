@@ -23,7 +23,6 @@ const routes = [
   { path: '/api/echo/optional', access: 'optional', token: { grant: 'id-token' } },
   {
     path: '/api/echo/both',
-    token: { grant: 'none' },
     headers: { set: { 'Authorization': 'Bearer {idToken}', 'X-Forwarded-Access-Token': '{accessToken}' } },
   },
   { path: '/api/echo/session', token: { grant: 'session' } },
@@ -74,8 +73,8 @@ void t.test('grant: id-token sends the ID token as bearer token, or alone in ano
 
 void t.test('headers.set carries both tokens on a route without a token of its own', async (t) => {
   Object.assign(idp.settings.lifetimes, { accessToken: 100, idToken: 3_600 })
-  const running = await start(t)
-  const { browser, url } = running
+  const running = await start(t, { forwardAuth: { listen: '127.0.0.1:0' }, trustedProxies: ['127.0.0.1'] })
+  const { browser, url, verdicts } = running
   await browser.get(`${url}/api/echo/session`, script)
   const session = lastToken(running)
   await browser.get(`${url}/api/echo/both`, script)
@@ -85,6 +84,13 @@ void t.test('headers.set carries both tokens on a route without a token of its o
   t.equal((await browser.get(`${url}/api/echo/both`, script)).status, 200)
   t.equal(running.refreshes(), 1, 'the expired access token is replaced before the request goes on')
   t.not(lastToken(running, 'x-forwarded-access-token'), session)
+  const verdict = await ask(verdicts, 'GET', '/oauth2/auth', [
+    `Cookie: ${browser.cookies.header(new URL(url))}`,
+    `Host: ${new URL(url).host}`,
+    'X-Original-Method: GET',
+    'X-Original-URI: /api/echo/both',
+  ])
+  t.equal(header(verdict, 'authorization'), `Bearer ${lastToken(running)}`)
 })
 
 void t.test(
@@ -148,7 +154,7 @@ void t.test('without a refresh token, an expired ID token leads to the login', a
   t.equal((await running.browser.get(`${running.url}/api/echo/session`, script)).status, 200)
 })
 
-void t.test('while the provider is away, an expired ID token is 503, and the session stays', async (t) => {
+void t.test('while the provider is unavailable, an expired ID token yields a 503, and the session stays', async (t) => {
   const running = await start(t)
   idp.fail('token', { status: 503 })
   moveClock(t, 101_000)

@@ -280,7 +280,7 @@ for (const [name, failure] of [
   })
 }
 
-void t.test('an outage is a 503 for its whole duration, and does not allow a new login', async (t) => {
+void t.test('an outage yields a 503 for its whole duration, and does not allow a new login', async (t) => {
   const { call, idp } = await loggedIn(t)
   idp.fail('token', { status: 500 })
   moveClock(t, 101_000)

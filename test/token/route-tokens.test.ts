@@ -209,7 +209,7 @@ void t.test('a refused exchange is not repeated with every request', async (t) =
   t.equal(running.idp.tokenRequests - before, 1)
 })
 
-void t.test('an unreachable provider is a 503 with Retry-After', async (t) => {
+void t.test('an unreachable provider yields a 503 with Retry-After', async (t) => {
   const running = await withTokens(t, { orders: { grant: 'token-exchange', audience: 'api://orders' } })
   running.idp.fail('token', { status: 503, times: 1 })
   const { answer } = await ask(running, 'orders')

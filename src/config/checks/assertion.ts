@@ -10,8 +10,7 @@ function findOwnKeys({ assertion, session }: ResolvedConfig): Finding[] {
     {
       path: ['assertion', 'keys'],
       part: 'key',
-      message:
-        'is not set: each replica makes a key when it starts, and jwks of a replica lists only the key of that one',
+      message: 'is not set: each replica generates a key when it starts, and its jwks lists only this key',
       instead: 'generate one for all replicas with: openssl genpkey -algorithm ed25519',
       warning: true,
     },
@@ -37,7 +36,7 @@ function findOwnClaims({ assertion }: ResolvedConfig): Finding[] {
       ? [
           {
             path: ['assertion', 'claims', index],
-            message: `${name} cannot be that of the user: it is a claim of the assertion itself`,
+            message: `${name} cannot be a claim of the user: the gateway sets this claim of the assertion`,
             instead: `remove it, or send it in a header of its own: "{claims.${name}}"`,
           },
         ]

@@ -4,10 +4,10 @@ import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
 import { isLoopback } from '../value-types/address.ts'
 import { perRoute, type Rule } from './rule.ts'
 
-/** A token of any audience and client would be a token of any application at the provider. */
+/** Without a key that limits tokens, a route would accept the tokens of every application at the provider. */
 function findUnbounded({ bearer }: ResolvedRoute, at: KeyPath): Finding[] {
   if (bearer === null || bearer.audience !== null || bearer.clientIds !== null || bearer.metadata) return []
-  const message = 'does not say for whom a token must be: audience, clientIds and metadata are missing'
+  const message = 'does not say which tokens it accepts: audience, clientIds and metadata are missing'
   const instead = 'add the audience of the tokens, such as audience: api://orders, or the clientIds that send them'
   return [{ path: [...at, 'bearer'], part: 'key', message, instead }]
 }

@@ -8,7 +8,7 @@ function publishes({ route }: PlacedRoute): boolean {
   return route.bearer?.metadata === true
 }
 
-/** Returns whether some host is that of both routes. A host without a port has any port. */
+/** Returns whether a host can match both routes. A host without a port matches any port. */
 function hostsOverlap({ host: one }: ResolvedRoute, { host: other }: ResolvedRoute): boolean {
   if (one === null || other === null) return true
   return one === other || one.startsWith(`${other}:`) || other.startsWith(`${one}:`)

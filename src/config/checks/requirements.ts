@@ -1,16 +1,11 @@
-import { coversRanges, EVERY_ADDRESS, intersection } from '../address-ranges.ts'
-import { type ClaimValue, compileClaimValues, coversValues } from '../claim-values.ts'
+import { EVERY_ADDRESS, intersection } from '../address-ranges.ts'
+import { claimKey, type ClaimValue } from '../claim-values.ts'
 import { formatKeyPath, type KeyPath } from '../key-path.ts'
 import type { Finding } from '../problems.ts'
 import type { ResolvedConfig, ResolvedRoute } from '../schema.ts'
 import { quote } from '../value-type.ts'
 import { perRoute, type Rule } from './rule.ts'
-
-/** A rule about the user and the client: `require` of a route or of its `bearer`, or a rule of `any` or `not`. */
-export type Requirement = Pick<ResolvedRoute['require'], 'claims' | 'networks'> & {
-  readonly any?: readonly Requirement[] | null
-  readonly not?: Requirement | null
-}
+import { canHold, isSingleText, type Part, type Requirement, testsOf } from './satisfiability.ts'
 
 interface PlacedRequirement {
   readonly requirement: Requirement
@@ -19,13 +14,13 @@ interface PlacedRequirement {
 
 /** What holds wherever a rule is evaluated: what the rule requires itself, and the rules around it. */
 interface Known {
-  readonly claims: readonly (readonly [name: string, values: readonly ClaimValue[]])[]
+  readonly tests: readonly Part[]
   /** The ranges that contain every client. */
   readonly networks: readonly string[]
   readonly excluded: readonly PlacedRequirement[]
 }
 
-const NOTHING_KNOWN: Known = { claims: [], networks: EVERY_ADDRESS, excluded: [] }
+const NOTHING_KNOWN: Known = { tests: [], networks: EVERY_ADDRESS, excluded: [] }
 
 /** Returns the rules about users and clients of a route. */
 function requirementsOf({ require, bearer }: ResolvedRoute, at: KeyPath): PlacedRequirement[] {
@@ -52,25 +47,55 @@ function findImpossible(route: ResolvedRoute, at: KeyPath): Finding[] {
 
 /** Returns what keeps a rule, or a rule in it, from ever holding. */
 function contradictionsIn({ requirement, at }: PlacedRequirement, around: Known, route: string): Finding[] {
-  const { claims, networks, any = null, not = null } = requirement
-  const known: Known = {
-    claims: [...around.claims, ...Object.entries(claims)],
+  const { networks, any = null, not = null } = requirement
+  const tests = [...around.tests, ...testsOf(requirement)]
+  const inner: Known = {
+    tests,
     networks: networks === null ? around.networks : intersection(around.networks, networks),
-    excluded: [...around.excluded, ...(not === null ? [] : [{ requirement: not, at: [...at, 'not'] }])],
+    excluded: around.excluded,
   }
-  if (networks !== null && known.networks.length === 0) {
+  if (networks !== null && inner.networks.length === 0) {
     const message = `no address is also in the networks of the rule around it, so the rule never holds on ${route}`
     return [{ path: [...at, 'networks'], message, instead: 'use networks that are within those of the rule around it' }]
   }
-  const excluding = known.excluded.find(
-    (one) => !isEmptyRequirement(one.requirement) && isImplied(one.requirement, known),
-  )
-  if (excluding !== undefined) return [excludedBy(excluding.at, at, route)]
+  if (!canHoldWith(inner)) return [conflictOf(requirement, at, inner, route)]
+  // An empty rule is a problem of its own.
+  const isExcluding = not !== null && !isEmptyRequirement(not)
+  const excluded = isExcluding ? [{ requirement: not, at: [...at, 'not'] }] : []
+  const known: Known = { ...inner, excluded: [...around.excluded, ...excluded] }
+  if (isExcluding && !canHoldWith(known)) {
+    const message = `holds wherever the rest of the rule holds, so the rule never holds on ${route}`
+    return [
+      { path: [...at, 'not'], part: 'key', message, instead: 'exclude less than the rule requires, or leave not out' },
+    ]
+  }
   return [
     ...(any ?? []).flatMap((one, index) => findInside(one, [...at, 'any', index], known, route)),
     // What is known outside says nothing about a rule that must not hold.
     ...(not === null ? [] : findInside(not, [...at, 'not'], NOTHING_KNOWN, route)),
   ]
+}
+
+function canHoldWith({ tests, excluded }: Known): boolean {
+  return canHold([...tests, ...excluded.map(({ requirement }) => ({ rule: requirement, holds: false }))])
+}
+
+/** Returns what keeps the tests of a rule from holding: a single value, or what the rules around it exclude. */
+function conflictOf({ claims }: Requirement, at: KeyPath, known: Known, route: string): Finding {
+  if (!canHold(known.tests)) {
+    const names = Object.keys(claims)
+    const name = names.find((one) => !canHold(known.tests.filter((test) => isAbout(test, one))))
+    const message = `never holds on ${route}: ${name ?? 'acr'} is a single value, which cannot match all rules about it`
+    return { path: name === undefined ? at : [...at, 'claims', name], message, instead: 'leave one of the rules out' }
+  }
+  const culprit = known.excluded.find((one) => !canHoldWith({ ...known, excluded: [one] }))
+  const paths = (culprit === undefined ? known.excluded : [culprit]).map((one) => formatKeyPath(one.at))
+  const message = `never holds on ${route}: ${paths.join(' and ')} ${paths.length === 1 ? 'excludes' : 'exclude'} every request that it lets in`
+  return { path: at, message, instead: 'leave one of the two out' }
+}
+
+function isAbout(test: Part, name: string): boolean {
+  return 'claim' in test && claimKey(test.claim) === claimKey(name)
 }
 
 /** Returns what is wrong with a rule of `any` or `not`. */
@@ -79,37 +104,6 @@ function findInside(requirement: Requirement, at: KeyPath, known: Known, route: 
   const effect = at.at(-1) === 'not' ? 'the rule around it never holds' : 'any always holds'
   const message = `is an empty rule, which always holds, so ${effect} on ${route}`
   return [{ path: at, message, instead: 'give it claims or networks, or leave it out' }]
-}
-
-function excludedBy(not: KeyPath, at: KeyPath, route: string): Finding {
-  if (not.length === at.length + 1) {
-    const message = `holds wherever the rest of the rule holds, so the rule never holds on ${route}`
-    return { path: not, part: 'key', message, instead: 'exclude less than the rule requires, or leave not out' }
-  }
-  const message = `never holds on ${route}: ${formatKeyPath(not)} excludes every request that it lets in`
-  return { path: at, message, instead: 'leave one of the two out' }
-}
-
-/** Returns whether a rule holds wherever this is known. May miss that it does. */
-function isImplied({ claims, networks, any = null, not = null }: Requirement, known: Known): boolean {
-  return (
-    Object.entries(claims).every(([name, values]) => {
-      const wide = compileClaimValues(name, values)
-      return known.claims.some(([other, narrow]) => other === name && coversValues(wide, narrow))
-    }) &&
-    (networks === null || coversRanges(networks, known.networks)) &&
-    (any === null || any.some((one) => isImplied(one, known))) &&
-    (not === null || isRefuted(not, known))
-  )
-}
-
-/** Returns whether a rule holds nowhere where this is known. May miss that it does not. */
-function isRefuted({ networks, any = null, not = null }: Requirement, known: Known): boolean {
-  return (
-    (networks !== null && intersection(networks, known.networks).length === 0) ||
-    any?.every((one) => isRefuted(one, known)) === true ||
-    (not !== null && isImplied(not, known))
-  )
 }
 
 /** Returns a rule and all rules in it. */
@@ -153,7 +147,7 @@ function findNetworks(
 }
 
 /**
- * Finds values of `email` that match no e-mail address, or addresses of other domains too.
+ * Finds values of `email` that match no email address, or addresses of other domains too.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#StandardClaims
  */
 function findAddresses(route: ResolvedRoute, at: KeyPath): Finding[] {
@@ -164,7 +158,7 @@ function findAddresses(route: ResolvedRoute, at: KeyPath): Finding[] {
         const path = [...placed.at, 'claims', 'email', index]
         const text = String(value)
         if (!/[@*]/.test(text)) {
-          const message = `${quote(value)} is not an e-mail address, so it never matches on ${route.path}`
+          const message = `${quote(value)} is not an email address, so it never matches on ${route.path}`
           return [{ path, message, instead: `write the whole address, or *@${text} for a domain` }]
         }
         const [, domain] = /^\*([^@.*][^@*]*)$/.exec(text) ?? []
@@ -175,6 +169,37 @@ function findAddresses(route: ResolvedRoute, at: KeyPath): Finding[] {
     )
 }
 
+/** Finds texts that look like the value of a claim that is no text. Below `not`, such a text would let users in. */
+function findTexts(route: ResolvedRoute, at: KeyPath): Finding[] {
+  return requirementsOf(route, at)
+    .flatMap(withInnerRules)
+    .flatMap((placed) =>
+      Object.entries(placed.requirement.claims).flatMap(([name, values]) =>
+        isSingleText(claimKey(name))
+          ? []
+          : values
+              .filter((value) => isLikeNoText(value) && !values.includes(Number(value)))
+              .map((value): Finding => ({
+                path: [...placed.at, 'claims', name, values.indexOf(value)],
+                message: `${quote(value)} is a text, as are all values from \${…}, and does not match the claim ${value}`,
+                instead:
+                  value === 'true' || value === 'false'
+                    ? `write ${value} without quotes, which also matches the text`
+                    : `write [${value}, ${quote(value)}] for both, or ${value} without quotes`,
+                warning: true,
+              })),
+      ),
+    )
+}
+
+/** Returns whether a value is a text that would be `true`, `false` or a number without its quotes. */
+function isLikeNoText(value: ClaimValue): value is string {
+  if (typeof value !== 'string') return false
+  return (
+    value === 'true' || value === 'false' || (Number.isSafeInteger(Number(value)) && String(Number(value)) === value)
+  )
+}
+
 export const requirementRules: readonly Rule[] = [
   { reads: [], routeReads: ['path', 'require', 'bearer'], find: perRoute(findImpossible) },
   {
@@ -183,4 +208,5 @@ export const requirementRules: readonly Rule[] = [
     find: perRoute(findNetworks),
   },
   { reads: [], routeReads: ['path', 'require', 'bearer'], find: perRoute(findAddresses) },
+  { reads: [], routeReads: ['require', 'bearer'], find: perRoute(findTexts) },
 ]

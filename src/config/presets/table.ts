@@ -206,7 +206,7 @@ export const presets: readonly Preset[] = [
     name: 'zitadel',
     title: 'ZITADEL',
     note:
-      'ID tokens have roles, names and e-mail addresses only if the application is configured for that. ' +
+      'ID tokens have roles, names and email addresses only if the application is configured for that. ' +
       'The roles are the keys of an object; the value of each role lists its organizations.',
     hosts: /^(?:[a-z0-9-]+\.)+zitadel\.cloud$/,
     tokenPath: /^\/oauth\/v2\/token$/,

@@ -30,7 +30,7 @@ const comparisons = {
   networks: leaf(list(addressRange, { min: 1, single: true }), {
     default: null,
     description:
-      "IP addresses and CIDR ranges, one of which must contain the client's address, as `trustedProxies` report it. A " +
+      "IP addresses and CIDR ranges, one of which must contain the client's address, as determined by `trustedProxies`. A " +
       'client without an address is in none of them.',
   }),
 }
@@ -39,7 +39,7 @@ const ANY = 'Rules of which at least one must hold.'
 const NOT =
   'A rule that must not hold. If it depends on a claim that the provider left out of the token, it lets no request in.'
 
-/** The deepest rule: `any` and `not` nest two deep. */
+/** The deepest rule: `any` and `not` can be nested two levels deep. */
 const inner = group('A rule. All its keys must hold.', comparisons)
 
 const middle = group('A rule. All its keys must hold.', {
@@ -78,17 +78,17 @@ const bearer = group('Lets in clients that send an access token of their own ins
   audience: leaf(list(text(), { min: 1, single: true }), {
     default: null,
     description:
-      'The values of `aud` of which an access token must have one. A token of one of `clientIds` is accepted without. ' +
+      'The values of `aud` of which an access token must have one. A token of one of `clientIds` needs none of them. ' +
       '`audience`, `clientIds` or `metadata` is required.',
   }),
   clientIds: leaf(list(text(), { min: 1, single: true }), {
     default: null,
     description:
-      'The clients whose access tokens are accepted, whatever their `aud`: the `client_id` of a token, or `azp` if it has ' +
+      'The clients whose access tokens are accepted, regardless of their `aud`: the `client_id` of a token, or `azp` if it has ' +
       'none, must be one of them.',
   }),
   issuers: listOf(
-    group('An issuer whose JWTs are accepted. The gateway is no client there.', {
+    group('An issuer whose JWTs are accepted. The gateway is not registered there as a client.', {
       issuer: leaf(issuer, { default: undefined, description: 'The issuer, exactly as the tokens name it in `iss`.' }),
       audience: leaf(list(text(), { min: 1, single: true }), {
         default: null,
@@ -101,7 +101,7 @@ const bearer = group('Lets in clients that send an access token of their own ins
         description: 'The URL of the keys that verify tokens of this issuer, as a JWK set.',
       }),
     }),
-    'Further issuers of access tokens, besides the provider, such as build services and clusters.',
+    'Further issuers of access tokens, in addition to the provider, such as build services and clusters.',
     [],
   ),
   introspection: leaf(choice(['auto', 'off']), {
@@ -113,7 +113,7 @@ const bearer = group('Lets in clients that send an access token of their own ins
   scopes: leaf(list(scope, { min: 1, single: true }), {
     default: [],
     description:
-      'The scopes that an access token must have, all of them. Otherwise the client gets a 403 `insufficient_scope`.',
+      'The scopes, all of which an access token must have. Otherwise the client gets a 403 `insufficient_scope`.',
   }),
   require: optional(
     group("What a client's access token must have, in place of the route's `require`.", { ...rule, ...stepUp }),
@@ -139,7 +139,8 @@ const bearer = group('Lets in clients that send an access token of their own ins
 const token = group('The access token that the application receives.', {
   grant: leaf(choice(['session', 'none', 'id-token', 'token-exchange', 'on-behalf-of', 'client-credentials']), {
     default: 'session',
-    defaultText: '`session`; `none` where `access` is `public`',
+    defaultText:
+      '`session`; `none` where `access` is `public`, or where `headers.set` puts a token into `token.header`',
     description:
       'Where the token that the application receives comes from: `session` sends the access token of the ' +
       'login, `none` sends no token, `id-token` sends the ID token of the login while it is valid, and each other value requests a token with the grant of that name. With a ' +

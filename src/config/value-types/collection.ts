@@ -15,17 +15,23 @@ interface ListOptions {
   readonly min?: number
   /** Whether a single item may be written without a list. */
   readonly single?: boolean
+  /** Whether the single item may be a map. */
+  readonly singleMap?: boolean
 }
 
 /** A list; one invalid item invalidates the list. */
-export function list<T>(item: ValueType<T>, { min = 0, single = false }: ListOptions = {}): ValueType<T[]> {
+export function list<T>(
+  item: ValueType<T>,
+  { min = 0, single = false, singleMap = false }: ListOptions = {},
+): ValueType<T[]> {
   const json = { type: 'array', items: fillable(item.json), ...(min > 0 ? { minItems: min } : {}) }
   return {
     name: single ? `${item.name}, or a list` : `list of ${item.name}`,
     shape: 'list',
     json: single ? { anyOf: [item.json, json] } : json,
     parse(written, context) {
-      const items: unknown = single && !Array.isArray(written) && typeof written !== 'object' ? [written] : written
+      const isItem = typeof written !== 'object' || (singleMap && isMapping(written))
+      const items: unknown = single && isItem ? [written] : written
       if (!Array.isArray(items)) {
         const instead = typeof written === 'string' ? '[item, item]' : null
         return context.refuse(`must be a list, not ${nounOf(written)}`, instead)

@@ -12,14 +12,21 @@ export interface Accent {
   readonly link: { readonly light: string; readonly dark: string }
 }
 
-/** @see https://www.w3.org/TR/css-color-4/#hex-notation */
+const HEXADECIMAL = /^#([0-9A-Fa-f]{3}|[0-9A-Fa-f]{6})$/
+/** Red, green and blue in decimal, with commas or spaces between them. */
+const DECIMAL = /^rgb\( *(\d{1,3})(?: *, *| +)(\d{1,3})(?: *, *| +)(\d{1,3}) *\)$/
+
+/**
+ * @see https://www.w3.org/TR/css-color-4/#hex-notation
+ * @see https://www.w3.org/TR/css-color-4/#rgb-functions
+ */
 export const accentColor: ValueType<Accent> = {
   name: 'color',
-  json: { type: 'string', pattern: '^#([0-9A-Fa-f]{3}|[0-9A-Fa-f]{6})$' },
+  json: { type: 'string', pattern: `${HEXADECIMAL.source}|${DECIMAL.source}` },
   parse(written, { refuse }) {
-    if (typeof written !== 'string' || !/^#(?:[\da-f]{3}|[\da-f]{6})$/i.test(written))
+    const color = typeof written === 'string' ? channelsIn(written) : null
+    if (typeof written !== 'string' || color === null)
       return refuse(`must be a color in hexadecimal digits, not ${quote(written)}`, 'write it as "#1f5fbf", in quotes')
-    const color = channelsOf(written)
     return {
       written,
       on: contrast(color, WHITE) >= READABLE ? '#ffffff' : '#000000',
@@ -43,6 +50,13 @@ const WHITE: Channels = [255, 255, 255]
  * @see https://www.w3.org/TR/WCAG22/#contrast-minimum
  */
 const READABLE = 4.5
+
+function channelsIn(written: string): Channels | null {
+  if (HEXADECIMAL.test(written)) return channelsOf(written)
+  const found = DECIMAL.exec(written)
+  const [red = 0, green = 0, blue = 0] = (found ?? []).slice(1).map(Number)
+  return found === null || Math.max(red, green, blue) > 255 ? null : [red, green, blue]
+}
 
 function channelsOf(color: string): Channels {
   const digits = color.slice(1)

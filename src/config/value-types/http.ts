@@ -105,7 +105,7 @@ export function withHead(methods: ValueType<string[]>): ValueType<string[]> {
   }
 }
 
-/** The placeholders of a header's value besides those of claims. */
+/** The placeholders of a header's value, other than those of claims. */
 export const PLACEHOLDERS = ['provider', 'session.id', 'request.id', 'idToken', 'accessToken', 'assertion'] as const
 
 export type Placeholder = (typeof PLACEHOLDERS)[number]
@@ -193,7 +193,13 @@ export const parameterName = text({
 })
 
 /**
- * One authentication context class reference. `acr_values` separates several with spaces.
+ * One authentication context class reference. `acr_values` separates several with spaces, and `WWW-Authenticate` carries
+ * them in quotes.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest
+ * @see https://www.rfc-editor.org/rfc/rfc9470#section-3
  */
-export const acrValue = text({ name: 'acr value', pattern: /^\S+$/, expected: 'one acr value without spaces' })
+export const acrValue = text({
+  name: 'acr value',
+  pattern: /^[!#-[\]-~]+$/,
+  expected: 'one acr value of printable ASCII, without spaces, quotes and backslashes',
+})

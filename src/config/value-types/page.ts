@@ -14,16 +14,9 @@ export const languageTag = text({
   expected: 'a language tag such as de or pt-BR',
 })
 
-/** An email address, stored as a `mailto:` URL, or a URL. */
-export const contact = text({
-  name: 'email address or URL',
-  pattern: /^(mailto:\S+@\S+|https?:\/\/\S+|[^\s@:/]+@[^\s@:/]+)$/,
-  expected: 'an email address, or a mailto: or https URL',
-  normalize: (written) => (/^[^\s@:/]+@[^\s@:/]+$/.test(written) ? `mailto:${written}` : written),
-})
-
 /** Every page contains the style and the icon. */
 const MAX_FILE_BYTES = 64 * 1024
+const TOO_LARGE = 'has more than 64 kB, which every page would contain'
 
 /** A CSS file, with its content. */
 export const styleFile: ValueType<{ readonly path: string; readonly content: string }> = {
@@ -34,7 +27,7 @@ export const styleFile: ValueType<{ readonly path: string; readonly content: str
       return refuse(`must be the path of a file, not ${quote(written)}`)
     const found = read(written)
     if (typeof found === 'string') return refuse(`cannot be read: ${found}`, 'give the path of a readable CSS file')
-    if (found.content.length > MAX_FILE_BYTES) return refuse('has more than 64 kB, which every page would contain')
+    if (found.content.length > MAX_FILE_BYTES) return refuse(TOO_LARGE)
     const content = found.content.toString('utf8')
     if (/@import\b/i.test(content))
       warn('has @import, which the policy of the pages blocks', 'put all styles into this file')
@@ -43,35 +36,26 @@ export const styleFile: ValueType<{ readonly path: string; readonly content: str
   format: (value) => value.path,
 }
 
-/** An image as a `data:` URL, or an image file, which is read. `url` is the icon as a `data:` URL in base64. */
+/** An image as a `data:` URL, which stays as it is, or an image file, which is read. `url` is the icon as a `data:` URL. */
 export const favicon: ValueType<{ readonly written: string; readonly url: string }> = {
   name: 'file or data: URL',
   json: { type: 'string', minLength: 1 },
   parse(written, { refuse, read }) {
     if (typeof written !== 'string' || written === '')
       return refuse(`must be the path of a file or a data: URL, not ${quote(written)}`)
-    const found = /^data:/i.test(written) ? bytesOfDataUrl(written) : read(written)
-    if (found === null) return refuse('is not a well-formed data: URL', 'write data:image/png;base64,…')
+    if (/^data:/i.test(written)) {
+      if (!/^data:image\/[^,]+,/i.test(written))
+        return refuse('is not the data: URL of an image', 'write data:image/png;base64,…')
+      return written.length > MAX_FILE_BYTES ? refuse(TOO_LARGE) : { written, url: written }
+    }
+    const found = read(written)
     if (typeof found === 'string') return refuse(`cannot be read: ${found}`, 'give the path of a readable image')
-    const bytes = Buffer.isBuffer(found) ? found : found.content
-    if (bytes.length > MAX_FILE_BYTES) return refuse('has more than 64 kB, which every page would contain')
-    const type = imageTypeOf(bytes)
-    if (type === null) return refuse('is not an image', 'use an SVG, PNG, ICO, GIF or WebP image')
-    return { written, url: `data:${type};base64,${bytes.toString('base64')}` }
+    if (found.content.length > MAX_FILE_BYTES) return refuse(TOO_LARGE)
+    const type = imageTypeOf(found.content)
+    if (type === null) return refuse('is not an image', 'use an SVG, PNG, JPEG, ICO, GIF or WebP image')
+    return { written, url: `data:${type};base64,${found.content.toString('base64')}` }
   },
   format: (value) => value.written,
-}
-
-/** @see https://www.rfc-editor.org/rfc/rfc2397#section-2 */
-function bytesOfDataUrl(url: string): Buffer | null {
-  const comma = url.indexOf(',')
-  if (comma === -1) return null
-  try {
-    const data = decodeURIComponent(url.slice(comma + 1))
-    return /;\s*base64\s*$/i.test(url.slice(0, comma)) ? Buffer.from(data, 'base64') : Buffer.from(data, 'utf8')
-  } catch {
-    return null
-  }
 }
 
 /**
@@ -81,6 +65,7 @@ function bytesOfDataUrl(url: string): Buffer | null {
 function imageTypeOf(bytes: Buffer): string | null {
   const head = bytes.subarray(0, 12).toString('latin1')
   if (head.startsWith('\x89PNG\r\n\x1a\n')) return 'image/png'
+  if (head.startsWith('\xff\xd8\xff')) return 'image/jpeg'
   if (head.startsWith('\0\0\x01\0')) return 'image/x-icon'
   if (/^GIF8[79]a/.test(head)) return 'image/gif'
   if (/^RIFF[^]{4}WEBP/.test(head)) return 'image/webp'

@@ -95,7 +95,7 @@ function isConsistent({ key }: PrivateKey): boolean {
 }
 
 /** The private keys for assertions. An environment variable holds one key. */
-export const assertionKeys = oneInVariable(list(assertionKey, { single: true }))
+export const assertionKeys = oneInVariable(list(assertionKey, { single: true, singleMap: true }))
 
 /** A certificate as PEM text. */
 export const certificate: ValueType<string> = {

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Config } from '../../config/schema.ts'
-import type { Code } from '../../errors.ts'
+import { replaceControls, type Code } from '../../errors.ts'
 import { admit } from '../../gate/admit.ts'
 import { loginUrlFor, type Answer } from '../../gate/challenge.ts'
 import { hostOf, type RouteTable } from '../../gate/match.ts'
@@ -68,7 +68,7 @@ function mayRetry({ mayRetry: own, status }: Answer): boolean {
   return own ?? (status >= 500 || RETRY_STATUSES.has(status))
 }
 
-/** Returns the ways on for a user whose account is not sufficient. */
+/** Returns the actions offered to a user whose account is not sufficient. */
 function accountActions(answer: Answer, situation: Situation, { config }: PageServices, hasStart: boolean): Action[] {
   const { facts, session, kind } = situation
   const isAboutUser =
@@ -86,7 +86,7 @@ function accountActions(answer: Answer, situation: Situation, { config }: PageSe
   ]
 }
 
-/** A login at the top would set cookies that a frame with partitioned cookies does not have. */
+/** A login in the top window would set cookies that a frame with partitioned cookies does not have. */
 function leavesFrame({ kind }: Situation, { session }: PageServices['config']): boolean {
   return kind === 'frame' && !session.cookie.partitioned
 }
@@ -103,7 +103,7 @@ function startRoute({ config, routes }: PageServices, origin: string): CompiledR
 
 type Repeats = (start: CompiledRoute, situation: Situation, answer: Answer, path: string) => boolean
 
-/** Whether the start page would show the user the same page, by the code of an answer. `start` is its route, `path` its path. */
+/** Whether the start page, with its route `start` and its path `path`, would show the user the same page again. */
 const REPEATS: { readonly [code in Code]?: Repeats } = {
   forbidden: isForbidden,
   cross_origin: isForbidden,
@@ -131,35 +131,32 @@ function leadsToLogin({ access }: CompiledRoute, { facts }: Situation): boolean 
 /** Returns the URL of the start page, or `null` if the start page would show the user the same page again. */
 function startPageAfter(answer: Answer, situation: Situation, services: PageServices): string | null {
   const { facts } = situation
-  const start = startRoute(services, facts?.origin ?? fallbackOrigin(services.config))
+  const origin = facts?.origin ?? fallbackOrigin(services.config)
+  const start = startRoute(services, origin)
   if (start === null) return null
   const path = startPageOf(services.config)
   if (facts !== null && facts.path === path && (facts.method === 'GET' || facts.method === 'HEAD')) return null
-  const repeats = REPEATS[answer.code]?.(start, situation, answer, path) === true || answer.status === 431
-  return repeats ? null : (facts?.origin ?? '') + path
+  return REPEATS[answer.code]?.(start, situation, answer, path) === true ? null : origin + path
 }
 
 const MAX_NAME_CHARACTERS = 80
 
-/** The claims by which a user recognizes an account, besides the name. */
+/** The claims, in addition to the name, by which a user recognizes an account. */
 const IDENTIFIERS = ['email', 'preferred_username', 'upn', 'login'] as const
 
 /** Returns the name of a user with what distinguishes the user's accounts: `Alice Doe (alice@example.com)`. */
 function userName({ claims, subject }: Session): string {
-  const [name, ...identifiers] = ['name', ...IDENTIFIERS].map((claim) => legible(claims[claim]))
+  const [name, ...identifiers] = ['name', ...IDENTIFIERS].map((claim) => displayable(claims[claim]))
   const identifier = identifiers.find((one) => one !== '' && one !== name)
-  if (name === undefined || name === '') return identifier ?? legible(subject)
+  if (name === undefined || name === '') return identifier ?? displayable(subject)
   return identifier === undefined ? name : `${name} (${identifier})`
 }
 
-/** Returns text without control characters and without those that change the direction of the text around it. */
-function legible(value: unknown): string {
+/** Returns a short text without characters that change how the text around it is shown. */
+function displayable(value: unknown): string {
   if (typeof value !== 'string') return ''
-  const text = value
-    .slice(0, 2 * MAX_NAME_CHARACTERS)
-    .replace(/[\p{Cc}\p{Zl}\p{Zp}\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu, '')
-    .trim()
+  const text = replaceControls(value.slice(0, 2 * MAX_NAME_CHARACTERS), '').trim()
   if (text.length <= MAX_NAME_CHARACTERS) return text
-  // Half of a character outside the Basic Multilingual Plane would be no text.
+  // Half of a surrogate pair is not a character.
   return `${text.slice(0, MAX_NAME_CHARACTERS).replace(/[\uD800-\uDBFF]$/, '')}…`
 }

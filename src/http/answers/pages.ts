@@ -10,7 +10,7 @@ export interface Page {
   readonly text: TextName
   /** The name in `pages.texts` that also replaces the text; `NAME.title` also replaces the title. */
   readonly name?: string
-  /** A sentence before the text, whose title the page has if the text has none. */
+  /** A sentence before the text. Its title is that of the page if the text has no title. */
   readonly before?: TextName
   /** A sentence after the text. */
   readonly more?: TextName
@@ -24,8 +24,12 @@ export interface Page {
   readonly script?: string | ((wording: Wording) => string)
   /** The sources for `form-action` in addition to this origin. They must include the targets of redirects. */
   readonly formTargets?: readonly string[]
-  /** Whether pages of other sites may show this page in a frame. */
-  readonly isFramable?: boolean
+  /**
+   * Whether pages of other sites may show this page in a frame. `anywhere` includes pages of schemes that `*` does not
+   * match, such as those of mobile apps.
+   * @see https://www.w3.org/TR/CSP3/#match-url-to-source-expression
+   */
+  readonly isFramable?: boolean | 'anywhere'
 }
 
 /** The name of a button's text, or a label of its own. */
@@ -110,7 +114,7 @@ export function renderPage(page: Page, settings: Config['pages'], { id, acceptLa
         `img-src ${imageSources(settings).join(' ')}`,
         ...(settings.styleFile === null ? [] : ["font-src 'self' data:"]),
         `form-action ${["'self'", ...(page.formTargets ?? [])].join(' ')}`,
-        `frame-ancestors ${page.isFramable === true ? '*' : "'self'"}`,
+        ...(page.isFramable === 'anywhere' ? [] : [`frame-ancestors ${page.isFramable === true ? '*' : "'self'"}`]),
         "base-uri 'none'",
       ].join('; '),
       'referrer-policy': 'same-origin',
@@ -136,9 +140,14 @@ function userLine(user: string, wording: Wording): string {
   return `<p>${escapeHtml(wording.text('signed_in_as')).replaceAll('{user}', () => name)}</p>`
 }
 
+const CONTACT_URL = /^(?:mailto:|tel:|https?:\/\/)\S+$/i
+const EMAIL_ADDRESS = /^[^\s@:/<>]+@[^\s@:/<>]+$/
+
 function contactLine(contact: string, wording: Wording): string {
-  const shown = contact.replace(/^mailto:|^https?:\/\//, '').replace(/\/$|\?.*$/, '')
-  const link = `<a href="${escapeHtml(contact)}" target="_top"><bdi>${escapeHtml(shown)}</bdi></a>`
+  const url = CONTACT_URL.test(contact) ? contact : EMAIL_ADDRESS.test(contact) ? `mailto:${contact}` : null
+  const shown = url === null ? contact : url.replace(/^(?:mailto:|tel:|https?:\/\/)/i, '').replace(/\/$|\?.*$/, '')
+  const text = `<bdi>${escapeHtml(shown)}</bdi>`
+  const link = url === null ? text : `<a href="${escapeHtml(url)}" target="_top">${text}</a>`
   return `<p>${escapeHtml(wording.text('contact')).replaceAll('{contact}', () => link)}</p>`
 }
 
@@ -151,9 +160,17 @@ export function anySite(origin: string): string[] {
   return ['https:', ...(origin.startsWith('http:') ? ['http:'] : [])]
 }
 
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
+
 /** Escapes text for HTML content and for quoted attributes. */
 export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
+  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '')
 }
 
 /** Returns a value as a literal for an inline script, with HTML characters and line separators escaped. */

@@ -48,7 +48,6 @@ export function styleElements({ accentColor, styleFile }: Config['pages'], nonce
 export function iconUrl({ favicon, accentColor }: Config['pages']): string {
   if (favicon !== null) return favicon.url
   const { written, on } = accentColor ?? { written: '#1f5fbf', on: '#ffffff' }
-  // An arched gate.
   const image =
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">' +
     `<rect width="32" height="32" rx="7" fill="${written}"/>` +

@@ -1,7 +1,7 @@
 import { contextOf } from '../context.ts'
 import type { Endpoint } from './endpoint.ts'
 
-/** How long an application may use the keys without asking again. */
+/** How long an application may cache the keys. */
 const MAX_AGE_S = 300
 
 /**

@@ -7,7 +7,7 @@ import type { Facts } from '../../gate/verdict.ts'
 import { endSession, revokeRefreshToken, type EndSession } from '../../oidc/logout.ts'
 import type { Session } from '../../session/session.ts'
 import type { Ticket } from '../../session/ticket.ts'
-import { subjectIn, whose } from '../../telemetry/log.ts'
+import { subjectIn, sessionFields } from '../../telemetry/log.ts'
 import { startPage } from '../answers/actions.ts'
 import { anySite, sendPage } from '../answers/pages.ts'
 import { kindOf } from '../answers/send.ts'
@@ -175,7 +175,7 @@ async function endTicket(
       {
         event: 'logout',
         ...requestFields(request),
-        ...whose(log, session),
+        ...sessionFields(log, session),
         channel,
         ...subjectIn(log, session.subject),
       },

@@ -42,7 +42,7 @@ export function canRedirect({ config }: Services, request: FastifyRequest): bool
 }
 
 /**
- * Restarts the login of a callback, with these parameters besides its own. Throws `login_failed` after three restarts in
+ * Restarts the login of a callback, with these parameters in addition to its own. Throws `login_failed` after three restarts in
  * a row.
  */
 export function repeatLogin(

@@ -7,8 +7,8 @@ import { isIdentifier, unverifiedClaims } from '../../oidc/token-set.ts'
 import { createLimiter } from '../../resilience/limiter.ts'
 import { endLogin } from '../../session/provider-logout.ts'
 import type { Sessions } from '../../session/sessions.ts'
-import { subjectIn, userIn } from '../../telemetry/log.ts'
-import { iconUrl } from '../answers/style.ts'
+import { subjectIn, userName } from '../../telemetry/log.ts'
+import { sendPage } from '../answers/pages.ts'
 import { contextOf } from '../context.ts'
 import { requestFields } from '../identity.ts'
 import { queryOf, type Endpoint, type Services } from './endpoint.ts'
@@ -96,13 +96,7 @@ async function answerFrame(
   const { name } = wanted.length === 1 ? (wanted[0] ?? {}) : {}
   logEnded(request, 'front', name, ended.flat(), null)
   contextOf(request).verdict = 'logout'
-  return reply
-    .headers({
-      'cache-control': 'no-store',
-      'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': "default-src 'none'; img-src data:",
-    })
-    .send(`<!doctype html><title>Signed out</title><link rel="icon" href="${iconUrl(config.pages)}">`)
+  return sendPage(request, reply, { text: 'signed_out', actions: [], isFramable: 'anywhere' }, config.pages)
 }
 
 function logEnded(
@@ -121,7 +115,7 @@ function logEnded(
       provider,
       ended: ended.length,
       sessions: ended.slice(0, MAX_LOGGED_SESSIONS),
-      ...(subject === null ? {} : { user: userIn(log, { sub: subject }) }),
+      ...(subject === null ? {} : { user: userName(log, { sub: subject }) }),
       ...subjectIn(log, subject),
     },
     'the provider has logged a user out',

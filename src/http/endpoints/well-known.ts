@@ -13,7 +13,7 @@ const ALLOWED = ['GET', 'HEAD', 'OPTIONS']
 
 /** How long clients may cache a document. */
 const MAX_AGE_S = 300
-/** How long clients may cache metadata that was made before the provider's own name for itself is known. */
+/** How long clients may cache metadata from before the first discovery, when the provider's own issuer is unknown. */
 const MAX_PRELIMINARY_AGE_S = 5
 
 type WellKnownServices = Pick<Services, 'answers' | 'config' | 'providers' | 'routes'>
@@ -83,7 +83,7 @@ async function send(
 
 /**
  * Returns the issuer from which clients derive the URL of the provider's metadata. An issuer with a placeholder for the
- * tenant is no such URL, so clients get the configured one, or that of all tenants.
+ * tenant is not such a URL, so clients get the configured one, or that of all tenants.
  */
 function issuerForClients(provider: Provider): string {
   const announced = announcedIssuer(provider)

@@ -20,7 +20,7 @@ export interface ForwardAuthServices {
   readonly config: Config
   readonly origins: PublicOrigins
   readonly gate: Gate
-  readonly headers: Pick<UpstreamHeaders, 'forProxy' | 'forged'>
+  readonly headers: Pick<UpstreamHeaders, 'forProxy' | 'spoofedHeader'>
   readonly routes: RouteTable
   readonly sessions: Pick<Sessions, 'touch'>
   readonly cookies: Cookies
@@ -51,9 +51,9 @@ async function answer(
   const facts = describedBy(authUrl, context.facts, origins, routes)
   if ('reason' in facts) return answers.deny(request, reply, facts)
   context.original = facts
-  const forged = headers.forged(facts)
-  if (forged !== null) {
-    const cause = `the application could take ${forged} for another header`
+  const spoofed = headers.spoofedHeader(facts)
+  if (spoofed !== null) {
+    const cause = `the application could take ${spoofed} for another header`
     return answers.deny(request, reply, { reason: 'malformed', cause })
   }
   const verdict = verdictForProxy(await gate(facts, context.now), facts, config)

@@ -45,7 +45,7 @@ function endpoint(name: string): Rule {
 
 /** Creates a rule for a key of the resource server, which in Gatehouse is the same client of the same provider. */
 function ofResourceServer(sameAs: string, target: string, apply: Rule['apply']): Rule {
-  const note = `one client asks for logins and about tokens: the value of ${sameAs} counts if both are given`
+  const note = `the gateway uses one client for logins and introspection: the value of ${sameAs} counts if both are given`
   return {
     target,
     note,

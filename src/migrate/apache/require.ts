@@ -252,8 +252,7 @@ function valueCondition(name: string, value: string, isNegated: boolean): Condit
 function valuesOf(text: string): ClaimValue[] {
   if (text === 'true' || text === 'false') return [text === 'true']
   const number = Number(text)
-  // A number also stands for its text.
-  return [String(number) === text && Number.isFinite(number) ? number : exactly(text)]
+  return String(number) === text && Number.isFinite(number) ? [number, exactly(text)] : [exactly(text)]
 }
 
 function regexCondition(name: string, regex: string, isNegated: boolean): Condition | null {

@@ -63,19 +63,19 @@ export const googleGroups: Rule = listed(GOOGLE, (setting, migration) => {
 
 export const roles: Rule = listed(
   'roles are read from realm_access.roles and resource_access, where Keycloak puts them, and must be in the ID token: add ' +
-    'a mapper in Keycloak. One of the groups and roles is enough',
+    'a mapper in Keycloak. One matching group or role is enough',
 )
 
 export const organization: Rule = listed(
   'together with github_team, it names the organization of the teams; otherwise it becomes the value organization/* of ' +
-    'the claim groups, which members have who are in a team of the organization',
+    'the claim groups, which only members of a team of the organization have',
 )
 
 export const teams: Rule = listed(
   'each team becomes organization/team, spelled as in the address of the team at GitHub',
 )
 
-/** Creates a rule for a list that no claim expresses. Users who are let in only by the list have to wait. */
+/** Creates a rule for a list that no claim expresses. Users whom only the list lets in are refused until the operator decides. */
 export function withoutClaim(note: string): Rule {
   const text = `users who met only this are not let in until you decide and replace the claim ${UNDECIDED_CLAIM}; ${note}`
   return listed(text, (setting, migration) => {

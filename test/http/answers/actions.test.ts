@@ -208,7 +208,7 @@ for (const [name, config, cases] of sites)
   })
 
 void t.test(
-  'after a refused sign-in, the start page is offered only if it is no second link to the login',
+  'after a refused sign-in, the start page is offered only if it is not a second link to the login',
   async (t) => {
     const { url } = await startGateway(t, { idp, config: { routes } })
     const browser = createBrowser()
@@ -249,7 +249,7 @@ void t.test('a form that may not be sent leads back to its page with another acc
   t.equal(new URL(link(page, 'Use another account')).searchParams.get('redirect'), '/orders')
 })
 
-void t.test('a client with a token of its own gets a problem, whatever it accepts', async (t) => {
+void t.test('a client with a token of its own gets a problem, regardless of what it accepts', async (t) => {
   const { url } = await startGateway(t, { idp, config: { routes } })
   const now = Math.floor(Date.now() / 1000)
   const claims = { iss: idp.issuer, aud: 'api://orders', sub: 'alice', client_id: 'robot', iat: now, exp: now + 60 }
@@ -269,7 +269,7 @@ void t.test('a problem is in English', async (t) => {
   t.match(answer.json(), { title: 'Not allowed', detail: /^To open this, you need/ })
   t.equal(answer.headers['content-language'], undefined)
   const anonymous = await createBrowser().get(`${url}/orders`, { kind: 'script', headers })
-  t.match(anonymous.json(), { title: 'Login required', detail: 'You have to sign in to go on.' })
+  t.match(anonymous.json(), { title: 'Login required', detail: 'You have to sign in to continue.' })
   const page = await browser.get(`${url}/admin/`, { headers })
   t.equal(page.headers['content-language'], 'de')
   t.match(page.body, 'Sie sind als <strong><bdi>Alice Archer (alice@example.com)</bdi></strong> angemeldet.')
@@ -304,5 +304,5 @@ void t.test('a name is shortened, and cannot reverse the text around it', async 
   idp.users.set('carol', { sub: 'carol', name, email: 'carol@example.com', groups: [] })
   const { url, browser } = await started(t, {}, 'carol')
   const { body } = await browser.get(`${url}/admin/`)
-  t.match(body, `<bdi>&#60;b&#62;${'x'.repeat(77)}… (carol@example.com)</bdi>`)
+  t.match(body, `<bdi>&lt;b&gt;${'x'.repeat(77)}… (carol@example.com)</bdi>`)
 })

@@ -61,7 +61,7 @@ void t.test('values on a page never become markup', (t) => {
     { id: evil, acceptLanguage: evil },
   )
   t.notMatch(html, /<script>alert/)
-  t.equal(escapeHtml('<a href="\'">&'), '&#60;a href=&#34;&#39;&#34;&#62;&#38;')
+  t.equal(escapeHtml('<a href="\'">&'), '&lt;a href=&quot;&#39;&quot;&gt;&amp;')
   t.end()
 })
 
@@ -126,7 +126,7 @@ void t.test('an action is a link or a button, and targets the top window if need
       { label: 'sign_out', post: '/oauth2/logout', fields: { redirect: '/a' } },
     ],
   })
-  t.match(html, /<a href="\/oauth2\/login\?redirect=%2F&#38;x=1" target="_top">Sign in<\/a>/)
+  t.match(html, /<a href="\/oauth2\/login\?redirect=%2F&amp;x=1" target="_top">Sign in<\/a>/)
   t.match(
     html,
     /<form method="post" action="\/oauth2\/logout"><input type="hidden" name="redirect" value="\/a"><button>Sign out<\/button><\/form>/,
@@ -141,7 +141,14 @@ void t.test('a page shows who is signed in and where to find help', (t) => {
   )
   t.match(html, '<p>You are signed in as <strong><bdi>Zoë (zoe@example.com)</bdi></strong>.</p>')
   t.match(html, '<p>Help: <a href="mailto:it@example.com?subject=x" target="_top"><bdi>it@example.com</bdi></a></p>')
-  t.match(rendered({ hasContact: true }, { contact: 'https://help.example.com/' }).html, '<bdi>help.example.com</bdi>')
+  for (const [contact, shown] of [
+    ['https://help.example.com/', '<a href="https://help.example.com/" target="_top"><bdi>help.example.com</bdi></a>'],
+    ['it@example.com', '<a href="mailto:it@example.com" target="_top"><bdi>it@example.com</bdi></a>'],
+    ['tel:+49-30-1', '<a href="tel:+49-30-1" target="_top"><bdi>+49-30-1</bdi></a>'],
+    ['Ask <Ann>, ann@example.com', '<bdi>Ask &lt;Ann&gt;, ann@example.com</bdi>'],
+    ['javascript:alert(1)', '<bdi>javascript:alert(1)</bdi>'],
+  ] as const)
+    t.match(rendered({ hasContact: true }, { contact }).html, `<p>Help: ${shown}</p>`)
   t.notMatch(rendered({}, { contact: 'https://help.example.com/' }).html, 'help.example.com')
   t.end()
 })

@@ -246,7 +246,7 @@ void t.test('an unknown code is a 400', async (t) => {
   const answer = await browser.get(callback.href)
   t.equal(answer.status, 400)
   t.equal(answer.headers.gatehouse, 'login_failed')
-  t.match(answer.body, 'did not accept this sign-in any more')
+  t.match(answer.body, 'no longer accepts this sign-in')
 })
 
 void t.test('a login started at one public URL can’t be finished at another', async (t) => {

@@ -13,7 +13,10 @@ void t.test('the provider’s frame ends the session named by iss and sid, witho
   const answer = await createBrowser().get(`${url}/oauth2/logout/frontchannel?${query}`, {
     kind: 'frame',
     from: `${idp.issuer}/logout`,
+    headers: { 'accept-language': 'de' },
   })
+  t.match(answer.body, '<html lang="de">')
+  t.match(answer.body, '<h1>Abgemeldet</h1>')
   t.equal(answer.status, 200)
   t.equal(answer.headers['cache-control'], 'no-store')
   t.match(answer.headers['content-type'], /^text\/html/)

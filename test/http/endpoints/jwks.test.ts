@@ -102,10 +102,16 @@ void t.test('jwks lists all public keys, for caches, and sets no cookie', async 
   t.equal(header(post, 'gatehouse'), 'method_not_allowed')
 })
 
-void t.test('without a route that sends assertions, jwks is empty', async (t) => {
-  const { url } = await start(t, { routes: [{ path: '/**' }] })
-  t.equal((await ask(url, 'GET', '/oauth2/jwks')).body.toString(), '{"keys":[]}')
-})
+void t.test(
+  'jwks lists the configured keys, even if no route sends assertions, and is empty without keys',
+  async (t) => {
+    const keyed = await start(t, { routes: [{ path: '/**' }], assertion: { keys: assertionKeys.p256 } })
+    const listed: unknown = JSON.parse((await ask(keyed.url, 'GET', '/oauth2/jwks')).body.toString())
+    t.match(listed, { keys: [{ kid: 'next', alg: 'ES256' }] })
+    const { url } = await start(t, { routes: [{ path: '/**' }] })
+    t.equal((await ask(url, 'GET', '/oauth2/jwks')).body.toString(), '{"keys":[]}')
+  },
+)
 
 void t.test('a reload changes the key that signs, and applications find the new one', async (t) => {
   const running = await start(t, { assertion: { keys: [assertionKeys.ed25519] } })

@@ -295,39 +295,42 @@ void t.test('a challenge during a large upload reaches the client', async (t) =>
   socket.destroy()
 })
 
-void t.test('a store that fails while a rejected token is refreshed is a 503, and the gateway survives', async (t) => {
-  const redis = await startRedis(t)
-  const application = await startApplication(t, (request, res) => {
-    request.resume()
-    if (request.url === '/first') {
-      res.writeHead(200).end()
-      return
-    }
-    // Longer than the grace period.
-    void redis
-      .kill()
-      .then(async () => sleep(1_500))
-      .then(() => res.writeHead(401, { 'www-authenticate': EXPIRED }).end())
-  })
-  const { gateways, login } = await startReplicas(t, {
-    store: redis.url,
-    routes: [
-      { path: '/**' },
-      { path: '/*', upstream: application.url, token: { grant: 'token-exchange', audience: 'api://orders' } },
-    ],
-    session: { outageGrace: '1s' },
-    idp: { resources: ['api://orders'] },
-  })
-  const [gateway] = gateways
-  const browser = await login()
-  t.equal((await browser.get(`${gateway.url}/first`, script)).status, 200)
-  // Younger tokens are not replaced.
-  await sleep(10_500)
-  const [posted, repeated] = await Promise.all([
-    browser.request('POST', `${gateway.url}/second`, { ...script, body: 'x' }),
-    browser.get(`${gateway.url}/third`, script),
-  ])
-  t.equal(posted.status, 401, 'a POST gets the response of the application')
-  t.match(repeated, { status: 503, headers: { gatehouse: 'store_unavailable' } })
-  t.equal((await fetch(`${gateway.admin}/livez`)).status, 200, 'the gateway is alive')
-})
+void t.test(
+  'a store that fails while a rejected token is refreshed yields a 503, and the gateway survives',
+  async (t) => {
+    const redis = await startRedis(t)
+    const application = await startApplication(t, (request, res) => {
+      request.resume()
+      if (request.url === '/first') {
+        res.writeHead(200).end()
+        return
+      }
+      // Longer than the grace period.
+      void redis
+        .kill()
+        .then(async () => sleep(1_500))
+        .then(() => res.writeHead(401, { 'www-authenticate': EXPIRED }).end())
+    })
+    const { gateways, login } = await startReplicas(t, {
+      store: redis.url,
+      routes: [
+        { path: '/**' },
+        { path: '/*', upstream: application.url, token: { grant: 'token-exchange', audience: 'api://orders' } },
+      ],
+      session: { outageGrace: '1s' },
+      idp: { resources: ['api://orders'] },
+    })
+    const [gateway] = gateways
+    const browser = await login()
+    t.equal((await browser.get(`${gateway.url}/first`, script)).status, 200)
+    // Younger tokens are not replaced.
+    await sleep(10_500)
+    const [posted, repeated] = await Promise.all([
+      browser.request('POST', `${gateway.url}/second`, { ...script, body: 'x' }),
+      browser.get(`${gateway.url}/third`, script),
+    ])
+    t.equal(posted.status, 401, 'a POST gets the response of the application')
+    t.match(repeated, { status: 503, headers: { gatehouse: 'store_unavailable' } })
+    t.equal((await fetch(`${gateway.admin}/livez`)).status, 200, 'the gateway is alive')
+  },
+)

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import t from 'tap'
-import { createClientProofs, createUsedProofs } from '../../src/gate/dpop.ts'
+import { createClientProofs } from '../../src/gate/client-proofs.ts'
+import { createUsedProofs } from '../../src/gate/used-proofs.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { factsOf, now, origin } from './request.ts'
 
@@ -13,17 +14,17 @@ const encoded = (part: object): string => Buffer.from(JSON.stringify(part)).toSt
 
 void t.test('a proof is remembered for as long as its nonce is accepted, and the memory is bounded', async (t) => {
   const used = createUsedProofs(store, { outageGrace: 0 }, 100)
-  t.equal(await used.claim('first', now), true)
-  t.equal(await used.claim('second', now + 5 * MINUTE), true)
-  t.equal(await used.claim('first', now + 5 * MINUTE), false)
-  t.equal(await used.claim('second', now + 11 * MINUTE), false)
-  t.equal(await used.claim('first', now + 20 * MINUTE), true, 'a proof this old has no accepted nonce')
-  const many = Array.from({ length: 100 }, async (_, i) => used.claim(`many ${i}`, now + 20 * MINUTE))
+  t.equal(await used.markUsed('first', now), true)
+  t.equal(await used.markUsed('second', now + 5 * MINUTE), true)
+  t.equal(await used.markUsed('first', now + 5 * MINUTE), false)
+  t.equal(await used.markUsed('second', now + 11 * MINUTE), false)
+  t.equal(await used.markUsed('first', now + 20 * MINUTE), true, 'a proof this old has no accepted nonce')
+  const many = Array.from({ length: 100 }, async (_, i) => used.markUsed(`many ${i}`, now + 20 * MINUTE))
   t.ok((await Promise.all(many)).every(Boolean))
-  t.equal(await used.claim('first', now + 20 * MINUTE), false, 'the last 100 are remembered')
-  const more = Array.from({ length: 100 }, async (_, i) => used.claim(`more ${i}`, now + 20 * MINUTE))
+  t.equal(await used.markUsed('first', now + 20 * MINUTE), false, 'the last 100 are remembered')
+  const more = Array.from({ length: 100 }, async (_, i) => used.markUsed(`more ${i}`, now + 20 * MINUTE))
   await Promise.all(more)
-  t.equal(await used.claim('first', now + 20 * MINUTE), true, 'with many more, the oldest are forgotten')
+  t.equal(await used.markUsed('first', now + 20 * MINUTE), true, 'with many more, the oldest are forgotten')
 })
 
 void t.test('gateways with a common session key accept each other’s nonces, also with clocks that differ', (t) => {
