@@ -71,6 +71,8 @@ export function wordsFor(code: Code, text: TextName = code, more?: TextName, val
 interface FaultOptions {
   /** The underlying error, which is logged but never shown to users. */
   readonly cause?: unknown
+  /** Whether a moment ago the log had the same error, which one client can cause in any number. It is then a line at `debug`. */
+  readonly isRepeated?: boolean
   /** Overrides the HTTP status of the code. */
   readonly status?: number
   /** The text that the user sees, if not that of the code. */
@@ -98,6 +100,7 @@ export class Fault extends Error {
   readonly words: Words
   readonly retryAfter: number | null
   readonly mayRetry: boolean | undefined
+  readonly isRepeated: boolean
   /** The URL at which the user can start another login, or `null` if it is not known. */
   loginUrl: string | null = null
   /** The name of the provider that the fault concerns, if there are several. */
@@ -111,6 +114,7 @@ export class Fault extends Error {
     const { text = code, more, values, detail } = options
     this.words = { ...wordsFor(code, text, more, values), ...(detail === undefined ? {} : { detail }) }
     this.mayRetry = options.mayRetry
+    this.isRepeated = options.isRepeated ?? false
     this.retryAfter = options.retryAfter ?? (this.status === 503 ? 5 : null)
   }
 }

@@ -1,4 +1,4 @@
-import { sign, type KeyObject } from 'node:crypto'
+import { createHash, sign, type KeyObject } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { publicJwkOf, readPrivateKey, type PublicJwk } from '../config/private-key.ts'
 import type { Config } from '../config/schema.ts'
@@ -18,14 +18,18 @@ export interface Assertions {
 }
 
 interface Made {
-  /** The claims object that `content` was made from. */
-  claims: Claims
-  readonly content: string
+  /** The claims object that the assertion was made from. Must not keep the object of an ended session. */
+  claims: WeakRef<Claims>
+  /** The hash of the members that do not depend on the time. */
+  readonly digest: string
   readonly madeAt: number
   readonly jwt: string
 }
 
-const MAX_USERS = 20_000
+/** The limit for the texts of all assertions. */
+const MAX_CHARACTERS = 16_000_000
+/** What an entry takes besides its JWT, in about as many bytes. */
+const ENTRY_OVERHEAD = 500
 /** The limit for routes and origins of one user. With a wildcard in `publicUrl`, a client can name any number of hosts. */
 const MAX_PER_USER = 100
 
@@ -44,8 +48,21 @@ export function createAssertions({
   const { key } = signing
   const { alg, kid } = published
   const header = encoded(JSON.stringify({ alg, typ: 'JWT', kid }))
-  // With the option `max`, the library would allocate memory for all entries in advance.
-  const made = new LRUCache<string | Claims, Map<string, Made>>({ maxSize: MAX_USERS, sizeCalculation: () => 1 })
+  const made = new LRUCache<string, ReadonlyMap<string, Made>>({ maxSize: MAX_CHARACTERS, sizeCalculation: sizeOf })
+  let sweptAt = 0
+
+  function isFresh({ madeAt }: Made, now: number): boolean {
+    // After the clock was set back, `iat` would be in the future.
+    return now >= madeAt && now < madeAt + lifetime / 2
+  }
+
+  /** Lets go of the assertions that are not used any more. */
+  function sweep(now: number): void {
+    if (Math.abs(now - sweptAt) < lifetime / 2) return
+    sweptAt = now
+    for (const [user, assertions] of made.entries())
+      if (![...assertions.values()].some((one) => isFresh(one, now))) made.delete(user)
+  }
 
   /** Returns the members that do not depend on the time, as JSON. */
   function contentOf(origin: string, { claims, id, provider }: Who): string {
@@ -70,25 +87,34 @@ export function createAssertions({
   return {
     publicKeys,
     make(origin, { index }, who, now) {
-      const user = who.id ?? who.digest ?? who.claims
+      const user = who.id ?? who.digest ?? ''
       const place = `${index} ${origin}`
-      let ofUser = made.get(user)
-      if (ofUser === undefined) made.set(user, (ofUser = new Map()))
-      const known = ofUser.get(place)
-      // If the clock was set back, `iat` would be in the future.
-      const isFresh = known !== undefined && now >= known.madeAt && now < known.madeAt + lifetime / 2
-      if (isFresh && known.claims === who.claims) return known.jwt
+      const ofUser = made.get(user)
+      const found = ofUser?.get(place)
+      const known = found !== undefined && isFresh(found, now) ? found : null
+      if (known !== null && known.claims.deref() === who.claims) return known.jwt
       const content = contentOf(origin, who)
-      if (isFresh && known.content === content) {
-        known.claims = who.claims
+      const digest = createHash('sha256').update(content).digest('base64url')
+      const claims = new WeakRef(who.claims)
+      if (known?.digest === digest) {
+        known.claims = claims
         return known.jwt
       }
-      if (ofUser.size >= MAX_PER_USER) ofUser.clear()
       const jwt = signed(content, now)
-      ofUser.set(place, { claims: who.claims, content, madeAt: now, jwt })
+      sweep(now)
+      const others = [...(ofUser ?? [])].filter(([other, one]) => other !== place && isFresh(one, now))
+      // Another map, because the cache asks for the size of a new value only.
+      if (user !== '')
+        made.set(user, new Map([...others.slice(1 - MAX_PER_USER), [place, { claims, digest, madeAt: now, jwt }]]))
       return jwt
     },
   }
+}
+
+function sizeOf(assertions: ReadonlyMap<string, Made>): number {
+  let size = 0
+  for (const [place, { jwt }] of assertions) size += place.length + jwt.length + ENTRY_OVERHEAD
+  return Math.max(1, size)
 }
 
 /** Signs synchronously, so that no request waits for a promise. */

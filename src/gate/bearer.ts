@@ -51,7 +51,7 @@ export function buildBearerGate({ bearers, proofs, tokens }: BearerServices): Be
     const proof = scheme === 'DPoP' ? proofs.read(facts, token, now) : null
     if (proof !== null && 'error' in proof) return { reason: 'invalid-token', scheme, ...proof }
     const verified =
-      pending.get(facts) ?? bearers.verify(token, requirementsOf(route, settings, facts.origin), now, asked.address)
+      pending.get(facts) ?? bearers.verify(token, requirementsOf(route, settings, facts.origin), now, sourceOf(facts))
     return verified instanceof Promise
       ? verified.then((late) => decideByToken(asked, late, proof))
       : decideByToken(asked, verified, proof)
@@ -137,7 +137,7 @@ export function buildFindTokenOwner(
     const known = bearers.known(sent.token, requirements, now)
     if (known !== null) return known.owner
     if (!mayVerify()) return null
-    const verified = Promise.resolve(bearers.verify(sent.token, requirements, now, facts.client.address))
+    const verified = Promise.resolve(bearers.verify(sent.token, requirements, now, sourceOf(facts)))
     pending.set(facts, verified)
     return verified.then((token) => ('why' in token ? null : token.owner))
   }
@@ -151,6 +151,11 @@ function denialForClient(denial: GateDenial, { sent: { scheme } }: Asked, who: W
   return denial.reason === 'step-up' || denial.reason === 'insufficient-authentication'
     ? { reason: 'insufficient-authentication', scheme, stepUp: denial.stepUp, who }
     : { ...denial, who }
+}
+
+/** Returns the address by which calls about unknown tokens are limited: that of the proxy if it reports none that can be read. */
+function sourceOf({ client }: Facts): string {
+  return client.address || client.peer
 }
 
 /** The client's own token goes upstream. */

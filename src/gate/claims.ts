@@ -116,8 +116,8 @@ function keysOrItself(value: unknown): unknown {
  * another source, which the gateway does not query, or only reports the omission, as Entra does with `hasgroups`.
  * @see https://openid.net/specs/openid-connect-core-1_0.html#AggregatedDistributedClaims
  */
-export function isOmitted(claims: Claims, { name, sources }: ClaimPath): boolean {
+export function isOmitted(claims: Claims, { sources }: ClaimPath): boolean {
   const named = claims['_claim_names']
   if (isMapping(named) && sources.some((source) => Object.hasOwn(named, source))) return true
-  return name === 'groups' && claims['hasgroups'] === true
+  return claims['hasgroups'] === true && sources.includes('groups')
 }

@@ -129,7 +129,7 @@ export function compileHeaders(
     // CGI-like servers treat these spellings as the header itself.
     if (same !== lower && (same === 'content-length' || REPLACED.includes(same))) return 'misspelled'
     if (HOP_BY_HOP.has(same) || FOR_THE_GATEWAY.has(same) || REPLACED.includes(same)) return 'drop'
-    if (same === REQUEST_ID) return 'drop'
+    if (same === REQUEST_ID) return same === lower ? 'drop' : 'misspelled'
     if (/^-*authorization-*$/.test(same)) return 'authorization-variant'
     if (METHOD_OVERRIDES.includes(same)) return 'override'
     if (same === FORWARDED_PREFIX) return 'prefix'

@@ -105,7 +105,8 @@ export function networkTruth(networks: AddressRanges, address: string): Truth {
 
 export function claimTruth({ path, values }: ClaimTest, user: Claims): Truth {
   const value = rawValueAt(user, path)
-  if (value === undefined) return isOmitted(user, path) ? UNKNOWN : FAILS
+  if (value === undefined || (Array.isArray(value) && value.length === 0))
+    return isOmitted(user, path) ? UNKNOWN : FAILS
   if (!Array.isArray(value)) return accepts(values, value) ? HOLDS : FAILS
   for (const item of value) if (accepts(values, item)) return HOLDS
   return FAILS

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
-import { compileRanges } from '../config/address-ranges.ts'
+import { clientNetwork, compileRanges } from '../config/address-ranges.ts'
 import type { PublicOrigins } from '../gate/public-origins.ts'
 import type { Client, Facts, FinalDenial } from '../gate/verdict.ts'
 import type { Ticket } from '../session/ticket.ts'
@@ -101,7 +101,10 @@ function unknownCoding(coding: string): FinalDenial {
 /** The number of addresses in X-Forwarded-For, from the right, that are read. */
 const MAX_HOPS = 100
 
-/** Returns the client of a request. `X-Forwarded-For` counts only if the peer is trusted. */
+/**
+ * Returns the client of a request. `X-Forwarded-For` counts only if the peer is trusted. The client has no address if the
+ * proxy reports one that cannot be read, because that of the proxy would satisfy rules that name the proxy's network.
+ */
 export function clientOf(
   headers: IncomingMessage['headers'],
   peer: string,
@@ -118,7 +121,8 @@ export function clientOf(
     .filter((a) => a !== '')
   // From the right, the first address that is not a trusted proxy is the client that a trusted proxy reported.
   const nearest = chain.toReversed().find((address) => !isTrusted(address)) ?? chain[0] ?? peer
-  return { address: isIP(nearest) === 0 ? peer : nearest, peer, trusted, scheme }
+  const isReadable = nearest === peer || (isIP(nearest) !== 0 && !nearest.includes('%'))
+  return { address: isReadable ? nearest : '', peer, trusted, scheme }
 }
 
 function hostCount(rawHeaders: readonly string[]): number {
@@ -146,5 +150,15 @@ export function peerOf({ remoteAddress = '' }: { readonly remoteAddress?: string
 export function plainAddress(address: string): string {
   const [, host = address] =
     /^(?:\[([^\]]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+)$/.exec(address)?.filter((part) => part !== undefined) ?? []
-  return host.startsWith('::ffff:') ? host.slice('::ffff:'.length) : host
+  return host.includes(':') ? withoutMapping(host) : host
+}
+
+/**
+ * Returns the IPv4 address in an IPv4-mapped IPv6 address, and any other text as it is.
+ * @see https://www.rfc-editor.org/rfc/rfc4291#section-2.5.5.2
+ */
+function withoutMapping(host: string): string {
+  if (!/^[0:]+:ffff:/i.test(host)) return host
+  const network = clientNetwork(host)
+  return network.includes(':') ? host : network
 }

@@ -70,8 +70,12 @@ function clientOf(claims: Claims): string | undefined {
   return name === undefined ? undefined : safe(String(claims[name]))
 }
 
+/** Returns the start of a claim's text, or of the texts in a list. Lists in a list have no text. */
 function textOf(value: unknown): string {
-  if (Array.isArray(value)) return value.map(textOf).join(',')
+  return Array.isArray(value) ? value.slice(0, MAX_USER_LENGTH).map(textOfItem).join(',') : textOfItem(value)
+}
+
+function textOfItem(value: unknown): string {
   return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? String(value) : ''
 }
 
@@ -84,11 +88,15 @@ export function userAgentOf(headers: IncomingHttpHeaders): string | undefined {
   return sent === undefined ? undefined : printable(sent.slice(0, MAX_HEADER_LENGTH))
 }
 
+/** The longest Referer that is parsed. Browsers send the origin alone in place of a longer one. */
+const MAX_REFERER_LENGTH = 4096
+
 /**
  * Returns the Referer without user name, password, query and fragment, which may contain tokens. Returns `undefined`
  * unless it is an http or https URL.
  */
 export function refererOf({ referer = '' }: IncomingHttpHeaders): string | undefined {
-  const [, scheme, place] = /^(https?:\/\/)(?:[^/?#@]*@)?([^?#]*)/i.exec(referer.slice(0, MAX_HEADER_LENGTH)) ?? []
-  return scheme === undefined || place === undefined ? undefined : scheme + printable(place)
+  if (referer.length > MAX_REFERER_LENGTH || !/^https?:/i.test(referer) || !URL.canParse(referer)) return undefined
+  const { origin, pathname } = new URL(referer)
+  return printable((origin + pathname).slice(0, MAX_HEADER_LENGTH))
 }

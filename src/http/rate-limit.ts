@@ -89,7 +89,9 @@ function countByOwner(
 }
 
 function addressOf({ context, ip }: FastifyRequest): string {
-  return clientNetwork(context?.facts.client.address ?? ip)
+  const client = context?.facts.client
+  // A proxy may report an address that cannot be read.
+  return clientNetwork(client === undefined ? ip : client.address || client.peer)
 }
 
 export function hasLimits(settings: Config['rateLimit']): boolean {

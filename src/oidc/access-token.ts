@@ -194,7 +194,8 @@ export function createAccessTokens(providers: Providers, log: Log): AccessTokens
 
   async function verifyJwt(raw: string, type: string, requirements: TokenRequirements, now: number) {
     const form = FORMS.get(type)
-    if (form === undefined) return { why: `its typ is ${quote(type)}, not at+jwt` }
+    if (form === undefined)
+      return { why: type === '' ? 'its typ is not text' : `its typ is ${quote(type)}, not at+jwt` }
     let why = UNKNOWN_ISSUER
     for await (const result of verifications(raw, form, requirements, now)) {
       const mismatch = typeof result === 'string' ? null : checkSigned(result, requirements)

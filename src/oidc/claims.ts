@@ -5,7 +5,7 @@ import { issuerOf } from './issuer.ts'
 import { idTokenAlgorithms } from './metadata.ts'
 import type { Discovered, Provider } from './provider.ts'
 import { refreshTokenFromError } from './oauth-responses.ts'
-import { proofKeyOf, type Claims, type TokenSet } from './token-set.ts'
+import { isTooDeep, proofKeyOf, TOO_DEEP, type Claims, type TokenSet } from './token-set.ts'
 import { ApiFailure, readGroups } from './user-api.ts'
 
 interface Evidence extends Identity {
@@ -105,6 +105,7 @@ export async function userinfo(
           algorithms: server.userinfo_signing_alg_values_supported ?? idTokenAlgorithms(server),
         })
       : JSON.parse(text)
+  if (isClaims(claims) && isTooDeep(claims)) throw new Error(`the userinfo response is unusable: ${TOO_DEEP}`)
   if (!isClaims(claims) || claims['sub'] !== subject) throw new Error('the userinfo response has another sub')
   const [iss, aud] = [claims['iss'], claims['aud']]
   if (type === 'application/jwt') {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
-import { EmbeddedJWK, calculateJwkThumbprint, decodeJwt, decodeProtectedHeader, jwtVerify, type JWK } from 'jose'
+import { EmbeddedJWK, calculateJwkThumbprint, decodeProtectedHeader, jwtVerify, type JWK } from 'jose'
 import { quote } from '../errors.ts'
+import { decodeClaims, isTooDeep } from './token-set.ts'
 
 /** The algorithms with which clients may sign proofs. None of them is symmetric. */
 export const PROOF_ALGORITHMS = [
@@ -91,7 +92,8 @@ export async function verifyProof({ jwt, jwk }: ClientProof, thumbprint: string,
 
 function decode(jwt: string) {
   try {
-    return { header: decodeProtectedHeader(jwt), claims: decodeJwt(jwt) }
+    const header = decodeProtectedHeader(jwt)
+    return isTooDeep(header) ? null : { header, claims: decodeClaims(jwt) }
   } catch {
     return null
   }

@@ -1,4 +1,3 @@
-import { decodeJwt } from 'jose'
 import { refreshTokenGrant } from 'openid-client'
 import { userApiOf } from '../config/presets/apply.ts'
 import { causes, quote } from '../errors.ts'
@@ -9,7 +8,7 @@ import { decryptedIdToken, readIdToken, type Identity } from './id-token.ts'
 import { mayHaveIssued } from './issuer.ts'
 import { UNVERIFIED_ID_TOKEN, refreshTokenFromError } from './oauth-responses.ts'
 import type { Discovered, Provider } from './provider.ts'
-import { toTokenSet, type Claims, type TokenSet } from './token-set.ts'
+import { decodeClaims, toTokenSet, type Claims, type TokenSet } from './token-set.ts'
 import { readUser } from './user-api.ts'
 
 export interface RefreshResult {
@@ -165,7 +164,7 @@ async function identityOf(
  * @see https://openid.net/specs/openid-connect-core-1_0.html#RefreshTokenResponse
  */
 function requireSameIdentity(idToken: string, clientId: string, previous: Previous): void {
-  const { iss, sub, aud } = decodeJwt(idToken)
+  const { iss, sub, aud } = decodeClaims(idToken)
   const audience = aud === undefined ? [] : [aud].flat()
   const difference =
     iss !== undefined && iss !== previous.issuer
@@ -192,7 +191,7 @@ async function freshUserInfo(
   tokens: TokenSet,
 ): Promise<Claims | null> {
   if (!provider.settings.userinfo) return null
-  const signed: Claims = idToken === null ? {} : decodeJwt(idToken)
+  const signed: Claims = idToken === null ? {} : decodeClaims(idToken)
   return { ...(await userinfo(provider, found, tokens, subject)), ...signed }
 }
 

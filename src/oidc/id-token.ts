@@ -1,10 +1,11 @@
-import { decodeJwt, decodeProtectedHeader, type JWTPayload } from 'jose'
+import { decodeProtectedHeader, type JWTPayload } from 'jose'
 import type { IDToken } from 'openid-client'
 import { numberFrom } from '../config/numbers.ts'
 import { quote } from '../errors.ts'
 import { issuerOf } from './issuer.ts'
 import { idTokenAlgorithms } from './metadata.ts'
 import type { Discovered, Provider } from './provider.ts'
+import { decodeClaims } from './token-set.ts'
 
 export interface Identity {
   readonly idToken: string
@@ -27,7 +28,7 @@ export function readIdToken(idToken: string, { settings }: Provider, { configura
   const { alg = 'none' } = decodeProtectedHeader(idToken)
   const allowed = idTokenAlgorithms(server)
   if (!allowed.includes(alg)) throw new Error(`the ID token is signed with ${alg}, not with ${allowed.join(' or ')}`)
-  const claims = withNumericAuthTime(decodeJwt(idToken))
+  const claims = withNumericAuthTime(decodeClaims(idToken))
   const issuer = issuerOf(server.issuer, claims)
   if (claims.iss !== issuer) throw unexpected('iss', claims.iss, issuer)
   requireAudience(claims, settings.clientId, settings.tolerate.includes('no-azp'))

@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import { tokenIntrospection } from 'openid-client'
+import { ResponseBodyError, tokenIntrospection } from 'openid-client'
 import { clientNetwork } from '../config/address-ranges.ts'
 import { numberFrom } from '../config/numbers.ts'
 import { Fault, quote } from '../errors.ts'
+import { createLimiter } from '../resilience/limiter.ts'
 import { createSemaphore, type Semaphore } from '../resilience/semaphore.ts'
 import { singleFlight } from '../resilience/single-flight.ts'
 import { accessTokenIssuers, mayHaveIssued } from './issuer.ts'
 import type { Discovered, Provider } from './provider.ts'
-import type { Claims } from './token-set.ts'
+import { isTooDeep, TOO_DEEP, type Claims } from './token-set.ts'
 import { tailOf, toVerifiedToken, type VerifiedToken } from './token-rules.ts'
 
 /** The provider's answer about a token: the token if it is active, otherwise the reason. Valid until a time in ms. */
@@ -43,6 +44,9 @@ const KNOWN_SLOTS = 32
 const UNKNOWN_SLOTS = 16
 const SLOTS_PER_ADDRESS = 4
 
+/** The shortest time between two lines at `error` about calls that failed, or were not made, for the same reason. */
+const LOG_PAUSE_MS = 1_000
+
 /**
  * Creates the answers of one provider. Any client can send random tokens, and each costs a call. Calls about unknown
  * tokens share a limited number of slots, so that a flood does not reach the provider. Each address gets only a few of
@@ -57,8 +61,20 @@ export function createIntrospection(provider: Provider): Introspection {
   const unknownSlots = createSemaphore(UNKNOWN_SLOTS)
   const networks = new Map<string, { readonly slots: Semaphore; users: number }>()
 
-  function waiting<T>(slots: Semaphore, work: () => Promise<T>): Promise<T> {
-    return withSlot(slots, provider.settings.timeout, work)
+  const mayLog = { overload: createLimiter(1, LOG_PAUSE_MS), failure: createLimiter(1, LOG_PAUSE_MS) }
+
+  function failed(why: keyof typeof mayLog, cause: unknown): Fault {
+    return new Fault('provider_unavailable', { cause, isRepeated: !mayLog[why]() })
+  }
+
+  async function waiting<T>(slots: Semaphore, work: () => Promise<T>): Promise<T> {
+    if (!(await slots.acquire(provider.settings.timeout)))
+      throw failed('overload', new Error('too many tokens wait for their introspection'))
+    try {
+      return await work()
+    } finally {
+      slots.release()
+    }
   }
 
   async function inTurnOf<T>(address: string, work: () => Promise<T>): Promise<T> {
@@ -84,8 +100,10 @@ export function createIntrospection(provider: Provider): Introspection {
       const result = readAnswer(token, claims, provider, found)
       return typeof result === 'string' ? { why: result, until: now + KEPT_MS } : { token: result, until }
     } catch (error) {
-      // For an inactive token, the provider sends an answer, so an error has another cause.
-      throw new Fault('provider_unavailable', { cause: error })
+      if (error instanceof ResponseBodyError && error.status === 400 && ABOUT_TOKEN.has(error.error))
+        return { why: `it is not a JWT, and the provider does not know it (${error.error})`, until: now + KEPT_MS }
+      // For an inactive token, the provider sends an answer, so another error has another cause.
+      throw failed('failure', error)
     }
   }
 
@@ -116,15 +134,8 @@ export function createIntrospection(provider: Provider): Introspection {
   }
 }
 
-async function withSlot<T>(slots: Semaphore, timeoutMs: number, work: () => Promise<T>): Promise<T> {
-  if (!(await slots.acquire(timeoutMs)))
-    throw new Fault('provider_unavailable', { cause: new Error('too many tokens wait for their introspection') })
-  try {
-    return await work()
-  } finally {
-    slots.release()
-  }
-}
+/** Errors with which providers refuse an unknown or malformed token: https://www.rfc-editor.org/rfc/rfc7009#section-2.2.1 */
+const ABOUT_TOKEN: ReadonlySet<string> = new Set(['unsupported_token_type', 'invalid_request'])
 
 /** Returns the token that an answer describes, or why it is not a valid access token. */
 function readAnswer(
@@ -137,6 +148,7 @@ function readAnswer(
   const { iss, nbf, exp, token_type: type } = claims
   const seconds = Date.now() / 1000
   if (active !== true) return 'it is not a JWT, and the provider says that it is not active'
+  if (isTooDeep(claims)) return TOO_DEEP
   const issuers = accessTokenIssuers(server, preset)
   if (iss !== undefined && !(typeof iss === 'string' && issuers.some((one) => mayHaveIssued(one, iss))))
     return `its iss is ${quote(iss)}, not ${quote(server.issuer)}`

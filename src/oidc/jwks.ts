@@ -1,6 +1,5 @@
 import {
   createLocalJWKSet,
-  decodeJwt,
   decodeProtectedHeader,
   errors,
   jwtVerify,
@@ -12,6 +11,7 @@ import type { CustomFetch } from 'openid-client'
 import { createLimiter } from '../resilience/limiter.ts'
 import { singleFlight } from '../resilience/single-flight.ts'
 import { issuerOf } from './issuer.ts'
+import { decodeClaims } from './token-set.ts'
 
 /** The accepted signature algorithms. None of them is symmetric. */
 export const ALGORITHMS = [
@@ -171,9 +171,10 @@ async function verifyWith(
   now: number,
   toleranceS: number,
 ): Promise<JWTPayload> {
+  const unverified = decodeClaims(jwt)
   const options: JWTVerifyOptions = {
     ...checks,
-    ...(checks.issuer === undefined ? {} : { issuer: issuerOf(checks.issuer, decodeJwt(jwt)) }),
+    ...(checks.issuer === undefined ? {} : { issuer: issuerOf(checks.issuer, unverified) }),
     algorithms: checks.algorithms?.filter((name) => ALGORITHMS.includes(name)) ?? ALGORITHMS,
     clockTolerance: toleranceS,
     currentDate: new Date(now),
@@ -209,13 +210,14 @@ async function withOneOf(find: KeySet['find'], jwt: string, options: JWTVerifyOp
 }
 
 /**
- * Returns the `typ` of a JWT in lower case, `jwt` if it has none, and `null` for a token that is not a JWT.
+ * Returns the `typ` of a JWT in lower case, `jwt` if it has none, an empty text if it is not text, and `null` for a token
+ * that is not a JWT.
  * @see https://www.rfc-editor.org/rfc/rfc7519#section-5.1
  */
 export function jwtType(token: string): string | null {
   try {
-    const { typ = 'jwt' } = decodeProtectedHeader(token)
-    return typ.toLowerCase()
+    const { typ = 'jwt' }: { readonly typ?: unknown } = decodeProtectedHeader(token)
+    return typeof typ === 'string' ? typ.toLowerCase() : ''
   } catch {
     return null
   }

@@ -1,4 +1,3 @@
-import { decodeJwt } from 'jose'
 import {
   clientCredentialsGrant,
   genericGrantRequest,
@@ -9,7 +8,7 @@ import {
 import type { Route } from '../config/schema.ts'
 import type { DpopKey } from './dpop.ts'
 import type { Provider } from './provider.ts'
-import { toTokenSet, type TokenSet } from './token-set.ts'
+import { decodeClaims, toTokenSet, type TokenSet } from './token-set.ts'
 
 export type TokenSettings = Route['token']
 
@@ -57,7 +56,7 @@ export function missingAudience(accessToken: string, wanted: readonly (string | 
   const named = wanted.filter((one) => one !== null)
   if (named.length === 0) return null
   try {
-    const { aud = [] } = decodeJwt(accessToken)
+    const { aud = [] } = decodeClaims(accessToken)
     const audiences = [aud].flat()
     return audiences.some((one) => named.includes(one)) ? null : audiences
   } catch {

@@ -39,14 +39,16 @@ export function checkToken(claims: Claims, form: TokenForm, accepted: AcceptedTo
   const client = claims[clientClaimOf(claims, substitutes)]
   if (!isForAudience && !(typeof client === 'string' && clientIds.includes(client))) return mismatches(claims, accepted)
   if (isOfOtherKind(claims, form)) return 'other-kind'
+  // Providers may answer about refresh tokens too, which are for a client and not for an audience.
+  if (form === 'opaque') return isForAudience || saysAccess(claims) ? null : 'other-kind'
   // An ID token always has `aud`.
   if (form !== 'jwt' || claims['aud'] === undefined || hasAccessClaim(claims)) return null
   // Nothing shows that this is an access token. An ID token is for a client, which its `azp` may name.
   const isForClient = names(claims['aud'], accepted.ownClientIds) || names(claims['azp'], [claims['aud']].flat())
-  return isForClient || !isForAudience ? 'other-kind' : null
+  return isForClient || !isForAudience || isAboutLogin(claims, accepted) ? 'other-kind' : null
 }
 
-const OTHER_KIND = 'it is an ID token or of another kind'
+const OTHER_KIND = 'it is an ID token or of another kind, or nothing shows that it is an access token'
 
 /** Returns for the log why a route does not accept a token. */
 export function mismatchText(mismatch: TokenMismatch): string {
@@ -97,8 +99,8 @@ function mismatches(claims: Claims, { audiences, clientIds, substitutes }: Accep
 const OTHER_USE = ['nonce', 'at_hash', 'c_hash', 's_hash', 'events']
 /** Values of the `typ` claim with which Keycloak marks tokens that are not access tokens. */
 const OTHER_TYPES: ReadonlySet<unknown> = new Set(['ID', 'Refresh', 'Offline', 'Logout'])
-/** Values of the `token_use` claim with which Cognito marks tokens that are not access tokens. */
-const OTHER_USES: ReadonlySet<unknown> = new Set(['id', 'refresh'])
+/** Values of the `token_use` claim with which Cognito and Hydra mark access tokens. */
+const ACCESS_USES: ReadonlySet<unknown> = new Set(['access', 'access_token'])
 
 /**
  * Returns whether the claims say that a token is not an access token. A provider that does not implement RFC 9068 may
@@ -106,7 +108,8 @@ const OTHER_USES: ReadonlySet<unknown> = new Set(['id', 'refresh'])
  */
 function isOfOtherKind(claims: Claims, form: TokenForm): boolean {
   if (form === 'at+jwt') return false
-  if (OTHER_TYPES.has(claims['typ']) || OTHER_USES.has(claims['token_use'])) return true
+  if (OTHER_TYPES.has(claims['typ'])) return true
+  if (claims['token_use'] !== undefined && !ACCESS_USES.has(claims['token_use'])) return true
   return form === 'jwt' && hasOneOf(claims, OTHER_USE)
 }
 
@@ -118,7 +121,27 @@ const ACCESS = ['scope', 'scp', 'client_id', 'cid', 'appid', 'azpacr', 'gty']
 const ACCESS_TYPES: ReadonlySet<unknown> = new Set(['Bearer', 'DPoP'])
 
 function hasAccessClaim(claims: Claims): boolean {
-  return hasOneOf(claims, ACCESS) || ACCESS_TYPES.has(claims['typ']) || claims['token_use'] === 'access'
+  return hasOneOf(claims, ACCESS) || ACCESS_TYPES.has(claims['typ']) || ACCESS_USES.has(claims['token_use'])
+}
+
+/**
+ * Returns whether the answer about an opaque token calls it an access token. oidc-provider and Spring Authorization Server
+ * send `token_type` for access tokens only.
+ */
+function saysAccess(claims: Claims): boolean {
+  return claims['token_type'] !== undefined || ACCESS_TYPES.has(claims['typ']) || ACCESS_USES.has(claims['token_use'])
+}
+
+/** Claims about how and when a user logged in, with which the provider's ID tokens for other clients can be told. */
+const LOGIN = ['auth_time', 'sid', 'amr', 'acr']
+
+/**
+ * Returns whether a token of the gateway's provider without access claims is about a login. Google puts `email_verified`
+ * into tokens of service accounts, which have `azp`.
+ */
+function isAboutLogin(claims: Claims, { ownClientIds }: AcceptedTokens): boolean {
+  if (ownClientIds.length === 0) return false
+  return hasOneOf(claims, LOGIN) || ('email_verified' in claims && claims['azp'] === undefined)
 }
 
 /** A client's own access token that is valid at its issuer. */

@@ -1,4 +1,4 @@
-import { decodeJwt } from 'jose'
+import { decodeJwt, errors, type JWTPayload } from 'jose'
 import type { IDToken, TokenEndpointResponse } from 'openid-client'
 import { numberFrom, timeFrom } from '../config/numbers.ts'
 import type { DpopKey } from './dpop.ts'
@@ -82,10 +82,34 @@ export function isSignedJwt(text: string): boolean {
   return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(text)
 }
 
+/** More than any provider needs. Code that walks deeper claims recursively would overflow the stack. */
+const MAX_DEPTH = 32
+
+export const TOO_DEEP = `the claims are nested deeper than ${MAX_DEPTH} levels`
+
+/** Returns whether lists and objects in the claims are nested deeper than 32 levels. */
+export function isTooDeep(claims: object): boolean {
+  let level: unknown[] = [claims]
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > MAX_DEPTH) return true
+    level = level
+      .flatMap((value): unknown[] => (typeof value === 'object' && value !== null ? Object.values(value) : []))
+      .filter((value) => typeof value === 'object')
+  }
+  return false
+}
+
+/** Returns the claims of a JWT without verifying it. Throws if it is not a JWT, or if its claims are nested too deeply. */
+export function decodeClaims(jwt: string): JWTPayload {
+  const claims = decodeJwt(jwt)
+  if (isTooDeep(claims)) throw new errors.JWTInvalid(TOO_DEEP)
+  return claims
+}
+
 /** Returns the unverified claims of a JWT, or no claims if the token is not a JWT. Must not be used for decisions. */
 export function unverifiedClaims(token: string): Claims {
   try {
-    return decodeJwt(token)
+    return decodeClaims(token)
   } catch {
     return {}
   }

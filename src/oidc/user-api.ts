@@ -3,7 +3,7 @@ import { groupScopes, readsGroups, userApiOf } from '../config/presets/apply.ts'
 import { groupSources, type EmailsApi, type GroupsApi } from '../config/presets/apis.ts'
 import type { ProviderSettings } from '../config/schema.ts'
 import { numberFrom } from '../config/numbers.ts'
-import { isIdentifier, type Claims } from './token-set.ts'
+import { isIdentifier, isTooDeep, TOO_DEEP, type Claims } from './token-set.ts'
 
 /** The gateway could not read the user or the groups from an API. */
 export class ApiFailure extends Error {
@@ -227,11 +227,15 @@ async function readJson(
       await errorIn(response),
     )
   }
-  try {
-    return { body: JSON.parse(await response.text()), headers: response.headers }
-  } catch (cause) {
-    throw new ApiFailure(what, `${shown(url)} answers 200 (${type}), which is not JSON`, { cause })
-  }
+  const body: unknown = await response
+    .text()
+    .then(JSON.parse)
+    .catch((cause: unknown) => {
+      throw new ApiFailure(what, `${shown(url)} answers 200 (${type}), which is not JSON`, { cause })
+    })
+  if (typeof body === 'object' && body !== null && isTooDeep(body))
+    throw new ApiFailure(what, `${shown(url)} is unusable: ${TOO_DEEP}`)
+  return { body, headers: response.headers }
 }
 
 /** GitHub limits the rate with 403 as well as 429. */

@@ -133,6 +133,18 @@ void t.test('an assertion is replaced when its claims change or the clock is set
   t.end()
 })
 
+void t.test('large assertions of many users do not fill the memory', (t) => {
+  const ed25519 = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+  const assertions = createAssertions(settingsOf({ keys: [ed25519], claims: ['groups'] }))
+  const userAt = (i: number): Who => ({ id: `user-${i}`, claims: { sub: 'alice', groups: ['x'.repeat(200_000)], i } })
+  const firstUser = userAt(0)
+  const jwt = assertions.make(origin, first, firstUser, now)
+  t.equal(assertions.make(origin, first, firstUser, now + 2_000), jwt, 'kept')
+  for (let i = 1; i < 90; i += 1) assertions.make(origin, first, userAt(i), now)
+  t.not(assertions.make(origin, first, firstUser, now + 2_000), jwt, 'the least recently used are forgotten')
+  t.end()
+})
+
 void t.test('a client that names many hosts, and many clients, do not fill the memory', (t) => {
   const assertions = createAssertions(settingsOf())
   const session = sessionOf()

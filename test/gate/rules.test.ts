@@ -231,6 +231,12 @@ void t.test('a rule that depends on an omitted claim lets in nothing, neither al
     }
   }
   t.equal(holds(ruleOf({ not: byClaims({ groups: ['staff'] }) }), { groups: ['other'], hasgroups: true }), true)
+  const quoted = ruleOf({ not: byClaims({ '"groups"': ['staff'] }) })
+  t.equal(holds(quoted, { hasgroups: true }), false, 'a quoted name is the same claim')
+  t.equal(holds(quoted, { groups: ['other'] }), true)
+  for (const marker of [{ hasgroups: true }, { _claim_names: { groups: 'src1' } }])
+    t.equal(holds(ruleOf({ not: byClaims({ groups: ['staff'] }) }), { groups: [], ...marker }), false, 'an empty list')
+  t.equal(holds(ruleOf({ not: byClaims({ groups: ['staff'] }) }), { groups: [] }), true, 'no groups')
   for (const [name, source] of [
     ['realm_access.roles', 'realm_access'],
     ['a.b.c', 'a.b'],

@@ -268,14 +268,23 @@ void t.test('log.fields adds the bytes of the body, the user agent, and the Refe
   const referers = {
     'https://a.example/page?token=secret#secret': 'https://a.example/page',
     'https://user:secret@a.example/': 'https://a.example/',
-    'http://a.example': 'http://a.example',
+    'http://a.example': 'http://a.example/',
+    'http://u:p@secret@a.example/x': 'http://a.example/x',
+    [`https://a.example/${'a'.repeat(600)}`]: `https://a.example/${'a'.repeat(482)}`,
     'https://a.example/?x=/@secret': 'https://a.example/',
-    'https://a.example#secret': 'https://a.example',
+    'https://a.example#secret': 'https://a.example/',
   }
   for (const [sent, logged] of Object.entries(referers))
     t.equal((await lineFor(`Referer: ${sent}`))['referer'], logged, sent)
-  for (const sent of ['secret', 'data:text/html,secret', '/path?secret', 'javascript:secret'])
-    t.notOk('referer' in (await lineFor(`Referer: ${sent}`)), sent)
+  const notLogged = [
+    'secret',
+    'data:text/html,secret',
+    '/path?secret',
+    'javascript:secret',
+    'http://u:secret/x@a.example/',
+    `https://a.example/${'secret'.repeat(1_000)}`,
+  ]
+  for (const sent of notLogged) t.notOk('referer' in (await lineFor(`Referer: ${sent}`)), sent)
   t.notMatch(running.log.join(''), /secret/)
 })
 

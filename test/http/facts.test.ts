@@ -186,8 +186,22 @@ void t.test('the client is the nearest address that a trusted proxy vouches for'
   t.equal(address('10.0.0.1', '6.6.6.6, 192.0.2.7, 10.0.0.2'), '192.0.2.7', 'trusted proxies are skipped')
   t.equal(address('10.0.0.1', '10.0.0.3, 10.0.0.2'), '10.0.0.3', 'the leftmost, if all are trusted')
   t.equal(address('10.0.0.1'), '10.0.0.1')
-  t.equal(address('10.0.0.1', 'unknown'), '10.0.0.1', 'an invalid address is ignored')
-  t.equal(address('10.0.0.1', '6.6.6.6, unknown'), '10.0.0.1', 'entries left of an invalid one are ignored')
+  for (const unreadable of [
+    'unknown',
+    '_hidden',
+    'garbage',
+    'fe80::1%eth0',
+    '::ffff:1.2.3',
+    '1.2.3',
+    'a'.repeat(5_000),
+  ]) {
+    t.equal(address('10.0.0.1', unreadable), '', `${unreadable.slice(0, 20)} is not the address of the proxy`)
+    t.equal(address('10.0.0.1', `6.6.6.6, ${unreadable}`), '', 'entries left of an unreadable one are ignored')
+    t.equal(address('10.0.0.1', `${unreadable}, 6.6.6.6`), '6.6.6.6', 'an unreadable entry of the client is ignored')
+  }
+  for (const mapped of ['::ffff:cb00:7105', '::FFFF:203.0.113.5', '0:0:0:0:0:ffff:cb00:7105', '[::ffff:cb00:7105]:443'])
+    t.equal(address('10.0.0.1', mapped), '203.0.113.5', mapped)
+  t.equal(address('10.0.0.1', '6.6.6.6, ::ffff:a00:2'), '6.6.6.6', 'a trusted proxy in another form')
   t.equal(address('::ffff:10.0.0.1', '::ffff:192.0.2.7'), '192.0.2.7', 'IPv4 over an IPv6 socket')
   t.equal(address('fd00::1', '2001:db8::7'), '2001:db8::7')
   t.end()

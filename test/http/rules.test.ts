@@ -24,6 +24,7 @@ const routes = [
     },
   },
   { path: '/api/not', require: { not: { networks: ['10.0.0.0/8'] } } },
+  { path: '/api/proxy', require: { networks: ['127.0.0.0/8'] } },
 ]
 
 void t.test('networks compare the address that trusted proxies report', async (t) => {
@@ -48,6 +49,9 @@ void t.test('networks compare the address that trusted proxies report', async (t
   })
   t.equal(await statusOf('/api/not', '10.1.2.3'), 403)
   t.not(await statusOf('/api/not', '192.0.2.1'), 403)
+  for (const unreadable of ['unknown', '_hidden', 'fe80::1%eth0'])
+    for (const path of ['/api/proxy', '/api/not'])
+      t.equal(await statusOf(path, unreadable), 403, `${path} from ${unreadable}: the address is not known`)
   const anonymous = await createBrowser().get(`${url}/api/orders`, { kind: 'script' })
   t.equal(anonymous.status, 401, 'a request without a session has to log in first')
 })

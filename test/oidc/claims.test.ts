@@ -36,6 +36,7 @@ void t.test('nested claims, lists, numbers and booleans are compared by their ty
     'nothing': null,
     'many': [1, 2, 3],
     'object': { admin: true },
+    'texts': { admin: 'yes' },
     'text': '3',
   }
   const table: [Record<string, unknown>, number][] = [
@@ -56,6 +57,7 @@ void t.test('nested claims, lists, numbers and booleans are compared by their ty
     [{ many: 4 }, 403],
     [{ object: 'admin' }, 200],
     [{ object: 'other' }, 403],
+    [{ texts: 'admin' }, 403],
     [{ 'object.admin': true }, 200],
     [{ text: '3' }, 200],
     [{ text: 3 }, 403],

@@ -88,9 +88,12 @@ void t.test('a JWT is never sent to the introspection endpoint', async (t) => {
   const good = await idp.sign(claims, { typ: 'at+jwt' })
   const expired = await idp.sign({ ...claims, exp: now - 300 }, { typ: 'at+jwt' })
   const unsigned = good.replace(/[^.]*$/, '')
+  const withTyp = (typ: unknown): string =>
+    good.replace(/^[^.]*/, Buffer.from(JSON.stringify({ alg: 'RS256', typ })).toString('base64url'))
   const statuses = []
-  for (const token of [good, expired, unsigned, `${good}x`]) statuses.push((await callWith(gateway, token)).status)
-  t.same(statuses, [200, 401, 401, 401])
+  for (const token of [good, expired, unsigned, `${good}x`, withTyp(5), withTyp(null), withTyp([])])
+    statuses.push((await callWith(gateway, token)).status)
+  t.same(statuses, [200, 401, 401, 401, 401, 401, 401])
   t.equal(idp.requests.introspection, 0)
 })
 
@@ -146,10 +149,12 @@ void t.test('each member of the answer counts', async (t) => {
   const good = { active: true, sub: 'alice', aud: AUDIENCE, client_id: 'spa', exp: now + 300 }
   const rows: [number, string, object][] = [
     [200, 'all members', { ...good, iss: provider.issuer, token_type: 'Bearer', nbf: now - 1, scope: 'a b' }],
-    [200, 'an accepted client', { active: true, client_id: 'robot' }],
+    [200, 'an accepted client', { active: true, client_id: 'robot', token_type: 'Bearer' }],
     [200, 'a list of audiences', { ...good, aud: ['account', AUDIENCE] }],
     [200, 'token_type in lower case', { ...good, token_type: 'bearer' }],
     [200, 'times as strings', { ...good, exp: String(now + 300), nbf: String(now) }],
+    [401, 'an accepted client, and no sign of an access token', { active: true, client_id: 'robot' }],
+    [401, 'a refresh token of Hydra', { ...good, token_type: 'Bearer', token_use: 'refresh_token' }],
     [401, 'inactive', { ...good, active: false }],
     [401, 'another audience', { ...good, aud: 'api://stock' }],
     [401, 'another client, no audience', { active: true, sub: 'alice', client_id: 'spa' }],
@@ -181,7 +186,7 @@ void t.test('an answer is not kept past exp', async (t) => {
   const { gateway, answer, forms } = await startScripted(t)
   const exp = Math.floor(Date.now() / 1000) + 10
   answer((_form, response) => {
-    json(response, { active: Date.now() < exp * 1000, client_id: 'robot', exp })
+    json(response, { active: Date.now() < exp * 1000, client_id: 'robot', token_type: 'Bearer', exp })
   })
   t.equal((await callWith(gateway, 'opaque')).status, 200)
   moveClock(t, 11_000)
@@ -194,7 +199,7 @@ void t.test(
   async (t) => {
     const { gateway, answer } = await startScripted(t)
     const active: Parameters<Scripted['answer']>[0] = (_form, response) => {
-      json(response, { active: true, client_id: 'robot' })
+      json(response, { active: true, client_id: 'robot', token_type: 'Bearer' })
     }
     answer(active)
     t.equal((await callWith(gateway, 'known')).status, 200)
@@ -230,6 +235,47 @@ void t.test('a provider that refuses the gateway’s own credentials yields a 50
   t.match(line, { level: 'error', cause: /invalid_client.*401 from .*\/introspect/ })
 })
 
+void t.test('an error about the token is a 401, and no other error is', async (t) => {
+  const { gateway, answer } = await startScripted(t)
+  const rows = [
+    ['unsupported_token_type', 401],
+    ['invalid_request', 401],
+    ['invalid_client', 503],
+    ['unauthorized_client', 503],
+  ] as const
+  for (const [error, status] of rows) {
+    answer((_form, response) => {
+      json(response, { error }, 400)
+    })
+    t.equal((await callWith(gateway, `opaque-${error}`)).status, status, error)
+  }
+})
+
+void t.test('a refresh token of the provider is not an access token', async (t) => {
+  const { idp, config } = await loggedIn(t)
+  const api = await startGateway(t, {
+    idp,
+    config: { routes: [{ path: '/**', bearer: { clientIds: config.provider.clientId } }] },
+  })
+  const opaque = idp.secretsIssued.filter((secret) => !secret.includes('.')).slice(1)
+  const statuses = []
+  for (const token of opaque) statuses.push((await callWith(api, token)).status)
+  t.ok(statuses.length > 1, 'there is a refresh token')
+  t.equal(statuses.filter((status) => status === 200).length, 1, statuses.join())
+})
+
+void t.test('a flood of tokens while the provider is away is one line at error in a second', async (t) => {
+  const { gateway, answer } = await startScripted(t)
+  answer((_form, response) => response.socket?.destroy())
+  const begun = performance.now()
+  const results = await Promise.all(Array.from({ length: 40 }, async (_, i) => callWith(gateway, `random-${i}`)))
+  t.same(new Set(results.map(({ status }) => status)), new Set([503]))
+  const lines = gateway.events('provider_unavailable')
+  t.equal(lines.length, 40)
+  const errors = lines.filter(({ level }) => level === 'error').length
+  t.ok(errors >= 1 && errors <= 1 + (performance.now() - begun) / 1_000, `${errors} lines`)
+})
+
 void t.test('a 401 with an answer, as Dex gives it, says that the token is not active', async (t) => {
   const { gateway, answer } = await startScripted(t)
   answer((_form, response) => {
@@ -243,7 +289,7 @@ void t.test('the answer may be a JWT', async (t) => {
   const now = Math.floor(Date.now() / 1000)
   const members = { iss: provider.issuer, aud: 'orders', iat: now }
   const jwt = await provider.sign(
-    { ...members, token_introspection: { active: true, client_id: 'robot' } },
+    { ...members, token_introspection: { active: true, client_id: 'robot', token_type: 'Bearer' } },
     { typ: 'token-introspection+jwt' },
   )
   answer((_form, response) =>
@@ -303,7 +349,10 @@ void t.test('a flood of random tokens reaches the provider slowly, and valid tok
     const token = form.get('token') ?? ''
     void sleep(isSlow ? 100 : 0).then(() => {
       running -= 1
-      json(response, token.startsWith('valid') ? { active: true, client_id: 'robot' } : { active: false })
+      json(
+        response,
+        token.startsWith('valid') ? { active: true, client_id: 'robot', token_type: 'Bearer' } : { active: false },
+      )
     })
   })
   const from = (address: string) => ({ 'x-forwarded-for': address })

@@ -126,6 +126,7 @@ void t.test('a failing userinfo endpoint, or one with another sub, fails the log
     ['refused', { status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token"' } }, 502],
     ['another user', json({ sub: 'mallory', groups: ['admin'] }), 502],
     ['no user', json({ groups: ['admin'] }), 502],
+    ['deeply nested claims', json({ sub: 'alice', name: JSON.parse(`${'['.repeat(50)}${']'.repeat(50)}`) }), 502],
     ['wrong types', json({ sub: 5 }), 502],
   ]
   await failLogins(t, running, 'userinfo', faults)

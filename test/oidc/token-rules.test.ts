@@ -43,6 +43,19 @@ const ACCESS_TOKENS: readonly [provider: string, Claims, AcceptedTokens][] = [
     { aud: 'https://orders.example', azp: '104029' },
     accepting({ audiences: ['https://orders.example'] }),
   ],
+  [
+    'a service account of Google, with its address',
+    { aud: 'https://orders.example', azp: '104029', email: 'a@b.iam.gserviceaccount.com', email_verified: true },
+    accepting({ audiences: ['https://orders.example'] }),
+  ],
+  [
+    'a further issuer, about a login',
+    { aud: API, auth_time: 1, email_verified: true },
+    accepting({ ...api, ownClientIds: [] }),
+  ],
+  ['GitHub Actions', { aud: API, repository: 'o/r', actor: 'a', ref: 'x' }, accepting({ ...api, ownClientIds: [] })],
+  ['Kubernetes', { 'aud': [API], 'kubernetes.io': { namespace: 'default' } }, accepting(api)],
+  ['GitLab', { aud: API, project_path: 'g/p', user_email: 'a@b.c' }, accepting(api)],
 ]
 
 /** Claims as providers put them into other tokens. */
@@ -65,6 +78,10 @@ const OTHER_TOKENS: readonly [provider: string, Claims, AcceptedTokens][] = [
     accepting({ audiences: ['spa'], clientIds: ['spa'] }),
   ],
   ['an application, by client', { aud: ['spa', 'other'], azp: 'spa' }, accepting({ clientIds: ['spa'] })],
+  ['another application, with a session', { aud: API, sid: 's' }, accepting(api)],
+  ['another application, with the time of the login', { aud: API, auth_time: 1 }, accepting(api)],
+  ['another application, with methods', { aud: API, amr: ['pwd'], acr: '1' }, accepting(api)],
+  ['another application, with an address', { aud: API, email: 'a@b.c', email_verified: true }, accepting(api)],
   ['two audiences', { aud: [CLIENT, API], azp: CLIENT }, accepting(api)],
   ['a logout token', { aud: API, events: {} }, accepting(api)],
 ]
@@ -91,6 +108,22 @@ void t.test('an audience or a client is enough', (t) => {
   )
   t.not(checkToken({ ...token, azp: 'robot' }, 'jwt', both), null, 'azp counts without client_id only')
   t.not(checkToken({ scope: 'a', aud: [[API]], client_id: ['robot'] }, 'jwt', both), null, 'a client is no list')
+  t.end()
+})
+
+void t.test('an answer about an opaque token must show that it is an access token, or name an audience', (t) => {
+  const accepted = accepting({ audiences: [API], clientIds: ['robot'] })
+  const rows: readonly [string, Claims, unknown][] = [
+    ['a refresh token of oidc-provider', { client_id: 'robot', scope: 'openid' }, 'other-kind'],
+    ['an access token of oidc-provider', { client_id: 'robot', scope: 'openid', token_type: 'Bearer' }, null],
+    ['an audience', { client_id: 'spa', aud: API }, null],
+    ['a refresh token of Hydra', { aud: [API], token_type: 'Bearer', token_use: 'refresh_token' }, 'other-kind'],
+    ['an access token of Hydra', { client_id: 'robot', token_use: 'access_token' }, null],
+    ['an offline token of Keycloak', { aud: API, client_id: 'robot', typ: 'Offline' }, 'other-kind'],
+    ['an ID token of Keycloak', { aud: API, client_id: 'robot', typ: 'ID' }, 'other-kind'],
+    ['an access token of Keycloak', { client_id: 'robot', typ: 'Bearer' }, null],
+  ]
+  for (const [name, claims, refusal] of rows) t.equal(checkToken(claims, 'opaque', accepted), refusal, name)
   t.end()
 })
 

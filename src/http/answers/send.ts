@@ -158,7 +158,7 @@ export function handleFailures(app: FastifyInstance, answers: Answers): void {
       provider: fault.provider,
       cause: causes(error),
     }
-    request.log[faults[fault.code].level](facts, fault.message)
+    request.log[fault.isRepeated ? 'debug' : faults[fault.code].level](facts, fault.message)
     if (reply.raw.headersSent) {
       breakOff(reply.raw)
       return reply

@@ -132,7 +132,19 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     this.#repeated = repeated
   }
 
+  /** Sends the request. Never throws: Fastify does not answer a request that it has handed over. */
   send(): void {
+    try {
+      this.#send()
+    } catch (cause) {
+      if (this.#isOver) return
+      this.#stop('the request cannot be sent')
+      this.#closeBehindUpload()
+      this.#fail(new Fault('internal_error', { cause }))
+    }
+  }
+
+  #send(): void {
     const { headers: rules, upstreams } = this.#services
     const { route, session } = this.#verdict
     const { facts } = this.#context

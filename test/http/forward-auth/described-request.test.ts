@@ -200,7 +200,16 @@ void t.test('paths under a base path of /auth are unambiguous', (t) => {
 
 void t.test('another spelling of a header that any route sets is refused, on every route', async (t) => {
   const running = await start(t)
-  for (const name of ['X_User', 'X.User', 'x_user', 'X~User', 'X_GROUPS', 'X_Access-Token', 'Content_Length']) {
+  for (const name of [
+    'X_User',
+    'X.User',
+    'x_user',
+    'X~User',
+    'X_GROUPS',
+    'X_Access-Token',
+    'Content_Length',
+    'X_Request_Id',
+  ]) {
     for (const target of ['/orders', '/open/x']) {
       const answer = await ask(running.verdicts, 'GET', '/auth', [cookieOf(running), ...about(target), `${name}: root`])
       t.same(told(answer), [400, null, null], `${name} ${target}`)
