@@ -45,7 +45,8 @@ export function checkToken(claims: Claims, form: TokenForm, accepted: AcceptedTo
   if (form !== 'jwt' || claims['aud'] === undefined || hasAccessClaim(claims)) return null
   // Nothing shows that this is an access token. An ID token is for a client, which its `azp` may name.
   const isForClient = names(claims['aud'], accepted.ownClientIds) || names(claims['azp'], [claims['aud']].flat())
-  return isForClient || !isForAudience || isAboutLogin(claims, accepted) ? 'other-kind' : null
+  // The `sid` of the provider's own ID tokens is the id of a session.
+  return isForClient || (accepted.ownClientIds.length > 0 && 'sid' in claims) ? 'other-kind' : null
 }
 
 const OTHER_KIND = 'it is an ID token or of another kind, or nothing shows that it is an access token'
@@ -130,18 +131,6 @@ function hasAccessClaim(claims: Claims): boolean {
  */
 function saysAccess(claims: Claims): boolean {
   return claims['token_type'] !== undefined || ACCESS_TYPES.has(claims['typ']) || ACCESS_USES.has(claims['token_use'])
-}
-
-/** Claims about how and when a user logged in, with which the provider's ID tokens for other clients can be told. */
-const LOGIN = ['auth_time', 'sid', 'amr', 'acr']
-
-/**
- * Returns whether a token of the gateway's provider without access claims is about a login. Google puts `email_verified`
- * into tokens of service accounts, which have `azp`.
- */
-function isAboutLogin(claims: Claims, { ownClientIds }: AcceptedTokens): boolean {
-  if (ownClientIds.length === 0) return false
-  return hasOneOf(claims, LOGIN) || ('email_verified' in claims && claims['azp'] === undefined)
 }
 
 /** A client's own access token that is valid at its issuer. */
