@@ -67,7 +67,7 @@ function partsOf(rule: AccessRule, input: RuleInput, at: string): Part[] {
   return parts
 }
 
-/** Returns what decides if all parts must hold: the first part that is least true, or all parts. */
+/** For a rule that requires all its parts: returns the first part that fails, else the first unknown one, else all. */
 function least(parts: readonly Part[]): Part {
   const truth = parts.reduce<Truth>((lowest, part) => (part.truth < lowest ? part.truth : lowest), HOLDS)
   const decisive = parts.find((part) => part.truth === truth)
@@ -76,7 +76,7 @@ function least(parts: readonly Part[]): Part {
     : { truth, reasons: parts.flatMap(({ reasons }) => reasons), hint: hintOfAll(parts) }
 }
 
-/** Returns what decides if one part must hold: the first part that does, or all parts that come closest. */
+/** For a rule that requires one of its parts: returns the first part that holds, else the unknown parts, else all. */
 function greatest(parts: readonly Part[]): Part {
   const truth = parts.reduce<Truth>((highest, part) => (part.truth > highest ? part.truth : highest), FAILS)
   const decisive = parts.filter((part) => part.truth === truth)

@@ -120,7 +120,7 @@ export function createSigningKeys({
     return known !== null && clock() - known.at < MAX_AGE_MS ? known : load()
   }
 
-  /** Returns a key set newer than `before`, or `null` if the pause after the last search has not ended. */
+  /** Returns a key set newer than `before`. Returns `null` if the last fetch for a failed verification was too recent. */
   async function newerThan(before: KeySet, maySearch: () => boolean): Promise<KeySet | null> {
     if (known !== null && known !== before) return known
     return loads.current('keys') ?? (maySearch() ? load() : null)

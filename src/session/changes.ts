@@ -24,7 +24,7 @@ export interface Changes {
   /** Begins a session with a new id. Rejects with `store_unavailable`. */
   begin(login: LoginResult, origin: string, requestedStepUp: string | null, now: number): Promise<Session>
   renew(session: Session, change: SessionChange): Promise<Renewed>
-  /** Writes a session later if the store has an older version of it. */
+  /** Queues a write of a session. When the write runs, it replaces only an older version in the store. */
   saveLater(session: Session): void
   touch(session: Session, now: number): void
 }

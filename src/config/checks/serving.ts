@@ -131,7 +131,7 @@ function leadsTo({ origin, socketPath }: Upstream, at: Listen): boolean {
   )
 }
 
-/** Returns a host without the dot of an absolute name, and an address in its usual form: IPv4, or shortened IPv6. */
+/** Returns a host name without its trailing dot, and an IP address in canonical form, an IPv4-mapped one as IPv4. */
 function plainHost(host: string): string {
   if (!isIPv6(host)) return host.replace(/\.$/, '')
   const shortened = withoutBrackets(new URL(`http://[${host}]`).hostname)

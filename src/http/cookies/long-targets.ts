@@ -33,7 +33,7 @@ const PURPOSE = 'return URL'
 
 /**
  * Creates the store of long return URLs, in cookies with these names. A return URL is compressed, sealed and cut into as
- * many cookies as it needs. `read` returns the values of a cookie.
+ * many cookies as it needs. `read` returns each value that the request has for the name of a cookie.
  */
 export function createLongTargets(
   rawKeys: readonly Buffer[],

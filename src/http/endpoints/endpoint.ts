@@ -38,7 +38,7 @@ export interface Services {
 }
 
 export interface LogoutState {
-  /** The return URL after the logout, as it reads at the login host, or `null` for the signed-out page. */
+  /** The return URL, absolute if its origin is not the login host, or `null` for the signed-out page. */
   readonly target: string | null
   /** The origin at which the logout was requested, which shows the signed-out page. */
   readonly origin: string

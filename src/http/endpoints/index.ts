@@ -22,7 +22,7 @@ interface Entry {
   readonly path: string
   readonly methods: readonly HTTPMethods[]
   readonly endpoint: Endpoint
-  /** `null`: requests are not counted, because an application that cannot read the keys refuses all requests. */
+  /** The rate limit, or `null` for the keys: without them, an application would reject every request. */
   readonly limit: keyof Limits | null
   /** Whether a request changes state, so that a prefetch must not reach the endpoint. */
   readonly effect: boolean

@@ -31,7 +31,7 @@ interface Bound extends Omit<Owner, 'client'> {
   readonly own: Dispatcher
 }
 
-/** The limit of owners per client connection, because a load balancer may send many users' requests on one. */
+/** The maximum number of users per client connection. A load balancer may send requests of many users on one. */
 const MAX_OWNERS = 100
 
 const byClient = new WeakMap<Socket, Bound[]>()

@@ -59,7 +59,8 @@ export const wonderwall: Rules = {
   }),
   'openid.acr-values': combined(
     'routes[].require.acr',
-    'one of the levels is requested and checked, so list higher levels too; on optional routes they are only requested',
+    'the gateway requests the listed levels, and the acr of the user must be one of them, so list higher levels too; ' +
+      'optional routes request the levels without checking the acr',
   ),
   'openid.audiences': noEquivalent('the audience of an ID token must be this client'),
   'openid.domain-hint': parameter('domain_hint'),
@@ -69,7 +70,7 @@ export const wonderwall: Rules = {
   'openid.new-client-auth-jwt-type': unavailable('the assertion has the type that openid-client sets', 'gap'),
   'openid.post-logout-redirect-uri': noEquivalent(
     'after logout the gateway shows a page, or redirects to the path in redirect of GET logout: make that a ' +
-      'public page that leads on',
+      'public page that redirects to another site',
   ),
   'ingress': combined('publicUrl, basePath', 'the path of the ingress becomes the start of basePath'),
   'auto-login': combined(
@@ -123,7 +124,7 @@ export const wonderwall: Rules = {
     },
     'the key has the same format, but sessions are not carried over: create a new key; all users log in again',
   ),
-  'session.inactivity': combined('session.idleTimeout', 'session.idleTimeout is off if the key is not set'),
+  'session.inactivity': combined('session.idleTimeout', 'without session.inactivity, session.idleTimeout is off'),
   'session.inactivity-timeout': combined(
     'session.idleTimeout',
     'any request of the user counts as activity, not only a refresh',
