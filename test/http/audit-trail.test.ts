@@ -65,7 +65,7 @@ void t.test('each access line of a session has the session’s id, the user and 
   t.notOk('user' in lastLine(running), 'a public route does not look at the session')
   await createBrowser().get(`${url}/orders`, script)
   t.match(lastLine(running), { status: 401, host })
-  t.notOk('session' in lastLine(running) || 'user' in lastLine(running), 'nobody is logged in')
+  t.notOk('session' in lastLine(running) || 'user' in lastLine(running), 'without a login')
 
   const listed = await (await fetch(`http://127.0.0.1:${port}/sessions?sub=alice`)).json()
   t.match(listed, { sessions: [{ id: session }] }, 'session administration has the same id')

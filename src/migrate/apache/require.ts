@@ -17,7 +17,7 @@ import { hasExactPatterns, valuePatternsOf } from '../value-regex.ts'
 /** Which users a set of `Require` directives lets in. The condition never lets in more users than the directives do. */
 export type Policy =
   | { readonly kind: 'public' }
-  | { readonly kind: 'nobody' }
+  | { readonly kind: 'denied' }
   | {
       readonly kind: 'users'
       readonly condition: Condition
@@ -79,7 +79,7 @@ function policyOfOne(directive: Directive, context: RequireContext, isNegated: b
       return negated(anyPolicy(inner, context, !isNegated))
     case 'requireall':
       // Apache refuses a section that only excludes users.
-      return inner.every(onlyExcludes) ? { kind: 'nobody' } : allPolicy(inner, context, isNegated)
+      return inner.every(onlyExcludes) ? { kind: 'denied' } : allPolicy(inner, context, isNegated)
   }
   if (isNegative(directive.args)) return negated(plainPolicy(directive, directive.args.slice(1), context, !isNegated))
   return plainPolicy(directive, directive.args, context, isNegated)
@@ -93,7 +93,7 @@ function anyPolicy(directives: readonly Directive[], context: RequireContext, is
 function eitherOf(policies: readonly Policy[]): Policy {
   if (policies.some(({ kind }) => kind === 'public')) return { kind: 'public' }
   const users = policies.filter((policy) => policy.kind === 'users')
-  if (users.length === 0) return { kind: 'nobody' }
+  if (users.length === 0) return { kind: 'denied' }
   return usersWith(
     anyOf(users.map(({ condition }) => condition)),
     users.some(({ anonymous }) => anonymous),
@@ -102,7 +102,7 @@ function eitherOf(policies: readonly Policy[]): Policy {
 
 function allPolicy(directives: readonly Directive[], context: RequireContext, isNegated: boolean): Policy {
   const policies = directives.map((one) => policyOfOne(one, context, isNegated))
-  if (policies.some(({ kind }) => kind === 'nobody')) return { kind: 'nobody' }
+  if (policies.some(({ kind }) => kind === 'denied')) return { kind: 'denied' }
   const users = policies.filter((policy) => policy.kind === 'users')
   if (users.length === 0) return { kind: 'public' }
   return usersWith(
@@ -112,9 +112,9 @@ function allPolicy(directives: readonly Directive[], context: RequireContext, is
 }
 
 function negated(policy: Policy): Policy {
-  if (policy.kind === 'public') return { kind: 'nobody' }
-  if (policy.kind === 'nobody') return { kind: 'public' }
-  return isMetByEveryUser(policy.condition) ? { kind: 'nobody' } : usersWith(notOf(policy.condition), true)
+  if (policy.kind === 'public') return { kind: 'denied' }
+  if (policy.kind === 'denied') return { kind: 'public' }
+  return isMetByEveryUser(policy.condition) ? { kind: 'denied' } : usersWith(notOf(policy.condition), true)
 }
 
 function usersWith(condition: Condition, anonymous = false): Policy {
@@ -138,9 +138,9 @@ function plainPolicy(
     case 'valid-user':
       return usersWith(EVERY_USER)
     case 'all':
-      return { kind: rest[0]?.toLowerCase() === 'granted' ? 'public' : 'nobody' }
+      return { kind: rest[0]?.toLowerCase() === 'granted' ? 'public' : 'denied' }
     case 'method':
-      return { kind: rest.some((method) => method.toUpperCase() === context.method) ? 'public' : 'nobody' }
+      return { kind: rest.some((method) => method.toUpperCase() === context.method) ? 'public' : 'denied' }
     case 'claim':
       return eitherOf(
         rest.map((spec) =>

@@ -30,7 +30,7 @@ interface Area {
   readonly from: readonly Setting[]
 }
 
-type DecidedPolicy = Exclude<Policy, { kind: 'nobody' }>
+type DecidedPolicy = Exclude<Policy, { kind: 'denied' }>
 
 export function migrateSections({ sections, directives }: Site, migration: Migration): void {
   const host = hostOf(directives)
@@ -176,7 +176,7 @@ function areaOf(
         remark(migration, 'security', setting, `${reason}: ${NOT_LET_IN}`)
       },
     })
-    return policy?.kind === 'nobody' ? CLOSED : policy
+    return policy?.kind === 'denied' ? CLOSED : policy
   }
   const policy = policyFor(null)
   const accessSettings = sectionDirectives
