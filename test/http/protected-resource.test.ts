@@ -102,16 +102,21 @@ void t.test('the 401 has one WWW-Authenticate for scripts, forms and upgrades', 
   }
 })
 
-void t.test('a token without all scopes gets a 403 that names them', async (t) => {
-  const { url, idp } = await start(t, [mcp])
-  const now = Math.floor(Date.now() / 1000)
-  const call = async (claims: Record<string, unknown>): Promise<Answer> => {
+/** Returns a function that calls `/mcp` with an access token of alice with these claims. */
+const callerOf =
+  (url: string, idp: Awaited<ReturnType<typeof start>>['idp']) =>
+  async (claims: Record<string, unknown>): Promise<Answer> => {
+    const exp = Math.floor(Date.now() / 1000) + 60
     const token = await idp.sign(
-      { iss: idp.issuer, aud: `${url}/mcp`, sub: 'alice', exp: now + 60, ...claims },
+      { iss: idp.issuer, aud: `${url}/mcp`, sub: 'alice', exp, ...claims },
       { typ: 'at+jwt' },
     )
     return get(`${url}/mcp`, { authorization: `Bearer ${token}` })
   }
+
+void t.test('a token without all scopes gets a 403 that names them', async (t) => {
+  const { url, idp } = await start(t, [mcp])
+  const call = callerOf(url, idp)
   for (const claims of [
     {},
     { scope: 'orders.read' },
@@ -141,20 +146,13 @@ void t.test('a token without all scopes gets a 403 that names them', async (t) =
 void t.test('a scope of Entra ID is requested with the URI of the application, and issued without it', async (t) => {
   const scopes = ['api://orders/orders.read']
   const { url, idp } = await start(t, [{ path: '/mcp/**', bearer: { metadata: true, scopes } }])
-  const now = Math.floor(Date.now() / 1000)
-  const call = async (claims: Record<string, unknown>): Promise<Answer> => {
-    const token = await idp.sign(
-      { iss: idp.issuer, aud: `${url}/mcp`, sub: 'alice', exp: now + 60, ...claims },
-      { typ: 'at+jwt' },
-    )
-    return get(`${url}/mcp`, { authorization: `Bearer ${token}` })
-  }
+  const call = callerOf(url, idp)
   t.equal((await call({ scp: 'orders.write orders.read' })).status, 404, 'reaches the application')
   for (const claims of [{ scp: 'read' }, { scp: ['orders.read'] }, { scope: 'orders.read' }])
     t.equal((await call(claims)).status, 403, JSON.stringify(claims))
   const mail = { path: '/**', bearer: { audience: 'x', scopes: ['https://mail.example.com/'] } }
   const other = await start(t, [mail], { provider: { issuer: idp.issuer } })
-  const none = { iss: idp.issuer, aud: 'x', sub: 'alice', exp: now + 60, scp: ' ' }
+  const none = { iss: idp.issuer, aud: 'x', sub: 'alice', exp: Math.floor(Date.now() / 1000) + 60, scp: ' ' }
   const token = await idp.sign(none, { typ: 'at+jwt' })
   t.equal((await get(other.url, { authorization: `Bearer ${token}` })).status, 403, 'a scope without a name')
 })
