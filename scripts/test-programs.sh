@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests run, from Debian packages with apt-get, as root or with sudo, and the MCP SDK for
-# Python from PyPI. If that is impossible, the script prints the command to run and exits with status 1.
+# Installs what the tests run: programs from Debian packages with apt-get, as root or with sudo, and other reverse proxies
+# and the MCP SDK for Python from PyPI. If that is impossible, the script prints the command to run and exits with status 1.
 set -uo pipefail
 
 # Each line: a program and the Debian package that contains it.
@@ -8,7 +8,6 @@ programs='
 redis-server redis-server
 chromium chromium
 nginx nginx
-caddy caddy
 haproxy haproxy
 apache2 apache2
 wrk wrk
@@ -16,6 +15,7 @@ h2load nghttp2-client
 buildah buildah
 busybox busybox-static
 unzip unzip
+promtool prometheus
 python3 python3
 '
 apache_module=/usr/lib/apache2/modules/mod_auth_openidc.so
@@ -29,15 +29,15 @@ find_missing() {
   python3 -c 'import ensurepip' 2> /dev/null || echo python3-venv
 }
 
-# The SDK for Python lives in an environment of its own, which npm ci removes.
+# The packages from PyPI live in an environment of their own, which npm ci removes.
 install_python_packages() {
-  local requirements=test/mcp/requirements.txt environment=node_modules/.cache/python
+  local requirements=test/requirements.txt environment=node_modules/.cache/python
   cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
   cmp -s "$requirements" "$environment/requirements.txt" && return
   rm -rf "$environment"
   if ! python3 -m venv "$environment" ||
     ! "$environment/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements"; then
-    printf '%s\n' 'The MCP SDK for Python could not be installed.' >&2
+    printf '%s\n' 'The Python packages in test/requirements.txt could not be installed.' >&2
     exit 1
   fi
   cp "$requirements" "$environment"

@@ -4,6 +4,7 @@ import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { eventually } from './eventually.ts'
 
@@ -13,9 +14,12 @@ type ProxyProgram = {
   readonly args: (folder: string) => readonly string[]
 }
 
+const fromPyPI = fileURLToPath(new URL('../../node_modules/.cache/python/bin', import.meta.url))
+
 const programOf = (name: string): string =>
-  ['/usr/sbin', '/usr/bin', '/usr/local/bin'].map((folder) => join(folder, name)).find((path) => existsSync(path)) ??
-  name
+  [fromPyPI, '/usr/sbin', '/usr/bin', '/usr/local/bin']
+    .map((folder) => join(folder, name))
+    .find((path) => existsSync(path)) ?? name
 
 /**
  * Starts a real proxy with its files in a new folder, whose path replaces `FOLDER` in the files. Resolves when the proxy
