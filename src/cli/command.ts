@@ -72,13 +72,7 @@ const fallbackKeys = { fallbackKey: randomBytes(32), fallbackAssertionKey: newAs
  * @throws {ConfigurationError}
  */
 export function loadConfigFile(file: string | undefined, files?: Set<string>): Loaded {
-  const named = file ?? process.env['GATEHOUSE_CONFIG']
-  return loadConfig({
-    env: process.env,
-    ...fallbackKeys,
-    ...(named === undefined || named === '' ? {} : { file: named }),
-    ...(files === undefined ? {} : { files }),
-  })
+  return loadConfig({ env: process.env, ...fallbackKeys, file, ...(files === undefined ? {} : { files }) })
 }
 
 /**

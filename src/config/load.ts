@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { resolve as absolute, dirname } from 'node:path'
 import { check } from './checks/index.ts'
 import { FILE_VARIABLE, readSettings, type Setting, splitList, variableName, variables } from './environment.ts'
-import type { Sources } from './interpolate.ts'
+import { type Sources, withoutFinalNewlines } from './interpolate.ts'
 import { formatKeyPath, isMapping, type KeyPath, valueAt, withValue } from './key-path.ts'
 import { checkedProvider, withPreset } from './presets/apply.ts'
 import { newAssertionKey } from './private-key.ts'
@@ -63,6 +63,7 @@ interface Written {
   value: unknown
   readonly setBy: Map<string, Setting>
   readonly problems: Problem[]
+  readonly misspelled: Problem[]
   readonly warnings: string[]
 }
 
@@ -92,7 +93,7 @@ function settingValue({ variable, source }: Setting, readFrom: Read): SettingVal
   if ('reason' in read) {
     return { reason: `names a file that cannot be read: ${read.reason}`, instead: 'give the path of a readable file' }
   }
-  const text = 'file' in source ? read.text.replace(/[\r\n]+$/, '') : read.text
+  const text = 'file' in source ? withoutFinalNewlines(read.text) : read.text
   if (variable.shape === 'scalar') return { value: text }
   if (variable.shape === 'list') return { value: splitList(text) }
   const { value, problems } = readYaml(text)
@@ -101,8 +102,10 @@ function settingValue({ variable, source }: Setting, readFrom: Read): SettingVal
 }
 
 function readEnvironment(env: Environment, written: Written): void {
-  const { settings, duplicates, warnings } = readSettings(env, schema)
-  written.warnings.push(...warnings)
+  const { settings, duplicates, unknown } = readSettings(env, schema)
+  written.warnings.push(...unknown.map(oneLine))
+  // After an error, an unknown variable may be the one that was meant to set a missing key.
+  written.misspelled.push(...unknown.filter(({ instead }) => instead !== null))
   const problem = ({ name, variable }: Setting, message: string, instead: string | null) => {
     const path = formatKeyPath(variable.path)
     written.problems.push({ file: name, line: null, column: null, path, message, instead })
@@ -219,9 +222,9 @@ export function loadConfig({ file, env, files, fallbackKey, fallbackAssertionKey
   config: Config
   warnings: string[]
 } {
-  const named = file ?? env[FILE_VARIABLE]
+  const named = file ?? withoutFinalNewlines(env[FILE_VARIABLE] ?? '')
   const written: Written = {
-    file: named === undefined || named === '' ? null : named,
+    file: named === '' ? null : named,
     read(path) {
       files?.add(absolute(path))
       return readBytes(path)
@@ -230,13 +233,15 @@ export function loadConfig({ file, env, files, fallbackKey, fallbackAssertionKey
     value: {},
     setBy: new Map(),
     problems: [],
+    misspelled: [],
     warnings: [],
   }
   readFile(written.file, written)
   const isFileBroken = written.problems.length > 0
   readEnvironment(env, written)
   if (isFileBroken) throw new ConfigurationError(written.problems)
-  if (written.file === null && written.setBy.size === 0) throw new ConfigurationError([NO_CONFIGURATION])
+  if (written.file === null && written.setBy.size === 0)
+    throw new ConfigurationError([NO_CONFIGURATION, ...written.misspelled])
 
   // Paths in the file are relative to the file, paths in variables to the working directory.
   const folder = written.file === null ? '.' : dirname(written.file)
@@ -267,9 +272,9 @@ export function loadConfig({ file, env, files, fallbackKey, fallbackAssertionKey
   const all = [...findings, ...check(resolved, broken)]
   const errors = all.filter(({ warning }) => warning !== true)
   const problems = [...written.problems, ...errors.map((finding) => locate(written, finding))]
-  if (problems.length > 0) throw new ConfigurationError(problems.toSorted(byPosition))
+  if (problems.length > 0) throw new ConfigurationError([...problems.toSorted(byPosition), ...written.misspelled])
 
-  for (const warning of all) written.warnings.push(formatProblems([locate(written, warning)]).replace(/\n\s+/g, '; '))
+  for (const warning of all) written.warnings.push(oneLine(locate(written, warning)))
   const config: Config = {
     ...resolved,
     provider: resolved.provider && checkedProvider(resolved.provider),
@@ -293,6 +298,10 @@ const NO_CONFIGURATION: Problem = {
   instead:
     'give a YAML file with --config FILE, or set at least GATEHOUSE_PUBLIC_URL, GATEHOUSE_UPSTREAM, ' +
     'GATEHOUSE_PROVIDER_ISSUER, GATEHOUSE_PROVIDER_CLIENT_ID and GATEHOUSE_PROVIDER_CLIENT_SECRET',
+}
+
+function oneLine(problem: Problem): string {
+  return formatProblems([problem]).replace(/\n\s+/g, '; ')
 }
 
 function byPosition(a: Problem, b: Problem): number {
