@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { resolve as absolute, dirname } from 'node:path'
+import type { TSchema } from 'typebox'
 import { check } from './checks/index.ts'
 import { FILE_VARIABLE, readSettings, type Setting, splitList, variableName, variables } from './environment.ts'
 import { type Sources, withoutFinalNewlines } from './interpolate.ts'
@@ -18,6 +19,7 @@ import {
   schema,
   type SessionSettings,
 } from './schema.ts'
+import { shapeOf } from './schema-nodes.ts'
 import { placeholdersIn, TOKEN_ALONE } from './value-types/http.ts'
 import { readYaml, type YamlText } from './yaml.ts'
 
@@ -76,7 +78,7 @@ function readFile(file: string | null, written: Written): void {
   if ('reason' in read) {
     return problem(null, null, `cannot be read: ${read.reason}`, 'give the path of a YAML file with --config')
   }
-  const yaml = readYaml(read.text)
+  const yaml = readYaml(read.text, (value) => countMisplaced(schema, value))
   for (const { line, column, message, instead } of yaml.problems) problem(line, column, message, instead)
   if (yaml.problems.length > 0) return
   if (yaml.value !== null && !isMapping(yaml.value)) {
@@ -84,6 +86,30 @@ function readFile(file: string | null, written: Written): void {
   }
   written.yaml = yaml
   written.value = yaml.value ?? {}
+}
+
+/** Returns the number of keys at places where the schema has no key of that name. */
+function countMisplaced(part: TSchema, value: unknown): number {
+  const shape = shapeOf(part)
+  const sum = (counts: readonly number[]): number => counts.reduce((a, b) => a + b, 0)
+  switch (shape.type) {
+    case 'leaf':
+      return shape.leaf.valueType.shape === undefined && isMapping(value) ? 1 : 0
+    case 'list':
+      return Array.isArray(value) ? sum(value.map((item) => countMisplaced(shape.items, item))) : 1
+    case 'map':
+      return isMapping(value) ? sum(Object.values(value).map((entry) => countMisplaced(shape.entries, entry))) : 1
+    case 'group': {
+      if (!isMapping(value)) return 0
+      const known = new Map(Object.entries(shape.properties))
+      return sum(
+        Object.entries(value).map(([key, inner]) => {
+          const schemaOfKey = known.get(key)
+          return schemaOfKey === undefined ? 1 : countMisplaced(schemaOfKey, inner)
+        }),
+      )
+    }
+  }
 }
 
 type SettingValue = { value: unknown } | { reason: string; instead: string | null }
