@@ -50,19 +50,17 @@ reload drops no connections. If the new configuration is invalid, the gateway ke
     }
     const { address, forwardAuth } = running
     // Supervisors and scripts wait for this line, so it is written at every log level.
-    log
-      .child({}, { level: 'info' })
-      .info(
-        {
-          event: 'listening',
-          version: VERSION,
-          address,
-          ...(forwardAuth === null ? {} : { forwardAuth }),
-          publicUrl: config.publicUrl,
-        },
-        `listening on ${address} for ${config.publicUrl.join(', ')}` +
-          (forwardAuth === null ? '' : `, and on ${forwardAuth} for forward-auth`),
-      )
+    log.child({}, { level: 'info' }).info(
+      {
+        event: 'listening',
+        version: VERSION,
+        address,
+        ...(forwardAuth === null ? {} : { forwardAuth }),
+        publicUrl: config.publicUrl,
+      },
+      `listening on ${address} for ${config.publicUrl.join(', ')}` +
+        (forwardAuth === null ? '' : `, and on ${forwardAuth} for forward-auth`),
+    )
     await flush()
     const signal = await stopped
     log.info({ event: 'stopping', signal }, 'finishing the requests in progress')

@@ -150,7 +150,8 @@ function placeOf(lines: readonly string[], index: number, target: number): strin
     .slice(0, index)
     .map(entryOf)
     .findLast((entry) => entry !== null && (entry.columns.at(-1) ?? 0) < target)
-  return parent?.key == null ? 'at the top' : `below ${parent.key}`
+  const key = parent?.key ?? null
+  return key === null ? 'at the top' : `below ${key}`
 }
 
 /**
@@ -161,10 +162,10 @@ export function itemWithinText(text: string, start: number, end: number): Indent
   const lines = text.split('\n')
   const first = text.slice(0, start).split('\n').length - 1
   const last = text.slice(0, end).split('\n').length - 1
-  const entries = lines.slice(first, last + 1).map((line, index) => entryOf(line, first + index))
-  const [above, below, ...more] = entries.filter((entry) => entry?.isItem === true)
-  if (above == null || below == null || above.index !== first) return null
+  const entries = lines.slice(first, last + 1).flatMap((line, index) => entryOf(line, first + index) ?? [])
+  const [above, below, ...more] = entries.filter(({ isItem }) => isItem)
+  if (above?.index !== first || below === undefined) return null
   const isAboveWrong =
-    more.some((entry) => entry?.indent === below.indent) || (more.length === 0 && above.indent % 2 === 1)
+    more.some(({ indent }) => indent === below.indent) || (more.length === 0 && above.indent % 2 === 1)
   return isAboveWrong ? describe(above, [below.indent], lines) : describe(below, [above.indent], lines)
 }

@@ -88,10 +88,13 @@ function readFile(file: string | null, written: Written): void {
   written.value = yaml.value ?? {}
 }
 
+function sum(counts: readonly number[]): number {
+  return counts.reduce((a, b) => a + b, 0)
+}
+
 /** Returns the number of keys at places where the schema has no key of that name. */
 function countMisplaced(part: TSchema, value: unknown): number {
   const shape = shapeOf(part)
-  const sum = (counts: readonly number[]): number => counts.reduce((a, b) => a + b, 0)
   switch (shape.type) {
     case 'leaf':
       return shape.leaf.valueType.shape === undefined && isMapping(value) ? 1 : 0

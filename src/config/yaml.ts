@@ -145,7 +145,7 @@ export function readYaml(text: string, misplacedKeys: (value: unknown) => number
       })
     },
     Scalar(_, { type, range }) {
-      if (type !== 'PLAIN' || range == null || !text.slice(range[0], range[1]).includes('\n')) return
+      if (type !== 'PLAIN' || !range || !text.slice(range[0], range[1]).includes('\n')) return
       const mistake = itemWithinText(text, range[0], range[1])
       if (mistake !== null && problems.length === 0) problems.push(mistake)
     },

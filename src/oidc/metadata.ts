@@ -120,9 +120,11 @@ async function readDocument(
   const base = issuerOfTenant(issuer, 'common').replace(/\/$/, '')
   const { url, response } = await follow(metadataUrl ?? `${base}/.well-known/openid-configuration`, fetch, signal)
   const type = response.headers.get('content-type') ?? 'no media type'
-  if (response.status !== 200)
-    throw new Error(`${url} answers ${response.status} (${type}) instead of a discovery document`)
   const whole = parse(await response.text())
+  if (response.status !== 200) {
+    const answer = `${response.status} (${type}${reasonIn(whole)}) instead of a discovery document`
+    throw new Error(`${url} answers ${answer}${adviceFor(url, response.status)}`)
+  }
   if (whole === null) throw new Error(`${url} answers 200 (${type}), which is not the JSON of a discovery document`)
   // Some providers write `null` for a member that they do not have.
   const server = Object.fromEntries(Object.entries(whole).filter(([, member]) => member !== null))
@@ -162,6 +164,21 @@ export async function follow(
     if (redirects === MAX_REDIRECTS) throw new Error(`${first} redirects more than ${MAX_REDIRECTS} times`)
     url = to.href
   }
+}
+
+/** Returns the reason in a provider's JSON, such as Keycloak's `{ "error": "Realm does not exist" }`. */
+function reasonIn(answer: Readonly<Record<string, unknown>> | null): string {
+  const reason = answer?.['error_description'] ?? answer?.['error'] ?? answer?.['message']
+  return typeof reason === 'string' ? `: ${quote(reason)}` : ''
+}
+
+function adviceFor(url: string, status: number): string {
+  if (status !== 404) return ''
+  const [, before, realm] = /^(.*)\/realms\/([^/]+)\/\.well-known\//.exec(new URL(url).pathname) ?? []
+  if (realm === undefined) return '; check provider.issuer: the provider has no document at this address'
+  const path =
+    before === '' ? 'Keycloak before version 17 serves /auth/realms' : 'Keycloak since version 17 serves /realms'
+  return `; check the realm "${realm}" in provider.issuer, including its case, and the path: ${path} by default`
 }
 
 function parse(text: string): Record<string, unknown> | null {

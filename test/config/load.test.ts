@@ -265,7 +265,7 @@ await t.test('values are read from files', async (t) => {
 })
 
 await t.test('values from the environment lose newlines at their end, as those from files do', async (t) => {
-  const { config, warnings } = loadText(folder, `${least.replace('hush', '"${SECRET}"')}`, {
+  const { config, warnings } = loadText(folder, least.replace('hush', '"${SECRET}"'), {
     SECRET: 'hush\n',
     GATEHOUSE_SESSION_KEYS: `${key}\r\n`,
     GATEHOUSE_PROVIDER_CLIENT_ID: 'orders\n\n',
