@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import {
   cpSync,
   existsSync,
@@ -18,6 +18,7 @@ import t from 'tap'
 import { RUNTIME_PACKAGES } from '../../scripts/runtime-packages.ts'
 import { VERSION } from '../../src/version.ts'
 import { key, least } from '../config/configuration.ts'
+import { eventually } from '../support/eventually.ts'
 import { freePort } from '../support/free-port.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -118,3 +119,27 @@ void t.test('the demo says which package it needs if optional packages were omit
   const failed = run(installed, program, ['demo', '--port', String(await freePort())])
   await t.rejects(failed, /gatehouse: the demo needs the optional package oidc-provider: run npm install/)
 })
+
+void t.test('npm run demo ends with its npm, and leaves no process', async (t) => {
+  const port = await freePort()
+  const npm = spawn('/usr/bin/env', alone('npm', ['run', 'demo', '--', '--port', String(port)]), {
+    cwd: checkout,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true,
+  })
+  const group = npm.pid ?? 0
+  t.teardown(() => {
+    if (isRunning(group)) process.kill(-group, 'SIGKILL')
+  })
+  for await (const text of npm.stdout) if (String(text).includes(`Open http://localhost:${port}`)) npm.kill('SIGTERM')
+  await eventually(async () => !isRunning(group), { what: 'every process of the demo has ended' })
+})
+
+/** Whether a process group has processes. */
+function isRunning(group: number): boolean {
+  try {
+    return process.kill(-group, 0)
+  } catch {
+    return false
+  }
+}
