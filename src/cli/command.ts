@@ -56,10 +56,13 @@ function optionAdvice(name: string, options: Options): string {
 function argumentAdvice(value: string, options: Options): string {
   const option = /^\d+$/.test(value) ? 'port' : 'config'
   if (!(option in options)) return ''
-  // npm keeps the options of `npm run demo --port 1`, and passes on their values.
+  return `; did you mean ${withNpm(`--${option} ${value}`)}?`
+}
+
+/** Returns the options as the user has to write them, with `npm run` if npm runs the program: npm keeps options to itself. */
+export function withNpm(options: string): string {
   const script = process.env['npm_lifecycle_event']
-  const npm = script === undefined ? '' : `npm run ${script} -- `
-  return `; did you mean ${npm}--${option} ${value}?`
+  return script === undefined ? options : `npm run ${script} -- ${options}`
 }
 
 type Loaded = ReturnType<typeof loadConfig>

@@ -66,8 +66,14 @@ void t.test('an unknown command, option or argument is named in one line on stde
 })
 
 void t.test('a port that npm has separated from its option is named with the command for npm', async (t) => {
-  const { stderr } = await runProgram(t, ['demo', '33000'], { npm_lifecycle_event: 'demo' })
-  t.match(stderr, 'did you mean npm run demo -- --port 33000?')
+  const kept = [
+    runProgram(t, ['demo', '33000'], { npm_lifecycle_event: 'demo', npm_config_port: 'true' }),
+    runProgram(t, ['demo'], { npm_lifecycle_event: 'demo', npm_config_port: '33000' }),
+  ]
+  for (const { status, stderr } of await Promise.all(kept)) {
+    t.equal(status, 1)
+    t.match(stderr, 'did you mean npm run demo -- --port 33000?')
+  }
 })
 
 void t.test('--version prints the version of the package', async (t) => {
