@@ -4,7 +4,7 @@
 {{- $config := deepCopy ($values.config | default dict) -}}
 {{- $pod := dict "listen" "0.0.0.0:8080" "shutdown" (dict "wait" "5s") -}}
 {{- if ne (include "gatehouse.probes" .) "exec" }}
-{{- $_ := set $pod "admin" (dict "listen" "0.0.0.0:9090") }}
+{{- $_ := set $pod "admin" (dict "listen" (printf "0.0.0.0:%v" (($values.metrics | default dict).port | default 9090))) }}
 {{- end -}}
 {{- with $values.forwardAuth }}{{ if .enabled }}
 {{- $_ := set $pod "forwardAuth" (dict "listen" (printf "0.0.0.0:%v" (.port | default 8081))) }}

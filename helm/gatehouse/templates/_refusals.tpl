@@ -52,8 +52,8 @@
 {{- if and $sidecar $service.name }}
 {{- fail "upstreamService is for mode: proxy; a sidecar's application is in the same pod: write config.upstream: http://127.0.0.1:PORT" }}
 {{- end -}}
-{{- if and $sidecar (or $autoscaling.enabled ($values.ingress | default dict).enabled ($values.httpRoute | default dict).enabled ($values.podDisruptionBudget | default dict).enabled ($values.networkPolicy | default dict).enabled ($values.serviceMonitor | default dict).enabled) }}
-{{- fail "mode: sidecar makes the ConfigMap only: ingress, httpRoute, autoscaling, podDisruptionBudget, networkPolicy and serviceMonitor belong to the application's chart" }}
+{{- if and $sidecar (or $autoscaling.enabled ($values.ingress | default dict).enabled ($values.httpRoute | default dict).enabled ($values.podDisruptionBudget | default dict).enabled ($values.networkPolicy | default dict).enabled) }}
+{{- fail "mode: sidecar makes the ConfigMap only: ingress, httpRoute, autoscaling, podDisruptionBudget and networkPolicy belong to the application's chart" }}
 {{- end -}}
 
 {{- $forwardAuth := $values.forwardAuth | default dict -}}
@@ -78,7 +78,5 @@
 {{- if and (eq $probes "http") (regexMatch "^(unix:|127\\.|localhost|\\[::1\\])" (toString ($admin.listen | default ""))) }}
 {{- fail (printf "config.admin.listen: %s is out of the kubelet's reach: write 0.0.0.0:9090 or leave it out, or write probes.type: exec" $admin.listen) }}
 {{- end -}}
-{{- if and ($values.serviceMonitor | default dict).enabled (eq $probes "exec") }}
-{{- fail "serviceMonitor needs the admin listener on the pod's address: write probes.type: http" }}
-{{- end -}}
+{{- include "gatehouse.refuseMonitoring" . -}}
 {{- end }}

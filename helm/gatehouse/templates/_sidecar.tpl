@@ -3,6 +3,7 @@ Templates for the pods of an application's own chart, each called with (dict "ro
   gatehouse.sidecar              an item of initContainers
   gatehouse.sidecar.volumes      items of volumes
   gatehouse.sidecar.annotations  annotations of the pod
+  gatehouse.sidecar.labels       labels of the pod, by which podMonitor finds it
 The sidecar starts before the application's containers and stops after them (an init container with restartPolicy: Always).
 */}}
 {{- define "gatehouse.sidecar" -}}
@@ -19,4 +20,8 @@ The sidecar starts before the application's containers and stops after them (an 
 
 {{- define "gatehouse.sidecar.annotations" -}}
 {{- include "gatehouse.annotations" . }}
+{{- end }}
+
+{{- define "gatehouse.sidecar.labels" -}}
+gatehouse-sidecar: {{ include "gatehouse.fullname" . }}
 {{- end }}
