@@ -14,6 +14,9 @@
 {{- $host := ternary (printf "%s.%s.svc" $service.name $service.namespace) $service.name (not (empty $service.namespace)) }}
 {{- $_ := set $pod "upstream" (printf "%s://%s:%v" ($service.scheme | default "http") $host ($service.port | default 80)) }}
 {{- end -}}
+{{- with (include "gatehouse.store" . | fromYaml).url }}
+{{- $_ := set $pod "session" (dict "store" .) }}
+{{- end -}}
 {{- if kindIs "bool" $config.admin }}{{ $_ := unset $pod "admin" }}{{ end -}}
 {{- mergeOverwrite $pod $config | toYaml }}
 {{- end }}

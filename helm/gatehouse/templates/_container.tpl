@@ -15,6 +15,9 @@ imagePullPolicy: {{ $image.pullPolicy | default "IfNotPresent" }}
 env:
   - name: GATEHOUSE_CONFIG
     value: /etc/gatehouse/gatehouse.yaml
+  {{- with include "gatehouse.storeEnv" . | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
   {{- with $values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -29,7 +29,8 @@
 {{- fail (printf "%s is a secret, and a ConfigMap is no place for it: put it into the Secret that existingSecret names, and write ${NAME} here" $path) }}
 {{- end }}
 {{- end -}}
-{{- $store := $session.store | default "memory:" -}}
+{{- include "gatehouse.refuseStore" . -}}
+{{- $store := $session.store | default (include "gatehouse.store" . | fromYaml).url | default "memory:" -}}
 {{- if regexMatch "://[^@/${]*:[^@/${]+@" $store }}
 {{- fail "config.session.store has a password in it, and a ConfigMap is no place for that: write ${REDIS_URL}, and put REDIS_URL into the Secret that existingSecret names" }}
 {{- end -}}
@@ -37,7 +38,7 @@
 {{- $several := and (not $sidecar) (or $autoscaling.enabled (gt (int $values.replicaCount) 1)) -}}
 {{- $given := $autoscaling.enabled | ternary "autoscaling" "replicaCount above 1" -}}
 {{- if and $several (hasPrefix "memory" $store) }}
-{{- fail (printf "%s needs a store that all replicas share: write config.session.store: rediss://HOST:6379, or ${REDIS_URL} with REDIS_URL in the Secret that existingSecret names; the memory store is for replicaCount: 1" $given) }}
+{{- fail (printf "%s needs a store that all replicas share: write redis.enabled: true, or config.session.store: rediss://HOST:6379, or ${REDIS_URL} with REDIS_URL in the Secret that existingSecret names; the memory store is for replicaCount: 1" $given) }}
 {{- end -}}
 {{- if and $several (not $session.keys) (not $values.existingSecret) }}
 {{- fail (printf "%s needs session keys that all replicas share: put GATEHOUSE_SESSION_KEYS into a Secret and name it with existingSecret" $given) }}
