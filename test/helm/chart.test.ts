@@ -1,14 +1,12 @@
-import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { asFile } from '../support/gateway.ts'
 import { runProgram } from '../support/program.ts'
-import { charts, helm, render, type Manifest } from './helm.ts'
+import { application, chart, configurationIn, helm, of, render, values, withValues, type Manifest } from './helm.ts'
 import { mistakesIn } from './kubernetes-schemas.ts'
 
-const chart = join(charts, 'gatehouse')
 const examples = readdirSync(join(chart, 'ci')).map((name) => join(chart, 'ci', name))
 
 /** The Secrets of the examples. */
@@ -23,15 +21,6 @@ const referenced = {
   REDIS_URL: 'rediss://redis:6379',
   ADMIN_TOKEN: 'an-administrators-token',
 }
-
-const of = (manifests: readonly Manifest[], kind: string, name?: string): Manifest => {
-  const found = manifests.find((one) => one.kind === kind && (name === undefined || one.metadata.name === name))
-  if (found === undefined) throw new Error(`no ${kind} was rendered`)
-  return found
-}
-
-const configurationIn = (manifests: readonly Manifest[]): string =>
-  (of(manifests, 'ConfigMap') as unknown as { data: Record<string, string> }).data['gatehouse.yaml'] ?? ''
 
 type Container = Record<string, unknown> & {
   ports: { name: string; containerPort: number }[]
@@ -57,39 +46,6 @@ const gatewayIn = (manifests: readonly Manifest[]): Container => {
   const found = [...containers, ...initContainers].find(({ name }) => name === 'gatehouse')
   if (found === undefined) throw new Error('no gateway')
   return found
-}
-
-// As JSON: Helm reads YAML 1.1, where an unquoted yes is true.
-const withValues = (t: Test, given: object): string[] => {
-  const folder = mkdtempSync(join(tmpdir(), 'gatehouse-values-'))
-  t.teardown(() => {
-    rmSync(folder, { recursive: true })
-  })
-  writeFileSync(join(folder, 'values.json'), JSON.stringify(given))
-  return ['-f', join(folder, 'values.json')]
-}
-
-/** Values with which the chart renders, and changes to them. */
-const values = (change: object = {}): object => ({
-  upstreamService: { name: 'orders' },
-  existingSecret: 'orders-gatehouse',
-  ...change,
-  config: {
-    publicUrl: 'https://orders.example.com',
-    provider: { issuer: 'https://login.example.com', clientId: 'orders' },
-    ...('config' in change ? (change.config as object) : {}),
-  },
-})
-
-/** The chart of an application that includes the sidecar, with the chart of the gateway as its dependency. */
-const application = (t: Test): string => {
-  const folder = mkdtempSync(join(tmpdir(), 'gatehouse-chart-'))
-  t.teardown(() => {
-    rmSync(folder, { recursive: true })
-  })
-  cpSync(join(charts, 'example'), folder, { recursive: true })
-  cpSync(chart, join(folder, 'charts/gatehouse'), { recursive: true })
-  return folder
 }
 
 const passesCheck = async (t: Test, manifests: readonly Manifest[]): Promise<void> => {
@@ -380,10 +336,6 @@ void t.test('contradictory values are refused with what to write instead', async
       /127\.0\.0\.1:9091 is out of the kubelet's reach: write 0\.0\.0\.0:9090/,
     ],
     [
-      { serviceMonitor: { enabled: true }, probes: { type: 'exec' } },
-      /serviceMonitor needs the admin listener on the pod's address/,
-    ],
-    [
       { config: { forwardAuth: { listen: '0.0.0.0:8081' } } },
       /config\.forwardAuth has no Service and no NetworkPolicy: write forwardAuth\.enabled: true/,
     ],
@@ -477,25 +429,4 @@ void t.test('session administration on a pod’s address is off by default, and 
   )
   t.match(policy, { spec: { ingress: [{ ports: [{ port: 'http' }] }] } }, 'other clients do not reach the listener')
   t.equal((policy as unknown as { spec: { ingress: unknown[] } }).spec.ingress.length, 1)
-})
-
-void t.test('the ServiceMonitor’s job name is the one in the alerts', async (t) => {
-  const manifests = await render(chart, ...withValues(t, values({ serviceMonitor: { enabled: true } })))
-  const { jobLabel, selector } = (
-    of(manifests, 'ServiceMonitor') as unknown as {
-      spec: { jobLabel: string; selector: { matchLabels: Record<string, string> } }
-    }
-  ).spec
-  const service = of(manifests, 'Service', 'shop-gatehouse-admin') as unknown as {
-    metadata: { labels: Record<string, string> }
-  }
-  t.match(service.metadata.labels, selector.matchLabels)
-  const job = service.metadata.labels[jobLabel]
-  const alerts = readFileSync(join(charts, 'alerts/gatehouse.yaml'), 'utf8')
-  const watched = [...alerts.matchAll(/\bjob="([^"]*)"/g)].map(([, name]) => name)
-  t.ok(watched.length > 0)
-  t.ok(
-    watched.every((name) => name === job),
-    `${watched.join()} is ${String(job)}`,
-  )
 })

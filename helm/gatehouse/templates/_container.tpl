@@ -15,14 +15,8 @@ command:
 {{- if or $image.command $values.extraArgs }}
 args:
   - start
-  {{- if kindIs "map" $values.extraArgs }}
-  {{- range $name, $value := $values.extraArgs }}
-  - {{ kindIs "invalid" $value | ternary (printf "--%s" $name) (printf "--%s=%v" $name $value) | quote }}
-  {{- end }}
-  {{- else }}
-  {{- with $values.extraArgs }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- range include "gatehouse.extraArgs" . | fromJsonArray }}
+  - {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- with $values.lifecycle }}
@@ -101,6 +95,18 @@ volumeMounts:
   {{- with $values.extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- end }}
+
+{{/* extraArgs as a JSON list. A map has the names of options without their dashes. */}}
+{{- define "gatehouse.extraArgs" -}}
+{{- $given := .values.extraArgs | default list -}}
+{{- $list := list -}}
+{{- if kindIs "map" $given }}
+{{- range $name, $value := $given }}{{ $list = append $list (kindIs "invalid" $value | ternary (printf "--%s" $name) (printf "--%s=%v" $name $value)) }}{{ end }}
+{{- else }}
+{{- range $given }}{{ $list = append $list (toString .) }}{{ end }}
+{{- end -}}
+{{- toJson $list }}
 {{- end }}
 
 {{/* A probe: (list CONTEXT NAME PATH DEFAULTS). */}}

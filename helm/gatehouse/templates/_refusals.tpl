@@ -55,7 +55,7 @@
 {{- end -}}
 {{- if $sidecar }}
 {{- $useless := list -}}
-{{- range $key := list "autoscaling" "ingress" "gatewayApi" "podDisruptionBudget" "networkPolicy" "serviceMonitor" }}
+{{- range $key := list "autoscaling" "ingress" "gatewayApi" "podDisruptionBudget" "networkPolicy" }}
 {{- if (get $values $key | default dict).enabled }}{{ $useless = append $useless (eq $key "gatewayApi" | ternary $.route $key) }}{{ end }}
 {{- end }}
 {{- range $key := list "affinity" "deploymentAnnotations" "deploymentLabels" "dnsConfig" "dnsPolicy" "extraContainers" "extraInitContainers" "hostAliases" "imagePullSecrets" "nodeSelector" "podAnnotations" "podLabels" "priorityClassName" "runtimeClassName" "strategy" "tolerations" }}
@@ -117,9 +117,7 @@
 {{- if and (eq $probes "http") (regexMatch "^(unix:|127\\.|localhost|\\[::1\\])" (toString ($admin.listen | default ""))) }}
 {{- fail (printf "config.admin.listen: %s is out of the kubelet's reach: write 0.0.0.0:9090 or leave it out, or write probes.type: exec" $admin.listen) }}
 {{- end -}}
-{{- if and ($values.serviceMonitor | default dict).enabled (eq $probes "exec") }}
-{{- fail "serviceMonitor needs the admin listener on the pod's address: write probes.type: http" }}
-{{- end -}}
+{{- include "gatehouse.refuseMonitoring" . -}}
 {{- end }}
 
 {{/* Fails on values of oauth2-proxy's chart that this chart does not have, and says for each what to write instead. */}}
@@ -131,12 +129,9 @@
 {{- range splitList "." $key }}{{ $value = kindIs "map" $value | ternary (get (kindIs "map" $value | ternary $value dict) .) "" }}{{ end }}
 {{- if $value }}{{ $found = append $found (printf "%s: %s" $key $instead) }}{{ end }}
 {{- end }}
-{{- $options := list -}}
-{{- range $key, $value := (kindIs "slice" $values.extraArgs | ternary dict ($values.extraArgs | default dict)) }}{{ $options = append $options $key }}{{ end }}
-{{- range (kindIs "slice" $values.extraArgs | ternary $values.extraArgs list) }}{{ $options = append $options (regexFind "[a-z0-9-]+" (trimPrefix "--" (toString .))) }}{{ end }}
-{{- range $options }}
-{{- if regexMatch "^(client-|cookie-|email-|oidc-|pass-|provider|redirect-url|reverse-proxy|scope|session-|set-|skip-|upstream|whitelist-)" . }}
-{{- $found = append $found (printf "extraArgs.%s: it is an option of oauth2-proxy; `gatehouse migrate` writes config from it" .) }}
+{{- range include "gatehouse.extraArgs" . | fromJsonArray }}
+{{- with regexFind "^--?(client-|cookie-|email-|oidc-|pass-|provider|redirect-url|reverse-proxy|scope|session-|set-|skip-|upstream|whitelist-)[a-z0-9-]*" . }}
+{{- $found = append $found (printf "extraArgs %s: `gatehouse migrate` writes config from it" .) }}
 {{- end }}
 {{- end }}
 {{- with $found }}

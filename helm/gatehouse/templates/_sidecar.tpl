@@ -3,6 +3,7 @@ Templates for the pods of an application's own chart, each called with (dict "ro
   gatehouse.sidecar              an item of initContainers
   gatehouse.sidecar.volumes      items of volumes
   gatehouse.sidecar.annotations  annotations of the pod
+  gatehouse.sidecar.labels       labels of the pod, by which podMonitor finds it
 Each renders nothing with enabled: false. The sidecar starts before the application's containers and stops after them (an
 init container with restartPolicy: Always).
 */}}
@@ -26,4 +27,10 @@ init container with restartPolicy: Always).
 {{- $context := dict "root" .root "values" .values -}}
 {{- include "gatehouse.prepare" $context -}}
 {{- if $context.enabled }}{{ include "gatehouse.annotations" $context }}{{ end }}
+{{- end }}
+
+{{- define "gatehouse.sidecar.labels" -}}
+{{- $context := dict "root" .root "values" .values -}}
+{{- include "gatehouse.prepare" $context -}}
+{{- if $context.enabled }}gatehouse-sidecar: {{ include "gatehouse.fullname" $context }}{{ end }}
 {{- end }}

@@ -15,9 +15,6 @@ release are rendered and each setting has one name. "enabled" and "proxy" say wh
 {{- with $values.networkPolicy }}{{ $_ := set . "enabled" (or .enabled .create | default false) }}{{ end -}}
 {{- $_ := set . "route" (empty $values.httpRoute | ternary "gatewayApi" "httpRoute") -}}
 {{- $_ := set $values "gatewayApi" (mergeOverwrite (dict) ($values.gatewayApi | default dict) ($values.httpRoute | default dict)) -}}
-{{- with ($values.metrics | default dict).serviceMonitor }}
-{{- $_ := set $values "serviceMonitor" (mergeOverwrite (dict) ($values.serviceMonitor | default dict) .) }}
-{{- end -}}
 {{- end }}
 
 {{/*
