@@ -11,7 +11,7 @@
 {{- $labels := include "gatehouse.labels" .context | fromYaml -}}
 {{- with .object.prometheusInstance }}{{ $_ := set $labels "prometheus" . }}{{ end -}}
 name: {{ .name | default (include "gatehouse.fullname" .context) }}
-namespace: {{ .object.namespace | default include "gatehouse.namespace" .context }}
+namespace: {{ .object.namespace | default (include "gatehouse.namespace" .context) }}
 labels:
   {{- mergeOverwrite $labels (deepCopy (.object.labels | default dict)) | toYaml | nindent 2 }}
 {{- with .object.annotations }}
