@@ -68,6 +68,9 @@ key: {{ $given.passwordKey | default "redis-password" }}
 {{- if and $redis.enabled $given.existingSecret (ne $given.existingSecret (($redis.auth | default dict).existingSecret | default "")) }}
 {{- fail "sessionStorage.redis.existingSecret is for a Redis outside this release: write redis.auth.existingSecret" }}
 {{- end -}}
+{{- if and $redis.enabled (ne (include "gatehouse.namespace" .) .root.Release.Namespace) }}
+{{- fail "redis.enabled is for the namespace of the release: leave namespaceOverride out, or use a Redis outside this release" }}
+{{- end -}}
 {{- if and (eq ($storage.type | default "cookie") "redis") (not $url) (not $written) (not .values.existingConfig) }}
 {{- fail "sessionStorage.type: redis names no Redis: write redis.enabled: true, or sessionStorage.redis.standalone.connectionUrl: rediss://HOST:6379" }}
 {{- end -}}
