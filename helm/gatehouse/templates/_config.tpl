@@ -13,31 +13,11 @@
 {{- $host := ternary (printf "%s.%s.svc" .name .namespace) .name (not (empty .namespace)) }}
 {{- $_ := set $pod "upstream" (printf "%s://%s:%v" (.scheme | default "http") $host (.port | default 80)) }}
 {{- end }}{{ end -}}
-{{- with include "gatehouse.store" . }}
+{{- with (include "gatehouse.store" . | fromYaml).url }}
 {{- $_ := set $pod "session" (dict "store" .) }}
 {{- end -}}
 {{- if kindIs "bool" $config.admin }}{{ $_ := unset $pod "admin" }}{{ end -}}
 {{- mergeOverwrite $pod $config | toYaml }}
-{{- end }}
-
-{{/* The URL of the Redis in sessionStorage. */}}
-{{- define "gatehouse.store" -}}
-{{- $storage := .values.sessionStorage | default dict -}}
-{{- if eq ($storage.type | default "cookie") "redis" }}
-{{- $redis := $storage.redis | default dict -}}
-{{- $type := $redis.clientType | default "standalone" -}}
-{{- if eq $type "standalone" }}
-{{- ($redis.standalone | default dict).connectionUrl }}
-{{- else }}
-{{- $servers := get $redis $type | default dict -}}
-{{- $urls := $servers.connectionUrls | default list -}}
-{{- if kindIs "string" $urls }}{{ $urls = splitList "," $urls }}{{ end -}}
-{{- $hosts := list -}}
-{{- range $urls }}{{ $hosts = append $hosts (trim . | regexFind "[^/]*$") }}{{ end -}}
-{{- $scheme := ternary "rediss" "redis" (contains "rediss://" (join "," $urls)) -}}
-{{- if $hosts }}{{ printf "%s+%s://%s" $scheme $type (join "," $hosts) }}{{ with $servers.masterName }}/{{ . }}{{ end }}{{ end }}
-{{- end }}
-{{- end }}
 {{- end }}
 
 {{- define "gatehouse.probes" -}}

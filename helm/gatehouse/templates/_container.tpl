@@ -35,13 +35,9 @@ env:
   {{- end }}
   {{- end }}
   {{- end }}
-  {{- with ($values.sessionStorage | default dict).redis }}{{ if .existingSecret }}
-  - name: GATEHOUSE_SESSION_REDIS_PASSWORD
-    valueFrom:
-      secretKeyRef:
-        name: {{ .existingSecret }}
-        key: {{ .passwordKey | default "redis-password" }}
-  {{- end }}{{ end }}
+  {{- with include "gatehouse.storeEnv" . | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
   {{- with $values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -29,6 +29,7 @@
 {{- fail (printf "%s is a secret, and a ConfigMap is no place for it: put it into the Secret that existingSecret names, and write ${NAME} here" $path) }}
 {{- end }}
 {{- end -}}
+{{- include "gatehouse.refuseStore" . -}}
 {{- $effective := include "gatehouse.config" . | fromYaml -}}
 {{- $store := ($effective.session | default dict).store | default "memory:" -}}
 {{- if regexMatch "://[^@/${]*:[^@/${]+@" $store }}
@@ -38,7 +39,7 @@
 {{- $several := and (not $sidecar) (or $autoscaling.enabled (gt (int $values.replicaCount) 1)) -}}
 {{- $given := $autoscaling.enabled | ternary "autoscaling" "replicaCount above 1" -}}
 {{- if and $several (hasPrefix "memory" $store) (not $values.existingConfig) }}
-{{- fail (printf "%s needs a store that all replicas share: write config.session.store: rediss://HOST:6379, or ${REDIS_URL} with REDIS_URL in the Secret that existingSecret names; the memory store is for replicaCount: 1" $given) }}
+{{- fail (printf "%s needs a store that all replicas share: write redis.enabled: true, or config.session.store: rediss://HOST:6379, or ${REDIS_URL} with REDIS_URL in the Secret that existingSecret names; the memory store is for replicaCount: 1" $given) }}
 {{- end -}}
 {{- if and $several (not $session.keys) (not $values.existingSecret) (not $values.envFrom) (not $values.existingConfig) (not (contains "GATEHOUSE_SESSION_KEYS" (toJson $values.extraEnv))) }}
 {{- fail (printf "%s needs session keys that all replicas share: put GATEHOUSE_SESSION_KEYS into a Secret and name it with existingSecret" $given) }}
@@ -68,12 +69,6 @@
 
 {{- if and $values.existingConfig $config }}
 {{- fail "existingConfig and config both hold the configuration: keep one of them" }}
-{{- end -}}
-{{- if and (include "gatehouse.store" .) $session.store }}
-{{- fail "sessionStorage and config.session.store both say where sessions are stored: keep one of them" }}
-{{- end -}}
-{{- if and (eq (($values.sessionStorage | default dict).type | default "cookie") "redis") (not (include "gatehouse.store" .)) (not $session.store) (not $values.existingConfig) }}
-{{- fail "sessionStorage.type: redis names no Redis: write sessionStorage.redis.standalone.connectionUrl: rediss://HOST:6379, or config.session.store" }}
 {{- end -}}
 {{- with $values.kubeVersion }}
 {{- if semverCompare "<1.29.0-0" . }}
