@@ -39,7 +39,7 @@
 {{- $several := and (not $sidecar) (or $autoscaling.enabled (gt (int $values.replicaCount) 1)) -}}
 {{- $given := $autoscaling.enabled | ternary "autoscaling" "replicaCount above 1" -}}
 {{- if and $several (hasPrefix "memory" $store) (not $values.existingConfig) }}
-{{- fail (printf "%s needs a store that all replicas share: write redis.enabled: true, or config.session.store: rediss://HOST:6379, or ${REDIS_URL} with REDIS_URL in the Secret that existingSecret names; the memory store is for replicaCount: 1" $given) }}
+{{- fail (printf "%s needs a store that all replicas share: write config.session.store: rediss://HOST:6379, or ${REDIS_URL} with REDIS_URL in the Secret that existingSecret names, or redis.enabled: true; the memory store is for replicaCount: 1" $given) }}
 {{- end -}}
 {{- if and $several (not $session.keys) (not $values.existingSecret) (not $values.envFrom) (not $values.existingConfig) (not (contains "GATEHOUSE_SESSION_KEYS" (toJson $values.extraEnv))) }}
 {{- fail (printf "%s needs session keys that all replicas share: put GATEHOUSE_SESSION_KEYS into a Secret and name it with existingSecret" $given) }}
