@@ -570,3 +570,13 @@ void t.test('contradictory values of monitors are refused', async (t) => {
     t.match(output, words)
   }
 })
+
+void t.test('the installation notes say when the NetworkPolicy keeps Prometheus out', async (t) => {
+  const notes = async (networkPolicy: object): Promise<string> => {
+    const given = withValues(t, values({ podMonitor: on, networkPolicy: { ...on, ...networkPolicy } }))
+    return (await helm('install', 'shop', chart, '--dry-run=client', ...given)).output
+  }
+  const prometheus = [{ podSelector: { matchLabels: { app: 'prometheus' } } }]
+  t.match(await notes({}), /Prometheus cannot scrape the pods until you list it there/)
+  t.notMatch(await notes({ adminFrom: prometheus }), /cannot scrape/)
+})
