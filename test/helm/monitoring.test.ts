@@ -44,7 +44,8 @@ const on = { enabled: true }
 const ruleOf = (manifests: readonly Manifest[]): { readonly groups: readonly { readonly rules: readonly Rule[] }[] } =>
   (of(manifests, 'PrometheusRule') as unknown as { spec: { groups: { rules: Rule[] }[] } }).spec
 
-const alertsOf = (manifests: readonly Manifest[]): readonly Rule[] => ruleOf(manifests).groups.flatMap(({ rules }) => rules)
+const alertsOf = (manifests: readonly Manifest[]): readonly Rule[] =>
+  ruleOf(manifests).groups.flatMap(({ rules }) => rules)
 
 const queriesOf = (manifests: readonly Manifest[]): string[] => {
   const { data } = of(manifests, 'ConfigMap', 'shop-gatehouse-dashboard') as unknown as { data: Record<string, string> }
@@ -277,10 +278,7 @@ const [ofServices, ofPods, renamed, sidecar] = await Promise.all([
   monitored({ serviceMonitor: on }),
   monitored({ podMonitor: on }),
   monitored({ serviceMonitor: on, nameOverride: 'front' }),
-  render(
-    application(t),
-    ...withValues(t, { gatehouse: { podMonitor: on, prometheusRule: on, dashboard: on } }),
-  ),
+  render(application(t), ...withValues(t, { gatehouse: { podMonitor: on, prometheusRule: on, dashboard: on } })),
 ])
 
 for (const [what, manifests, target] of [
@@ -310,7 +308,10 @@ void t.test('the tests of alerts fail for the target of another job', async (t) 
   if (rule === undefined) throw new Error('no rule')
   const { status, output } = await promtool(['test', 'rules'], {
     'rules.yaml': ruleOf(ofServices),
-    'tests.yaml': { rule_files: ['rules.yaml'], tests: cases[rule.alert]?.(target).map((one) => test(rule, target, one)) },
+    'tests.yaml': {
+      rule_files: ['rules.yaml'],
+      tests: cases[rule.alert]?.(target).map((one) => test(rule, target, one)),
+    },
   })
   t.not(status, 0)
   t.match(output, /GatehouseDown/)
@@ -399,7 +400,9 @@ void t.test('what alerts and dashboard query is what a real gateway measures', a
     }))
     t.ok(promql.length > 25)
     const check = async (promql_expr_test: readonly object[]): Promise<{ status: number; output: string }> =>
-      promtool(['test', 'rules'], { 'tests.yaml': { tests: [{ interval: '1m', input_series: input, promql_expr_test }] } })
+      promtool(['test', 'rules'], {
+        'tests.yaml': { tests: [{ interval: '1m', input_series: input, promql_expr_test }] },
+      })
     const { status, output } = await check(promql)
     t.equal(status, 0, output)
     const unknown = { expr: 'absent(gatehouse_unknown_total{job="gatehouse"})', eval_time: '15m', exp_samples: [] }
@@ -496,7 +499,12 @@ void t.test('alerts can be changed, dropped and added', async (t) => {
     metadata: { namespace: 'monitoring', labels: { release: 'prometheus' }, annotations: { owner: 'platform' } },
   })
   const alerts = alertsOf(changed)
-  t.match(alerts[0], { alert: 'GatehouseDown', for: '10m', expr: 'up{job="gatehouse"} == 0', labels: { severity: 'page' } })
+  t.match(alerts[0], {
+    alert: 'GatehouseDown',
+    for: '10m',
+    expr: 'up{job="gatehouse"} == 0',
+    labels: { severity: 'page' },
+  })
   t.notOk(alerts.some(({ alert }) => alert === 'GatehouseSessionsLost'))
   t.equal(alerts.at(-1)?.alert, 'OrdersQuiet')
   t.equal(alerts.length, Object.keys(cases).length)
@@ -537,7 +545,10 @@ void t.test('Grafana’s sidecar finds the dashboard by its label', async (t) =>
 void t.test('contradictory values of monitors are refused', async (t) => {
   const refusals: [object, RegExp][] = [
     [{ serviceMonitor: on, podMonitor: on }, /serviceMonitor and podMonitor would scrape each gateway twice/],
-    [{ metrics: { serviceMonitor: on }, probes: { type: 'exec' } }, /serviceMonitor needs the admin listener on the pod/],
+    [
+      { metrics: { serviceMonitor: on }, probes: { type: 'exec' } },
+      /serviceMonitor needs the admin listener on the pod/,
+    ],
     [{ podMonitor: on, probes: { type: 'exec' } }, /podMonitor needs the admin listener on the pod's address/],
     [
       { mode: 'sidecar', upstreamService: {}, serviceMonitor: on },
