@@ -3,7 +3,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parse, stringify } from 'yaml'
-import { application, chart, charts, configurationIn, helm, of, render, values, withValues, type Manifest } from './helm.ts'
+import {
+  application,
+  chart,
+  charts,
+  configurationIn,
+  helm,
+  of,
+  render,
+  values,
+  withValues,
+  type Manifest,
+} from './helm.ts'
 import { mistakesIn } from './kubernetes-schemas.ts'
 
 type Container = Readonly<Record<string, unknown>> & { readonly name: string; readonly env: unknown }
