@@ -126,7 +126,7 @@ void t.test('the schema check detects unknown fields and invalid values', async 
 void t.test('each optional resource is rendered only on request', async (t) => {
   const kinds = async (change: object): Promise<string[]> =>
     (await render(chart, ...withValues(t, values(change)))).map(({ kind }) => kind).toSorted()
-  const always = ['ConfigMap', 'Deployment', 'Service', 'ServiceAccount']
+  const always = ['ConfigMap', 'Deployment', 'Pod', 'Service', 'ServiceAccount']
   t.same(await kinds({}), always)
   const on = { enabled: true }
   for (const [part, more] of Object.entries({

@@ -15,6 +15,7 @@
 {{- end }}{{ end -}}
 {{- with (include "gatehouse.store" . | fromYaml).url }}
 {{- $_ := set $pod "session" (dict "store" .) }}
+{{- with $config.session }}{{ if kindIs "invalid" .store }}{{ $_ := unset . "store" }}{{ end }}{{ end }}
 {{- end -}}
 {{- if kindIs "bool" $config.admin }}{{ $_ := unset $pod "admin" }}{{ end -}}
 {{- mergeOverwrite $pod $config | toYaml }}

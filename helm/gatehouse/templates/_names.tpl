@@ -28,6 +28,12 @@ app.kubernetes.io/name: {{ include "gatehouse.name" . }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- end }}
 
+{{/* The labels of the pod of `helm test`, which no Service selects. */}}
+{{- define "gatehouse.testLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-test" (include "gatehouse.name" . | trunc 58 | trimSuffix "-") }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- end }}
+
 {{/* The labels of every object. customLabels cannot replace those that Helm and the selectors depend on. */}}
 {{- define "gatehouse.labels" -}}
 {{- $chart := printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" -}}

@@ -63,10 +63,13 @@ key: {{ $given.passwordKey | default "redis-password" }}
 {{- if and $redis.enabled (or $given.existingSecret (($given.standalone | default dict).connectionUrl) (($given.cluster | default dict).connectionUrls) (($given.sentinel | default dict).connectionUrls)) }}
 {{- fail "redis.enabled and sessionStorage.redis both say where the sessions are: keep one of them; redis.auth.existingSecret names the Secret of the chart's Redis" }}
 {{- end -}}
+{{- if and $redis.enabled (ne (include "gatehouse.namespace" .) .root.Release.Namespace) }}
+{{- fail "redis.enabled is for the namespace of the release: leave namespaceOverride out, or use a Redis outside this release" }}
+{{- end -}}
 {{- if eq ($storage.type | default "") "cookie" }}
 {{- fail "sessionStorage.type: cookie: the gateway keeps sessions in its memory or in Redis, never in the cookie: leave it out for one replica, or write redis.enabled: true" }}
 {{- end -}}
-{{- if and (eq ($storage.type | default "") "redis") (not $url) (not $written) }}
+{{- if and (eq ($storage.type | default "") "redis") (not $url) (not $written) (not $values.existingConfig) }}
 {{- fail (printf "sessionStorage.type: redis names no Redis: write %s, or redis.enabled: true" $key) }}
 {{- end -}}
 {{- if and $given (ne ($storage.type | default "") "redis") (or $given.existingSecret ($given.standalone | default dict).connectionUrl ($given.cluster | default dict).connectionUrls ($given.sentinel | default dict).connectionUrls) }}
