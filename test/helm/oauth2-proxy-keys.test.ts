@@ -87,8 +87,8 @@ const groups: readonly Places[] = [
     'networkPolicy.ingress': [
       ingressRules,
       'NetworkPolicy',
-      'spec.ingress',
-      [{ from: [{ podSelector: {} }], ports: [{ port: 'http', protocol: 'TCP' }] }],
+      'spec.ingress.0',
+      { from: [{ podSelector: {} }], ports: [{ port: 'http', protocol: 'TCP' }] },
     ],
     'networkPolicy.egress': [egressRules, 'NetworkPolicy', 'spec.egress'],
     'ingress.enabled': [true, 'Ingress', 'kind', 'Ingress'],

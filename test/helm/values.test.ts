@@ -158,6 +158,7 @@ void t.test('the chart is a dependency that a condition switches off', async (t)
     'ConfigMap',
     'ConfigMap',
     'Deployment',
+    'Pod',
     'Service',
     'ServiceAccount',
   ])
@@ -313,7 +314,7 @@ void t.test('values that oauth2-proxy’s chart does not have are rendered', asy
     topologySpreadConstraints: [{ labelSelector: { matchLabels: { a: 'b' } } }],
   })
   t.match(of(manifests, 'NetworkPolicy'), {
-    spec: { ingress: [{ ports: [{ port: 8080 }] }, { ports: [{ port: 'admin' }] }] },
+    spec: { ingress: [{ ports: [{ port: 8080 }] }, { ports: [{ port: 'http' }] }, { ports: [{ port: 'admin' }] }] },
   })
   t.notOk(
     manifests.some(({ kind }) => kind === 'PodDisruptionBudget'),
