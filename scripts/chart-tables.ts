@@ -14,9 +14,9 @@ const chart = (path: string): string => readFileSync(new URL(`../helm/gatehouse/
 
 /** Fills the README of the chart with the tables of its values, and of the keys of oauth2-proxy's chart. */
 export function withChartTables(text: string): string {
-  const { properties = {} } = JSON.parse(chart('values.schema.json')) as Node
+  const { properties = {} }: Node = JSON.parse(chart('values.schema.json'))
   const rows = rowsOf(properties, '', parse(chart('values.yaml')))
-  const { refused, ignored } = parse(chart('oauth2-proxy.yaml')) as Record<string, Record<string, string>>
+  const { refused, ignored }: Record<string, Record<string, string>> = parse(chart('oauth2-proxy.yaml'))
   const others = Object.entries({ ...refused, ...ignored }).map(([key, note]) => `| \`${key}\` | ${cell(note)} |`)
   return text
     .replace(...table('values', '| Value | Default | What it does |\n| --- | --- | --- |', rows))
@@ -29,14 +29,18 @@ function table(name: string, head: string, rows: readonly string[]): [RegExp, ()
 }
 
 /** Returns a row for each value that has a type. The others are keys of oauth2-proxy's chart, which have a table. */
-function rowsOf(nodes: Readonly<Record<string, Node>>, parent: string, defaults: unknown): string[] {
+function rowsOf(nodes: Readonly<Record<string, Node>>, parent: string, defaults: object): string[] {
   return Object.entries(nodes).flatMap(([name, node]) => {
     const path = `${parent}${name}`
-    const standard = (defaults as Readonly<Record<string, unknown>> | null | undefined)?.[name]
+    const standard: unknown = Object.entries(defaults).find(([key]) => key === name)?.[1]
     if (node.type === undefined && node.enum === undefined && node.$ref === undefined) return []
     const row = `| \`${path}\` | ${node.properties === undefined ? defaultText(standard) : ''} | ${noteOf(node)} |`
-    return [row, ...rowsOf(node.properties ?? {}, `${path}.`, standard)]
+    return [row, ...rowsOf(node.properties ?? {}, `${path}.`, isMap(standard) ? standard : {})]
   })
+}
+
+function isMap(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function noteOf({ description = '' }: Node): string {

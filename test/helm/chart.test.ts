@@ -57,6 +57,9 @@ const passesCheck = async (t: Test, manifests: readonly Manifest[]): Promise<voi
   t.equal(status, 0, stderr)
 }
 
+/** The objects of these tests, which the last test checks with one run of the compiler. */
+const rendered: Manifest[] = []
+
 void t.test('the chart passes helm lint with its default values', async (t) => {
   const { status, output } = await helm('lint', chart, '--strict')
   t.equal(status, 0, output)
@@ -64,13 +67,12 @@ void t.test('the chart passes helm lint with its default values', async (t) => {
 
 for (const file of examples) {
   void t.test(
-    `${file.slice(chart.length + 1)}: passes helm lint and Kubernetes’ schemas, and the gateway accepts its ` +
-      'configuration',
+    `${file.slice(chart.length + 1)}: passes helm lint, and the gateway accepts its configuration`,
     async (t) => {
       const { status, output } = await helm('lint', chart, '--strict', '-f', file)
       t.equal(status, 0, output)
       const manifests = await render(chart, '-f', file)
-      t.same(await mistakesIn(manifests), [])
+      rendered.push(...manifests)
       await passesCheck(t, manifests)
     },
   )
@@ -83,7 +85,7 @@ void t.test(
     const { status, output } = await helm('lint', folder)
     t.equal(status, 0, output)
     const manifests = await render(folder)
-    t.same(await mistakesIn(manifests), [])
+    rendered.push(...manifests)
     await passesCheck(t, manifests)
     t.same(manifests.map(({ kind }) => kind).toSorted(), ['ConfigMap', 'Deployment', 'Service'])
     const { metadata, spec } = templateOf(manifests)
@@ -105,7 +107,7 @@ void t.test('a configuration is the only value that the sidecar needs', async (t
       gatehouse: { image: null, probes: null, resources: null, securityContext: null, nameOverride: null },
     }),
   )
-  t.same(await mistakesIn(manifests), [])
+  rendered.push(...manifests)
   t.match(gatewayIn(manifests), { image: /^gatehouse:\d/, securityContext: { readOnlyRootFilesystem: true } })
 })
 
@@ -205,7 +207,7 @@ void t.test('the forward-auth listener has its own Service, which is not exposed
       }),
     ),
   )
-  t.same(await mistakesIn(manifests), [])
+  rendered.push(...manifests)
   t.match(parse(configurationIn(manifests)), { forwardAuth: { listen: '0.0.0.0:8090' } })
   t.match(gatewayIn(manifests).ports.at(-1), { name: 'forward-auth', containerPort: 8090 })
   t.match(of(manifests, 'Service', 'shop-gatehouse-forward-auth'), {
@@ -429,4 +431,8 @@ void t.test('session administration on a pod’s address is off by default, and 
   )
   t.match(policy, { spec: { ingress: [{ ports: [{ port: 'http' }] }] } }, 'other clients do not reach the listener')
   t.equal((policy as unknown as { spec: { ingress: unknown[] } }).spec.ingress.length, 1)
+})
+
+void t.test('the rendered objects are valid by the schemas of Kubernetes', async (t) => {
+  t.same(await mistakesIn(rendered), [])
 })

@@ -5,7 +5,9 @@ release are rendered and each setting has one name. "enabled" and "proxy" say wh
 */}}
 {{- define "gatehouse.prepare" -}}
 {{- $values := deepCopy .values -}}
-{{- include "gatehouse.evaluate" (dict "root" (set (omit .root "Values") "Values" .values) "in" $values) -}}
+{{- if contains "{{" (toJson $values) }}
+{{- include "gatehouse.evaluate" (dict "root" (set (omit .root "Values") "Values" .values) "in" $values) }}
+{{- end -}}
 {{- $_ := set . "values" $values -}}
 {{- $_ := set . "enabled" (ne (toString $values.enabled) "false") -}}
 {{- $_ := set . "proxy" (and .enabled (eq ($values.mode | default "proxy") "proxy")) -}}
