@@ -21,6 +21,8 @@ interface Fix {
   readonly entry: Entry
   readonly target: number
   readonly lines: readonly string[]
+  /** How many lines were moved. */
+  readonly moved: number
   /** What is wrong with the text after the fix. */
   readonly left: Faults
 }
@@ -88,8 +90,9 @@ function findFixes(lines: readonly string[], errorLine: number, faultsOf: (text:
   const middle = after === -1 ? entries.length : after
   const near = entries.slice(Math.max(0, middle - NEIGHBORS), middle + NEIGHBORS)
   const usual = ({ target }: Fix): number => entries.filter(({ columns }) => columns.includes(target)).length
+  const isDone = (fix: Fix | undefined): boolean => fix?.left.errorLine === Infinity && fix.left.misplacedKeys === 0
   const fixes: Fix[] = []
-  for (let shift = 1; shift <= MAX_SHIFT && fixes[0]?.left.errorLine !== Infinity; shift += 1) {
+  for (let shift = 1; shift <= MAX_SHIFT && !isDone(fixes[0]); shift += 1) {
     const tried = near.flatMap((entry) =>
       [entry.indent - shift, entry.indent + shift]
         .filter((target) => entries.some((other) => other !== entry && other.columns.includes(target)))
@@ -97,11 +100,17 @@ function findFixes(lines: readonly string[], errorLine: number, faultsOf: (text:
         .map((moved) => ({ ...moved, left: faultsOf(moved.lines.join('\n')) })),
     )
     fixes.push(...tried.filter(({ entry, left }) => left.errorLine > Math.max(errorLine, entry.index + 1)))
-    fixes.sort((a, b) => compareFaults(a.left, b.left) || usual(b) - usual(a) || (a.target % 2) - (b.target % 2))
+    fixes.sort(
+      (a, b) =>
+        compareFaults(a.left, b.left) || a.moved - b.moved || usual(b) - usual(a) || (a.target % 2) - (b.target % 2),
+    )
   }
   const [best] = fixes
   if (best === undefined) return []
-  const asGood = fixes.filter(({ entry, left }) => entry === best.entry && compareFaults(left, best.left) === 0)
+  const shiftOf = ({ entry, target }: Fix): number => Math.abs(entry.indent - target)
+  const asGood = fixes.filter(
+    (fix) => fix.entry === best.entry && compareFaults(fix.left, best.left) === 0 && shiftOf(fix) === shiftOf(best),
+  )
   return [...new Map(asGood.toReversed().map((fix) => [fix.target, fix])).values()].toReversed()
 }
 
@@ -117,6 +126,7 @@ function shifted(lines: readonly string[], entry: Entry, target: number): Omit<F
   return [...new Set(ends)].map((end) => ({
     entry,
     target,
+    moved: end - index,
     lines: lines.map((line, at) =>
       at < index || at >= end || line.trim() === ''
         ? line

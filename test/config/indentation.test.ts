@@ -62,6 +62,9 @@ const linesOf = (text: string): [line: number, indent: number][] =>
       /^ *[^ #]/.test(one) ? [[index + 1, one.length - one.trimStart().length]] : [],
     )
 
+const brief = (text: string): [line: number | null, message: string, instead: string | null][] =>
+  problemsOf(() => loadText(folder, text)).map(({ line, message, instead }) => [line, message, instead])
+
 for (const [name, text] of Object.entries(texts))
   await t.test(
     `a space more or less in front of any line of the ${name} is harmless or reported with that line`,
@@ -88,6 +91,19 @@ for (const [name, text] of Object.entries(texts))
     },
   )
 
+await t.test('the first line of a section or of the file is reported if the others agree', async (t) => {
+  for (const [line, wrong, right] of [
+    [1, 2, 0],
+    [1, 4, 0],
+    [7, 6, 2],
+    [7, 0, 2],
+    [19, 8, 4],
+  ] as const)
+    t.same(brief(indented(lists, line, ' '.repeat(wrong))), [
+      [line, `line ${line} is indented by ${wrong}, its neighbours by ${right}`, `indent it by ${right}`],
+    ])
+})
+
 await t.test('a tab in front of any line is reported with advice', async (t) => {
   for (const [line] of linesOf(lists).filter(([, indent]) => indent > 0))
     t.match(
@@ -102,9 +118,6 @@ await t.test('a tab in front of any line is reported with advice', async (t) => 
       `line ${line}`,
     )
 })
-
-const brief = (text: string): [line: number | null, message: string, instead: string | null][] =>
-  problemsOf(() => loadText(folder, text)).map(({ line, message, instead }) => [line, message, instead])
 
 await t.test('all lines with a wrong indentation are reported', async (t) => {
   t.same(brief(indented(indented(lists, 8, '   '), 20, '       ')), [
