@@ -67,15 +67,12 @@ export function indentationMistakes(text: string, faultsOf: (text: string) => Fa
     const fixes = findFixes(lines, errorLine, faultsOf)
     const [first] = fixes
     if (first === undefined) return mistakes
-    mistakes.push(
-      describe(
-        first.entry,
-        fixes.map(({ target }) => target),
-        lines,
-      ),
-    )
+    const next = faultsOf(first.lines.join('\n')).errorLine
+    if (next <= errorLine) return mistakes
+    const targets = fixes.map(({ target }) => target)
+    mistakes.push(describe(first.entry, targets, lines))
     lines = first.lines
-    errorLine = first.left.errorLine
+    errorLine = next
   }
   return mistakes
 }
@@ -90,6 +87,7 @@ function findFixes(lines: readonly string[], errorLine: number, faultsOf: (text:
   const middle = after === -1 ? entries.length : after
   const near = entries.slice(Math.max(0, middle - NEIGHBORS), middle + NEIGHBORS)
   const usual = ({ target }: Fix): number => entries.filter(({ columns }) => columns.includes(target)).length
+  const excerpt = excerptAround(lines, entries, near)
   const isDone = (fix: Fix | undefined): boolean => fix?.left.errorLine === Infinity && fix.left.misplacedKeys === 0
   const fixes: Fix[] = []
   for (let shift = 1; shift <= MAX_SHIFT && !isDone(fixes[0]); shift += 1) {
@@ -97,7 +95,7 @@ function findFixes(lines: readonly string[], errorLine: number, faultsOf: (text:
       [entry.indent - shift, entry.indent + shift]
         .filter((target) => entries.some((other) => other !== entry && other.columns.includes(target)))
         .flatMap((target) => shifted(lines, entry, target))
-        .map((moved) => ({ ...moved, left: faultsOf(moved.lines.join('\n')) })),
+        .map((moved) => ({ ...moved, left: faultsOf(excerpt(moved.lines)) })),
     )
     fixes.push(...tried.filter(({ entry, left }) => left.errorLine > Math.max(errorLine, entry.index + 1)))
     fixes.sort(
@@ -112,6 +110,33 @@ function findFixes(lines: readonly string[], errorLine: number, faultsOf: (text:
     (fix) => fix.entry === best.entry && compareFaults(fix.left, best.left) === 0 && shiftOf(fix) === shiftOf(best),
   )
   return [...new Map(asGood.toReversed().map((fix) => [fix.target, fix])).values()].toReversed()
+}
+
+/**
+ * Returns a function that reduces a text to the lines around `near` and the lines of their parents, because each fix is
+ * parsed. The other lines are empty, so that line numbers stay the same.
+ */
+function excerptAround(
+  lines: readonly string[],
+  entries: readonly Entry[],
+  near: readonly Entry[],
+): (text: readonly string[]) => string {
+  const first = near[0]?.index ?? 0
+  const last = near.at(-1)?.index ?? 0
+  const least = Math.min(...near.map(({ indent }) => indent))
+  const end = entries.find(({ index, indent }) => index > last && indent <= least)?.index ?? lines.length
+  const parents = new Set<number>()
+  let depth = near[0]?.indent ?? 0
+  for (const { index, indent } of entries.filter((entry) => entry.index < first).toReversed()) {
+    if (indent >= depth) continue
+    parents.add(index)
+    depth = indent
+  }
+  return (text) =>
+    text
+      .slice(0, end)
+      .map((line, index) => (index >= first || parents.has(index) ? line : ''))
+      .join('\n')
 }
 
 /** Compares two results: the better one has its first error further down, and fewer misplaced keys. */
