@@ -41,11 +41,8 @@ const run = async (cwd: string, command: string, args: readonly string[]): Promi
 
 // A copy of the checkout, because packing builds the program and changes package.json for a moment.
 const checkout = join(folder, 'checkout')
-for (const name of [
-  ...['package.json', 'package-lock.json', '.npmrc', 'tsconfig.json', 'README.md', 'LICENSE', 'CHANGELOG.md'],
-  ...['config', 'scripts', 'src'],
-])
-  cpSync(join(root, name), join(checkout, name), { recursive: true })
+const copied = 'package.json package-lock.json .npmrc tsconfig.json README.md LICENSE CHANGELOG.md config scripts src'
+for (const name of copied.split(' ')) cpSync(join(root, name), join(checkout, name), { recursive: true })
 symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'))
 await run(checkout, 'npm', ['pack', '--pack-destination', folder])
 const installed = join(folder, 'installed')
