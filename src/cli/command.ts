@@ -62,7 +62,7 @@ function argumentAdvice(value: string, options: Options): string {
 /** Returns the options as the user has to write them, with `npm run` if npm runs the program: npm keeps options to itself. */
 export function withNpm(options: string): string {
   const script = process.env['npm_lifecycle_event']
-  return script === undefined ? options : `npm run ${script} -- ${options}`
+  return script === undefined || script === 'npx' ? options : `npm run ${script} -- ${options}`
 }
 
 type Loaded = ReturnType<typeof loadConfig>

@@ -70,6 +70,8 @@ void t.test('a port that npm has separated from its option is named with the com
     runProgram(t, ['demo', '33000'], { npm_lifecycle_event: 'demo', npm_config_port: 'true' }),
     runProgram(t, ['demo'], { npm_lifecycle_event: 'demo', npm_config_port: '33000' }),
   ]
+  const { stderr: ofNpx } = await runProgram(t, ['demo', '33000'], { npm_lifecycle_event: 'npx' })
+  t.match(ofNpx, 'did you mean --port 33000?')
   for (const { status, stderr } of await Promise.all(kept)) {
     t.equal(status, 1)
     t.match(stderr, 'did you mean npm run demo -- --port 33000?')
