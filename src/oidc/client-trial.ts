@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { ResponseBodyError } from 'openid-client'
 import { Fault, causes, oauthError } from '../errors.ts'
 import { redeemCode } from './callback.ts'
+import { isTemplate } from './issuer.ts'
 import { authorizationUrl } from './login.ts'
 import { announcedIssuer, type Provider } from './provider.ts'
 
@@ -25,8 +26,11 @@ export interface Trial {
 export async function tryCode(provider: Provider, redirectUri: string): Promise<Trial> {
   const code = `gatehouse-check-${randomBytes(16).toString('base64url')}`
   const checks = { ...secrets(), redirectUri, maxAge: null, acrValues: null, identityOnly: false }
+  const issuer = announcedIssuer(provider)
+  // A response names the issuer of a tenant, not the template.
+  const iss = isTemplate(issuer) ? null : issuer
   try {
-    await redeemCode(provider, { type: 'code', code, iss: announcedIssuer(provider) }, checks, Date.now())
+    await redeemCode(provider, { type: 'code', code, iss }, checks, Date.now())
     return { outcome: 'failed', answer: 'the provider accepts a code that it has not issued', skew: null }
   } catch (error) {
     return trialOf(error)
@@ -64,7 +68,12 @@ const ABOUT_REQUEST = /^invalid_|^unsupported_|_required$/
 
 function trialOf(error: unknown): Trial {
   const refusal = refusalIn(error)
-  if (refusal === null) return { outcome: 'failed', answer: causes(error instanceof Fault && error.cause !== undefined ? error.cause : error), skew: null }
+  if (refusal === null)
+    return {
+      outcome: 'failed',
+      answer: causes(error instanceof Fault && error.cause !== undefined ? error.cause : error),
+      skew: null,
+    }
   return { outcome: outcomeOf(refusal), answer: oauthError(refusal), skew: skewOf(refusal.response) }
 }
 

@@ -51,7 +51,7 @@ export function providerQuestions(config: Config, asked: Asked, introspects: boo
 }
 
 async function askProvider(config: Config, asked: Asked, introspects: boolean): Promise<Finding[]> {
-  const { key, provider } = asked
+  const { provider } = asked
   const { settings } = provider
   let found: Discovered
   try {
@@ -70,17 +70,22 @@ async function askProvider(config: Config, asked: Asked, introspects: boolean): 
   return [
     documentFinding(found, settings),
     ...keys,
-    ...clockFindings(trial.skew ?? null, settings),
+    ...clockFindings(trial.skew, settings),
     ...clientFindings(trial, redirectUri, asked),
     ...pushed.flatMap((one, index) => pushFindings(one, redirectUris[index] ?? '', found, trial, settings)),
     ...scopeFindings(found, settings),
     ...introspection,
-  ].map((finding) => withoutSecret(finding, settings.clientSecret, key))
+  ].map((finding) => withoutSecret(finding, settings.clientSecret))
 }
 
+/** A shorter secret is not removed, because it may be a part of words. */
+const MIN_SECRET_LENGTH = 4
+
 /** Removes the client secret from a finding, because a provider may repeat it in the description of an error. */
-function withoutSecret(finding: Finding, secret: string | null, _key: string): Finding {
-  return secret === null || secret.length < 4 ? finding : { ...finding, text: finding.text.replaceAll(secret, '…') }
+function withoutSecret(finding: Finding, secret: string | null): Finding {
+  return secret === null || secret.length < MIN_SECRET_LENGTH
+    ? finding
+    : { ...finding, text: finding.text.replaceAll(secret, '…') }
 }
 
 function documentFinding({ configuration }: Discovered, settings: ProviderSettings): Finding {

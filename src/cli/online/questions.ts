@@ -47,4 +47,3 @@ function issuerQuestions({ routes }: Config, providers: readonly Provider[]): Qu
     },
   }))
 }
-

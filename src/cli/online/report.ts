@@ -46,7 +46,11 @@ interface Output {
  * Asks all questions at the same time, and writes their findings in the order of the questions, each as soon as it is
  * known. On a terminal, `progress` shows which questions have no answer yet. Resolves with whether nothing has failed.
  */
-export async function report(questions: readonly Question[], output: Output, progress: Output | null): Promise<boolean> {
+export async function report(
+  questions: readonly Question[],
+  output: Output,
+  progress: Output | null,
+): Promise<boolean> {
   const startedAt = performance.now()
   const waiting = new Set(questions)
   const showProgress = (): void => {
@@ -76,9 +80,11 @@ export async function report(questions: readonly Question[], output: Output, pro
 
 const CLEAR_LINE = '\r\u001B[2K'
 
-async function answerOf({ ask }: Question): Promise<readonly Finding[]> {
+async function answerOf(question: Question): Promise<readonly Finding[]> {
   try {
-    return await withDeadline(ask(), QUESTION_TIMEOUT_MS, () => [fail(`no answer within ${QUESTION_TIMEOUT_MS / 1000} s`)])
+    return await withDeadline(question.ask(), QUESTION_TIMEOUT_MS, () => [
+      fail(`no answer within ${QUESTION_TIMEOUT_MS / 1000} s`),
+    ])
   } catch (error) {
     return [fail(causesOf(error))]
   }

@@ -153,7 +153,12 @@ export const presets: readonly Preset[] = [
   {
     name: 'adfs',
     title: 'AD FS',
-    registration: { redirect: 'Redirect URI', postLogout: 'Redirect URI', backchannel: null, frontchannel: 'LogoutUri' },
+    registration: {
+      redirect: 'Redirect URI',
+      postLogout: 'Redirect URI',
+      backchannel: null,
+      frontchannel: 'LogoutUri',
+    },
     note:
       'AD FS issues refresh tokens without `offline_access`. The `iss` of access tokens is ' +
       '`access_token_issuer` of the document (`…/adfs/services/trust`), which the gateway accepts for ' +
@@ -260,7 +265,11 @@ export const presets: readonly Preset[] = [
   {
     name: 'authentik',
     title: 'authentik',
-    registration: { redirect: 'Redirect URIs (Strict)', backchannel: 'Logout URI (Logout Method Back-channel)', frontchannel: null },
+    registration: {
+      redirect: 'Redirect URIs (Strict)',
+      backchannel: 'Logout URI (Logout Method Back-channel)',
+      frontchannel: null,
+    },
     note:
       'authentik issues refresh tokens only for the scope `offline_access`, which a provider in authentik ' +
       'has only after the scope mapping for it is selected.',
