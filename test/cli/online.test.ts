@@ -327,6 +327,19 @@ void t.test('GitHub has no document, no keys and errors of its own', async (t) =
   }
 })
 
+void t.test('the issuer of all tenants is a template, and Basic credentials may need another form', async (t) => {
+  const entra = await startScriptedProvider(t, '/common/v2.0')
+  entra.document['issuer'] = `${entra.origin}/{tenantid}/v2.0`
+  entra.paths.set('/token', sendJson(400, { error: 'invalid_grant' }))
+  t.match(await askScripted(entra), [/issuer \S+\/\{tenantid\}\/v2\.0$/, /^ok keys/, /^ok clock/, /^ok client orders/])
+
+  const basic = await startScriptedProvider(t)
+  basic.paths.set('/token', sendJson(401, { error: 'invalid_client' }))
+  const lines = await askScripted(basic, { clientSecret: 'a+secret%of+the/client' })
+  t.match(lines.at(-2), /^FAIL client orders: invalid_client: /)
+  t.match(lines.at(-1), /^warn client orders: .*set provider\.tolerate: \[basic-unencoded\]$/)
+})
+
 void t.test(
   'failures of the document and the keys, scopes that are not announced, and a clock that differs',
   async (t) => {
