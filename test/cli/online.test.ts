@@ -485,6 +485,12 @@ void t.test('each upstream is asked once, in the protocol and with the certifica
   )
 })
 
+void t.test('with forward-auth, an upstream that does not answer is a warning', async (t) => {
+  const upstream = `http://127.0.0.1:${await freePort()}`
+  const lines = await ask({ upstream, forwardAuth: { listen: '127.0.0.1:0' } })
+  t.match(about('upstream', lines), [/^warn http:\S+: ECONNREFUSED: .*: only requests to the public listener need it$/])
+})
+
 void t.test('systems that accept connections and never answer are named within the time limit', async (t) => {
   const mute = createServer(() => {}).listen(0, '127.0.0.1')
   await once(mute, 'listening')

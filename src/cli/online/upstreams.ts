@@ -6,7 +6,7 @@ import { fallbackOrigin } from '../../gate/public-origins.ts'
 import { upstreamHostOf } from '../../gate/upstream-urls.ts'
 import type { CompiledRoute } from '../../gate/verdict.ts'
 import { createPools } from '../../http/proxy/upstreams.ts'
-import { fail, ok, REQUEST_TIMEOUT_MS, type Question } from './report.ts'
+import { fail, ok, REQUEST_TIMEOUT_MS, warn, type Finding, type Question } from './report.ts'
 
 /** How many routes a line names. */
 const MAX_ROUTES = 3
@@ -22,8 +22,15 @@ export function upstreamQuestions(config: Config): Question[] {
   const host = hostOf(fallbackOrigin(config))
   return [...upstreams.all].map((pool) => {
     const [first, ...others] = routes.filter((route) => upstreams.poolFor(route) === pool)
-    return { subject: 'upstream', ask: async () => [await askUpstream(pool, host, first, others)] }
+    return { subject: 'upstream', ask: async () => [lessSevere(await askUpstream(pool, host, first, others), config)] }
   })
+}
+
+/** With forward-auth, a proxy may forward all requests itself, so the gateway may not need the upstream. */
+function lessSevere(finding: Finding, { forwardAuth }: Config): Finding {
+  return finding.level === 'FAIL' && forwardAuth !== null
+    ? warn(`${finding.text}: only requests to the public listener need it`)
+    : finding
 }
 
 async function askUpstream(
