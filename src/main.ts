@@ -21,7 +21,9 @@ const commands = new Map<string, () => Promise<Command>>([
 const HELP = `gatehouse: login, sessions and tokens in front of any application
 
   gatehouse start   [--config FILE]    run the gateway (the default command)
-  gatehouse check   [--config FILE]    validate the configuration; print it resolved, with the route table
+  gatehouse check   [--config FILE] [--online]
+                                       validate the configuration; print it resolved, with the URLs to register and the
+                                       route table; with --online, ask provider, store and upstreams
   gatehouse explain [--config FILE] METHOD URL [-H 'Name: value'] [--claims JSON]
                                        explain how the gateway would answer a request
   gatehouse migrate FILE               translate the configuration of oauth2-proxy, mod_auth_openidc or Wonderwall

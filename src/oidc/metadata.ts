@@ -52,8 +52,8 @@ export async function readMetadata(
   signal: AbortSignal,
 ): Promise<Metadata> {
   const named = namedEndpoints(settings)
-  const needsDocument = !requiredOf(settings).every((member) => member in named)
-  const read = needsDocument ? await readDocument(settings, fetch, signal) : null
+  const url = documentUrl(settings)
+  const read = url === null ? null : await readDocument(settings, url, fetch, signal)
   const document = read?.server ?? undiscovered(settings)
   const aliases = settings.clientCertificate === null ? {} : aliasesOf(document)
   const inner = { ...document, ...aliases, ...named }
@@ -66,6 +66,15 @@ export async function readMetadata(
     authorizationEndpoints: [...new Set(addresses.filter((url) => url !== undefined))],
     document: read?.whole ?? server,
   }
+}
+
+/** Returns the URL of the discovery document, or `null` if the settings name all required endpoints. */
+export function documentUrl(settings: ProviderSettings): string | null {
+  const named = namedEndpoints(settings)
+  if (requiredOf(settings).every((member) => member in named)) return null
+  // Every tenant of a template serves the same document.
+  const base = issuerOfTenant(settings.issuer, 'common').replace(/\/$/, '')
+  return settings.metadataUrl ?? `${base}/.well-known/openid-configuration`
 }
 
 /**
@@ -112,13 +121,12 @@ function endpointsForBrowsers(server: ServerMetadata, origin: string | null): Pa
 
 async function readDocument(
   settings: ProviderSettings,
+  address: string,
   fetch: CustomFetch,
   signal: AbortSignal,
 ): Promise<{ readonly whole: Readonly<Record<string, unknown>>; readonly server: ServerMetadata }> {
-  const { issuer, metadataUrl } = settings
-  // Every tenant of a template serves the same document.
-  const base = issuerOfTenant(issuer, 'common').replace(/\/$/, '')
-  const { url, response } = await follow(metadataUrl ?? `${base}/.well-known/openid-configuration`, fetch, signal)
+  const { issuer } = settings
+  const { url, response } = await follow(address, fetch, signal)
   const type = response.headers.get('content-type') ?? 'no media type'
   const whole = parse(await response.text())
   if (response.status !== 200) {
