@@ -1,5 +1,5 @@
-import { type Grade, type Migration, put, remark } from './migration.ts'
-import { flagOf, literal, positionOf, type Setting, textOf } from './setting.ts'
+import { type Migration, put, remark } from './migration.ts'
+import { flagOf, type Grade, literal, positionOf, type Setting, textOf } from './setting.ts'
 
 /** What one key of another gateway becomes. The tables of docs/migrating.md are generated from the rules. */
 export interface Rule {
@@ -78,6 +78,7 @@ export function unavailable(note: string, grade: Grade = 'security'): Rule {
 /** Applies the rules to all settings. Unknown keys and repeated ones are reported. */
 export function applyRules(rules: Rules, migration: Migration, unknown: (key: string) => string): void {
   for (const setting of migration.settings) {
+    if (setting.note !== undefined) remark(migration, setting.note.grade, setting, setting.note.text)
     if (migration.handled.has(setting)) continue
     const rule = Object.hasOwn(rules, setting.key) ? rules[setting.key] : undefined
     if (rule === undefined) {
@@ -106,7 +107,7 @@ export function reportUnhandled(rules: Rules, migration: Migration): void {
 export function reportOverridden(migration: Migration): void {
   for (const setting of migration.settings) {
     const last = migration.effective.get(setting.key)
-    if (last !== undefined && last !== setting && last.written !== setting.written) {
+    if (last !== undefined && last !== setting && last.written !== setting.written && setting.note === undefined) {
       const text = `${last.written} (${positionOf(last)}) takes precedence, and this setting is left out`
       remark(migration, 'differs', setting, text)
     }

@@ -1,6 +1,7 @@
 import { Document, isMap, isPair, isScalar, Scalar } from 'yaml'
-import type { Grade, Migration, Remark } from './migration.ts'
-import { positionOf, type Setting } from './setting.ts'
+import type { Migration, Remark } from './migration.ts'
+import type { Grade, Setting } from './setting.ts'
+import { withVariables } from './variable.ts'
 
 const MAX_COMMENT_WIDTH = 110
 
@@ -41,13 +42,13 @@ export function writeYaml({ product, settings, parts, secrets }: Migration): str
           ...[...secrets].map(([name, how]) => `   ${name}: ${how}`),
         ]),
   ].join('\n')
-  return document.toString({ lineWidth: 0 })
+  return withVariables(document.toString({ lineWidth: 0 }))
 }
 
 function commentLines(from: readonly Setting[]): string[] {
   const lines = ['']
-  for (const { written, line } of from) {
-    const key = ` ${written} (${line})`
+  for (const { written, line, lines: itemLines } of from) {
+    const key = ` ${written} (${[...new Set(itemLines ?? [line])].join(', ')})`
     const last = lines.at(-1) ?? ''
     if (last.length + key.length > MAX_COMMENT_WIDTH) lines.push(key)
     else lines[lines.length - 1] = last === '' ? key : `${last},${key}`
@@ -90,7 +91,7 @@ export function writeReport({ product, settings, remarks, secrets }: Migration):
     return ofGrade.length === 0 ? [] : [`\n${HEADINGS[grade]}`, ...new Set(ofGrade.toSorted(byPosition).map(lineOf))]
   })
   const secretLines = [...secrets].map(([name, how]) => `  ${name}: ${how}`)
-  return [
+  const report = [
     `gatehouse migrate: ${files}: ${product}, ${settings.length} keys, ${settings.length - named.size} of them ` +
       'carried over unchanged.',
     ...sections,
@@ -99,12 +100,13 @@ export function writeReport({ product, settings, remarks, secrets }: Migration):
       : ['\nSECRETS: set these variables, or write ${file:/path} in their place', ...secretLines]),
     '',
   ].join('\n')
+  return withVariables(report)
 }
 
 function byPosition(a: Remark, b: Remark): number {
-  return (a.setting?.file ?? '').localeCompare(b.setting?.file ?? '') || (a.setting?.line ?? 0) - (b.setting?.line ?? 0)
+  return (a.setting?.file ?? '').localeCompare(b.setting?.file ?? '') || (a.line ?? 0) - (b.line ?? 0)
 }
 
-function lineOf({ setting, text }: Remark): string {
-  return setting === null ? `  ${text}` : `  ${positionOf(setting)}: ${setting.written}: ${text}`
+function lineOf({ setting, text, line }: Remark): string {
+  return setting === null ? `  ${text}` : `  ${setting.file}:${line ?? setting.line}: ${setting.written}: ${text}`
 }

@@ -522,6 +522,11 @@ export function keyOfVariable(name: string): string | null {
   return name.startsWith('OAUTH2_PROXY_') ? name.slice('OAUTH2_PROXY_'.length).toLowerCase() : null
 }
 
+/** Returns whether the value of a key may be a secret, or is only named in the configuration of a client. */
+export function isReferenced(key: string): boolean {
+  return /^client_(?:id|secret)$|cookie_secret$|password$|^jwt_key$|^signature_key$|_token$|account_json$/.test(key)
+}
+
 /** How the keys of switches begin. A switch needs no value on the command line. */
 const SWITCH_PREFIXES = [
   'reverse_proxy',

@@ -1,0 +1,48 @@
+import type { Word } from './readers/shell.ts'
+
+/** A variable in the environment of a program. */
+export interface Variable {
+  readonly name: string
+  readonly value: string
+  readonly file: string
+  readonly line: number
+  readonly origin?: Origin
+}
+
+/** Where the value of a variable comes from, if it is not beside its name. */
+export interface Origin {
+  readonly text: string
+  /** `valueFrom` of the variable in a Kubernetes container. */
+  readonly valueFrom?: unknown
+}
+
+/** A file that a program can open. */
+export interface MountedFile {
+  readonly path: string
+  readonly text: string
+  /** The file that has the text, and how many of its lines precede the text. */
+  readonly file: string
+  readonly linesBefore: number
+}
+
+/** A source of settings that cannot be read. */
+export interface UnreadSource {
+  readonly written: string
+  readonly file: string
+  readonly line: number
+  readonly text: string
+  /** Whether the variables of the client may come from this source. */
+  readonly hasVariables: boolean
+}
+
+/** How a program is started: its arguments, its environment and its files. */
+export interface Invocation {
+  readonly file: string
+  readonly words: readonly Word[]
+  readonly variables: readonly Variable[]
+  readonly files: readonly MountedFile[]
+  readonly unread: readonly UnreadSource[]
+}
+
+/** Recognizes a program by the name of its executable or of its image. */
+export type IsProgram = (name: string) => boolean
