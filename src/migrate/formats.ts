@@ -23,7 +23,7 @@ export interface Format {
 
 const WONDERWALL_VARIABLE = variableLine('WONDERWALL_[A-Z0-9_]+|IDPORTEN_WELL_KNOWN_URL|AZURE_APP_WELL_KNOWN_URL')
 const OAUTH2_PROXY_VARIABLE = variableLine('OAUTH2_PROXY_[A-Z0-9_]+')
-const ALPHA_KEY = /^(?:providers|upstreamConfig|injectRequestHeaders|injectResponseHeaders|server|metricsServer)\s*:/m
+const ALPHA_KEY = /^(?:providers|upstreamConfig|injectRequestHeaders|injectResponseHeaders|server|metricsServer)\s*:/im
 const TOML_KEY = /^\s*([A-Za-z0-9_-]+)\s*=/gm
 const FLAG = /--([a-z][a-z0-9-]+)/g
 

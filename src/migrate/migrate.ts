@@ -1,6 +1,6 @@
 import { migrateApache } from './apache/migrate.ts'
 import { type Format, formatOf } from './formats.ts'
-import type { Migration, ReadFile } from './migration.ts'
+import type { Migration, OutputForm, ReadFile } from './migration.ts'
 import { migrateOauth2Proxy } from './oauth2-proxy/migrate.ts'
 import { type Setting, UnreadableFile } from './setting.ts'
 import type { Reading } from './sources.ts'
@@ -20,7 +20,11 @@ interface ReadSource extends Source {
  * Migrates the configuration files of one gateway; throws `UnreadableFile`. `readFile` reads other files that the
  * configuration names. A source that is no configuration, such as a list of addresses, is one of these files.
  */
-export function migrateFiles(sources: readonly Source[], readFile: ReadFile = () => null): Migration {
+export function migrateFiles(
+  sources: readonly Source[],
+  readFile: ReadFile = () => null,
+  form: OutputForm = 'config',
+): Migration {
   const others = new Set<Source>()
   const opened = new Set<Source>()
   const find: ReadFile = (path, besideFile) => {
@@ -39,7 +43,7 @@ export function migrateFiles(sources: readonly Source[], readFile: ReadFile = ()
   const [first, another] = new Set(files.map(({ format }) => format.product))
   if (another !== undefined)
     throw new UnreadableFile(`these are files of ${first} and of ${another}: migrate them separately`)
-  const migration = migrationOf(given, find)
+  const migration = migrationOf(given, find, form)
   const [unused] = [...others].filter((source) => !opened.has(source))
   if (migration === null || unused !== undefined)
     throw new UnreadableFile(`${unused?.name ?? 'the file'}: it is not a configuration that this command can read`)
@@ -56,13 +60,13 @@ function addressList(path: string, others: ReadonlySet<Source>): Source | undefi
   return lists.length === 1 && /mail|user|access/i.test(nameOf(path)) ? lists[0] : undefined
 }
 
-function migrationOf(files: readonly ReadSource[], readFile: ReadFile): Migration | null {
+function migrationOf(files: readonly ReadSource[], readFile: ReadFile, form: OutputForm): Migration | null {
   const [file] = files
   if (file === undefined) return null
   if (file.format.product === 'mod_auth_openidc') return migrateApache(files)
   const readings = files.map(({ reading }) => reading)
   if (file.format.product === 'Wonderwall') return migrateWonderwall(settingsOf(readings))
-  return migrateOauth2Proxy(readings, readFile)
+  return migrateOauth2Proxy(readings, readFile, form)
 }
 
 /** Returns the settings of all sources in the order in which the programs read them. */

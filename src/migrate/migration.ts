@@ -73,6 +73,9 @@ export interface RouteException {
   readonly from: Setting
 }
 
+/** The form of the output: a configuration, or values of the Helm chart with the configuration in `config`. */
+export type OutputForm = 'config' | 'values'
+
 /** Returns the text of a file that a setting in `besideFile` names; `null` if it cannot be read. */
 export type ReadFile = (path: string, besideFile: string) => string | null
 
@@ -97,6 +100,8 @@ export interface Migration {
   readonly readFile: ReadFile
   /** Where the values of variables in the old configuration come from. */
   readonly origins: ReadonlyMap<string, Origin>
+  /** The values of the Helm chart other than `config`. */
+  readonly values: Map<string, unknown>
 }
 
 /** Starts a migration with an empty configuration. `effective` are the settings that apply to the whole site. */
@@ -120,6 +125,7 @@ export function startMigration(
     secrets: new Map(),
     readFile: () => null,
     origins: new Map(),
+    values: new Map(),
   }
 }
 

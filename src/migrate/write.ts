@@ -23,7 +23,37 @@ const KEY_ORDER = [
   'routes',
 ]
 
-export function writeYaml({ product, settings, parts, secrets }: Migration): string {
+/** Writes the configuration. */
+export function writeYaml(migration: Migration): string {
+  const document = configDocument(migration)
+  document.commentBefore = [
+    ...introduction(migration),
+    ' then run gatehouse check --config FILE. Comments name the settings that a value comes from, with their lines.',
+    ...secretComments(migration),
+  ].join('\n')
+  return textOf(document)
+}
+
+/** Writes values of the Helm chart, with the configuration in `config`. */
+export function writeValues(migration: Migration): string {
+  const { values } = migration
+  const config = textOf(configDocument(migration)).replace(/^(?=.)/gm, '  ')
+  const document = new Document({})
+  for (const [name, value] of values)
+    document.set(name, document.createNode(value, { aliasDuplicateObjects: false }))
+  const comment = [
+    ...introduction(migration),
+    ' then run helm install --values FILE. Comments name the settings that a value comes from, with their lines.',
+    ...secretComments(migration),
+  ]
+  return `${comment.map((line) => `#${line}\n`).join('')}\nconfig:\n${config}${values.size === 0 ? '' : textOf(document)}`
+}
+
+function textOf(document: Document): string {
+  return withVariables(document.toString({ lineWidth: 0 }))
+}
+
+function configDocument({ parts }: Migration): Document {
   const sorted = parts.toSorted((a, b) => KEY_ORDER.indexOf(a.path[0] ?? '') - KEY_ORDER.indexOf(b.path[0] ?? ''))
   const document = new Document({})
   for (const { path, value } of sorted)
@@ -31,27 +61,29 @@ export function writeYaml({ product, settings, parts, secrets }: Migration): str
   for (const { path, from } of sorted) {
     if (from.length > 0) addComment(document, path, from)
   }
+  return document
+}
+
+function introduction({ product, settings }: Migration): string[] {
   const files = [...new Set(settings.map(({ file }) => file))].join(', ')
-  document.commentBefore = [
-    ` Written by gatehouse migrate from ${files} (${product}). Read its report on stderr before you use this;`,
-    ' then run gatehouse check --config FILE. Comments name the settings that a value comes from, with their lines.',
-    ...(secrets.size === 0
-      ? []
-      : [
-          ' Set these variables, or write ${file:/path} in their place:',
-          ...[...secrets].map(([name, how]) => `   ${name}: ${how}`),
-        ]),
-  ].join('\n')
-  return withVariables(document.toString({ lineWidth: 0 }))
+  return [` Written by gatehouse migrate from ${files} (${product}). Read its report on stderr before you use this;`]
+}
+
+function secretComments({ secrets }: Migration): string[] {
+  if (secrets.size === 0) return []
+  const lines = [...secrets].map(([name, how]) => `   ${name}: ${how}`)
+  return [' Set these variables, or write ${file:/path} in their place:', ...lines]
 }
 
 function commentLines(from: readonly Setting[]): string[] {
   const lines = ['']
-  for (const { written, line, lines: itemLines } of from) {
-    const key = ` ${written} (${[...new Set(itemLines ?? [line])].join(', ')})`
+  const names = from.flatMap(({ written, line, lines: itemLines }) =>
+    [...new Set(itemLines ?? [line])].map((number) => ` ${written} (${number})`),
+  )
+  for (const name of names) {
     const last = lines.at(-1) ?? ''
-    if (last.length + key.length > MAX_COMMENT_WIDTH) lines.push(key)
-    else lines[lines.length - 1] = last === '' ? key : `${last},${key}`
+    if (last.length + name.length > MAX_COMMENT_WIDTH) lines.push(name)
+    else lines[lines.length - 1] = last === '' ? name : `${last},${name}`
   }
   return lines
 }

@@ -205,9 +205,18 @@ class ChartReader {
         : [this.#fromSecret('config.existingSecret', existing, key, variable, secretKey)]
     })
     this.#add(RANKS.variables, client)
-    const read = readInvocation({ file: this.#file, words: [], files: [], ...environment }, this.#names)
+    // Variables of other programs, such as HTTPS_PROXY, are values of the deployment.
+    const isOther = (name: string): boolean => this.#names.keyOfVariable(name) === null
+    const others = (extra?.items() ?? []).filter((item) => isOther(item.get('name')?.text() ?? ''))
+    const kept = { extraEnv: others.map((item) => item.toJS()), envFrom: from?.toJS() }
+    for (const [name, value] of Object.entries(kept)) {
+      const cursor = name === 'envFrom' ? from : (others[0] ?? null)
+      if (cursor !== null) this.#add(RANKS.file, [this.#setting(name, cursor, `${CHART}${name}`, value)])
+    }
+    for (const { name, origin } of environment.variables) if (origin !== undefined) this.#origins.set(name, origin)
+    const variables = environment.variables.filter(({ name }) => !isOther(name))
+    const read = readInvocation({ file: this.#file, words: [], files: [], unread: environment.unread, variables }, this.#names)
     this.#sources.push(...read.sources)
-    for (const [name, origin] of read.origins ?? []) this.#origins.set(name, origin)
   }
 
   /** Returns a setting whose value is in a Secret. */

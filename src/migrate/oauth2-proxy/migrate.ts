@@ -1,5 +1,5 @@
 import { assignForwardAuthPort } from '../forward-auth.ts'
-import { type Migration, type ReadFile, startMigration } from '../migration.ts'
+import { type Migration, type OutputForm, type ReadFile, startMigration } from '../migration.ts'
 import { readToml } from '../readers/toml.ts'
 import { readYaml } from '../readers/yaml.ts'
 import { assembleRoutes } from '../routes.ts'
@@ -10,6 +10,7 @@ import { variablesIn, variableToken } from '../variable.ts'
 import { migrateAccess, migrateTrustedAddresses } from './access.ts'
 import { alphaRules, migrateAlphaLists, withOlderNames } from './alpha-config.ts'
 import { CHART } from './chart-values.ts'
+import { leaveForwardAuthToChart, migrateDeployment, migrateValues } from './deployment.ts'
 import { migrateMembership } from './groups.ts'
 import { migrateHeaders } from './headers.ts'
 import { oauth2Proxy } from './keys.ts'
@@ -20,7 +21,11 @@ import { migrateStore } from './store.ts'
 const PRODUCT = 'oauth2-proxy'
 
 /** Migrates what the files of one gateway contain. `readFile` reads further files that the settings name. */
-export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadFile): Migration {
+export function migrateOauth2Proxy(
+  readings: readonly Reading[],
+  readFile: ReadFile,
+  form: OutputForm,
+): Migration {
   const files = readings.flatMap((reading) => reading.files ?? [])
   const origins = new Map(readings.flatMap((reading) => [...(reading.origins ?? [])]))
   const open = withFiles(files, readFile)
@@ -34,6 +39,7 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
     origins,
   }
   const rules = isAlpha ? alphaRules : oauth2Proxy
+  if (form === 'values') migrateDeployment(migration)
   if (!isAlpha) reportOverridden(migration)
   applyRules(rules, migration, (key) =>
     key.startsWith(CHART)
@@ -52,7 +58,8 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   migrateHeaders(migration, !isAlpha)
   migrateListener(migration)
   // Runs after the other listeners have their ports, and after every step that may enable forward-auth.
-  assignForwardAuthPort(migration)
+  if (form === 'values') leaveForwardAuthToChart(migration)
+  else assignForwardAuthPort(migration)
   migrateTrustedAddresses(migration)
   markSettledFlags(migration)
 
@@ -60,6 +67,7 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   assembleRoutes(migration)
   reportUnhandled(rules, migration)
   nameVariables(migration)
+  if (form === 'values') migrateValues(migration)
   return migration
 }
 
@@ -117,7 +125,7 @@ function ignoredName(key: string): string | null {
 
 /** Lists the variables that the configuration refers to under SECRETS. */
 function nameVariables(migration: Migration): void {
-  for (const name of variablesIn(JSON.stringify(migration.parts))) {
+  for (const name of variablesIn(JSON.stringify(migration.parts.map(({ value }) => value)))) {
     if (!migration.secrets.has(name))
       migration.secrets.set(name, migration.origins.get(name)?.text ?? 'the variable of this name in the old configuration')
   }

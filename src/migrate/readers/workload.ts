@@ -96,7 +96,7 @@ function isOfProgram(container: Cursor, { isProgram, isVariable }: Context): boo
   )
   const variables = [
     ...(container.get('env')?.items() ?? []).map((one) => one.get('name')?.text() ?? ''),
-    ...(container.get('environment')?.entries() ?? []).map(([name]) => name),
+    ...['env', 'environment'].flatMap((name) => container.get(name)?.entries() ?? []).map(([name]) => name),
     ...(container.get('environment')?.items() ?? []).map((one) => /^\w*/.exec(one.text() ?? '')?.[0] ?? ''),
   ]
   const words = ['command', 'args'].flatMap((name) => {
@@ -116,6 +116,9 @@ function containerOf(container: Cursor, pod: Cursor, context: Context): Invocati
   const { file } = context
   const items = (name: string): Cursor[] => container.get(name)?.items() ?? []
   const environment = readVariables(items('env'), items('envFrom'), file, context.stores)
+  // A part of a chart's values may have `env` as a mapping.
+  for (const [name, value] of container.get('env')?.entries() ?? [])
+    environment.variables.push({ name, value: value.text() ?? '', file, line: value.line })
   const variables = new Map(environment.variables.map((variable) => [variable.name, variable]))
   const words = [...items('command'), ...items('args')].map((item) => ({
     text: referencesOf(item.text() ?? '', variables),
@@ -130,7 +133,7 @@ export function readVariables(
   envFrom: readonly Cursor[],
   file: string,
   stores: readonly Store[] = [],
-): Pick<Invocation, 'variables' | 'unread'> {
+): { readonly variables: Variable[]; readonly unread: UnreadSource[] } {
   const unread: UnreadSource[] = []
   const variables = new Map<string, Variable>()
   for (const source of envFrom) {
