@@ -226,7 +226,8 @@ export function createListener(
     }
     server.on('connection', (socket: Socket) => {
       if (!isProxy(socket)) {
-        complain(socket, 'the connection does not come from an address in trustedProxies')
+        // A peer without an address has disconnected.
+        if (peerOf(socket) !== '') complain(socket, 'the connection does not come from an address in trustedProxies')
         socket.destroy()
         return
       }
