@@ -56,7 +56,8 @@ export async function removeStaleSockets({ listen, admin, forwardAuth, tls }: Co
     'tls.redirectFrom': tls?.redirectFrom,
   }
   for (const [key, address] of Object.entries(all))
-    if (address !== undefined && address !== null) await explainListenErrors(key, address, async () => removeStaleSocket(address))
+    if (address !== undefined && address !== null)
+      await explainListenErrors(key, address, async () => removeStaleSocket(address))
 }
 
 /** Removes a Unix socket that accepts no connections. */

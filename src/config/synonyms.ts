@@ -99,7 +99,11 @@ const KEYS: readonly Synonyms[] = [
     words: ['httpRedirect', 'forceHttps', 'redirectHttp', 'redirectFrom', 'httpsRedirect'],
     instead: 'tls.redirectFrom: host:port',
   },
-  { section: 'tls', words: ['minimumVersion', 'tlsMinVersion', 'versions', 'protocols', 'version'], instead: 'minVersion' },
+  {
+    section: 'tls',
+    words: ['minimumVersion', 'tlsMinVersion', 'versions', 'protocols', 'version'],
+    instead: 'minVersion',
+  },
   { section: 'tls', words: ['cipherSuites', 'ciphersuites', 'cipherList'], instead: 'ciphers' },
   { section: 'tls', words: ['redirect', 'redirectHttp', 'httpListen', 'listen'], instead: 'redirectFrom: host:port' },
   { section: '', words: ['port', 'address', 'bind', 'httpAddress'], instead: 'listen: host:port' },

@@ -225,7 +225,11 @@ export const servingRules: readonly Rule[] = [
   { reads: ['listen', 'listenMode'], find: findListenMode },
   { reads: ['tls', 'publicUrl'], find: findRedirect },
   { reads: ['listenProxyProtocol', 'trustedProxies'], find: findProxyProtocol },
-  { reads: ['listen', 'admin', 'forwardAuth', 'tls', 'publicUrl', 'upstream'], routeReads: ['upstream'], find: findLoops },
+  {
+    reads: ['listen', 'admin', 'forwardAuth', 'tls', 'publicUrl', 'upstream'],
+    routeReads: ['upstream'],
+    find: findLoops,
+  },
   { reads: ['tls'], find: findTls },
   { reads: ['trustedProxies'], find: findTrust },
   { reads: ['workers', 'session.store'], find: findWorkers },

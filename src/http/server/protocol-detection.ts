@@ -78,14 +78,16 @@ export function detectHttp2(connection: Socket, timeout: number, tell: (isHttp2:
     tell(connection.alpnProtocol === 'h2')
     return
   }
-  const read = (bytes: Buffer): { isPreface: boolean; length: number } | null => {
-    const seen = Math.min(bytes.length, PREFACE.length)
-    const isPreface = bytes.compare(PREFACE, 0, seen, 0, seen) === 0
-    return isPreface && seen < PREFACE.length ? null : { isPreface, length: 0 }
-  }
-  readAhead(connection, timeout, read, ({ isPreface }) => {
+  readAhead(connection, timeout, findPreface, ({ isPreface }) => {
     tell(isPreface)
     // HTTP/1.1 servers expect a flowing connection. HTTP/2 servers have already taken over the connection.
     if (!isPreface) connection.resume()
   })
+}
+
+/** Returns `null` if more bytes are needed. The preface is not consumed. */
+function findPreface(bytes: Buffer): { readonly isPreface: boolean; readonly length: 0 } | null {
+  const seen = Math.min(bytes.length, PREFACE.length)
+  const isPreface = bytes.compare(PREFACE, 0, seen, 0, seen) === 0
+  return isPreface && seen < PREFACE.length ? null : { isPreface, length: 0 }
 }

@@ -29,11 +29,11 @@ const header = (command: number, family: number, ...parts: readonly Buffer[]): B
 /** From 203.0.113.7:56324 to 192.0.2.1:443. */
 const ipv4 = Buffer.from('cb007107c0000201dc0401bb', 'hex')
 /** From [2001:db8::7]:56324 to [2001:db8::1]:443. */
-const ipv6 = Buffer.from('20010db8000000000000000000000007' + '20010db8000000000000000000000001' + 'dc0401bb', 'hex')
+const ipv6 = Buffer.from('20010db800000000000000000000000720010db8000000000000000000000001dc0401bb', 'hex')
 const tlv = (type: number, value: Buffer): Buffer =>
   Buffer.concat([Buffer.of(type, value.length >> 8, value.length & 0xff), value])
 /** HAProxy's header for a connection from 127.0.0.1 with `proxy-v2-options crc32c`. */
-const fromHaproxy = Buffer.from('0d0a0d0a000d0a515549540a21110013' + '7f0000017f000001e62e268f0300045fa0d5f9', 'hex')
+const fromHaproxy = Buffer.from('0d0a0d0a000d0a515549540a211100137f0000017f000001e62e268f0300045fa0d5f9', 'hex')
 
 const clientOf = (bytes: Buffer): string | null | undefined => readProxyHeader(bytes)?.client?.address ?? null
 
