@@ -37,7 +37,10 @@ function variableLine(names: string): RegExp {
 
 /** The names of oauth2-proxy's executable and images. */
 function isOauth2Proxy(name: string): boolean {
-  return /^(?:[^\s=]*\/)?[\w.-]*oauth2[-_]proxy[\w.-]*(?:[:@][\w.:-]+)?$/.test(name) && !/\.(?:cfg|ya?ml|toml|env|sh)$/.test(name)
+  return (
+    /^(?:[^\s=]*\/)?[\w.-]*oauth2[-_]proxy[\w.-]*(?:[:@][\w.:-]+)?$/.test(name) &&
+    !/\.(?:cfg|ya?ml|toml|env|sh)$/.test(name)
+  )
 }
 
 function isWonderwall(name: string): boolean {
@@ -75,7 +78,10 @@ function readStart(text: string, file: string, program: Program, readFile: ReadF
     readScript(text, file, program.isProgram, readFile)
   const [invocation, ...others] = Array.isArray(found) ? found : found === null ? [] : [found]
   if (invocation === undefined) return null
-  return readInvocation({ ...invocation, unread: [...invocation.unread, ...others.map(unreadInvocation)] }, program.names)
+  return readInvocation(
+    { ...invocation, unread: [...invocation.unread, ...others.map(unreadInvocation)] },
+    program.names,
+  )
 }
 
 function unreadInvocation({ file, words, variables }: Invocation): UnreadSource {
@@ -171,12 +177,7 @@ export function formatOf(text: string, file: string, readFile: ReadFile): Format
 }
 
 /** Reads the flags in a manifest that also has variables; one-letter flags such as `-e` belong to the container runtime. */
-function readLongFlags(
-  text: string,
-  file: string,
-  keyOf: (flag: string) => string,
-  isSwitchKey = noSwitch,
-): Setting[] {
+function readLongFlags(text: string, file: string, keyOf: (flag: string) => string, isSwitchKey = noSwitch): Setting[] {
   return readFlags(text, file, keyOf, isSwitchKey).filter(({ key }) => key.length > 1)
 }
 

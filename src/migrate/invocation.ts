@@ -25,8 +25,11 @@ export interface MountedFile {
   readonly linesBefore: number
 }
 
-/** A source of settings that cannot be read. */
+/** A source of settings that cannot be read, or is only read in part. */
 export interface UnreadSource {
+  /** Grade `security` if absent. */
+  readonly grade?: 'differs'
+
   readonly written: string
   readonly file: string
   readonly line: number
@@ -42,6 +45,8 @@ export interface Invocation {
   readonly variables: readonly Variable[]
   readonly files: readonly MountedFile[]
   readonly unread: readonly UnreadSource[]
+  /** The names of variables whose values the arguments or other variables contain. */
+  readonly used?: ReadonlySet<string>
 }
 
 /** Recognizes a program by the name of its executable or of its image. */

@@ -39,7 +39,9 @@ export function migrateFiles(
     else files.push({ ...source, format, reading: format.read(source.text, source.name, find) })
   }
   // The reader of a manifest has read the variables of these files already.
-  const given = files.filter(({ name, format }) => format.name !== 'environment' || ![...opened].some((one) => one.name === name))
+  const given = files.filter(
+    ({ name, format }) => format.name !== 'environment' || ![...opened].some((one) => one.name === name),
+  )
   const [first, another] = new Set(files.map(({ format }) => format.product))
   if (another !== undefined)
     throw new UnreadableFile(`these are files of ${first} and of ${another}: migrate them separately`)

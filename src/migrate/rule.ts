@@ -1,5 +1,5 @@
 import { type Migration, put, remark } from './migration.ts'
-import { flagOf, type Grade, literal, positionOf, type Setting, textOf } from './setting.ts'
+import { flagOf, type Grade, literal, positionOf, type Setting, textOf, UNREAD, UNREAD_VARIABLES } from './setting.ts'
 
 /** What one key of another gateway becomes. The tables of docs/migrating.md are generated from the rules. */
 export interface Rule {
@@ -78,8 +78,12 @@ export function unavailable(note: string, grade: Grade = 'security'): Rule {
 /** Applies the rules to all settings. Unknown keys and repeated ones are reported. */
 export function applyRules(rules: Rules, migration: Migration, unknown: (key: string) => string): void {
   for (const setting of migration.settings) {
-    if (setting.note !== undefined) remark(migration, setting.note.grade, setting, setting.note.text)
     if (migration.handled.has(setting)) continue
+    if (setting.note !== undefined) migration.remarks.push({ ...setting.note, setting })
+    if (setting.key === UNREAD || setting.key === UNREAD_VARIABLES) {
+      migration.handled.add(setting)
+      continue
+    }
     const rule = Object.hasOwn(rules, setting.key) ? rules[setting.key] : undefined
     if (rule === undefined) {
       remark(migration, 'gap', setting, unknown(setting.key))

@@ -41,20 +41,24 @@ export interface ProgramNames {
 }
 
 /** Returns the settings of a program that is started in this way; the files that it opens are not read. */
-export function readInvocation({ file, words, variables, files, unread }: Invocation, names: ProgramNames): Reading {
-  const ofVariables = variables.map(({ name, value, origin, file: from, line }): Setting => {
+export function readInvocation(
+  { file, words, variables, files, unread, used }: Invocation,
+  names: ProgramNames,
+): Reading {
+  const own = variables.filter(({ name }) => names.keyOfVariable(name) !== null || used?.has(name) !== true)
+  const ofVariables = own.map(({ name, value, origin, file: from, line }): Setting => {
     const key = names.keyOfVariable(name) ?? name
     const at = { key, written: name, file: from, line }
     if (origin === undefined) return { ...at, value }
     return { ...at, value: names.isReferenced(key) ? variableToken(name) : value, origin: origin.text }
   })
-  const sourcesUnread = unread.map(({ written, text, hasVariables, file: from, line }): Setting => ({
+  const sourcesUnread = unread.map(({ written, text, hasVariables, file: from, line, grade }): Setting => ({
     key: hasVariables ? UNREAD_VARIABLES : UNREAD,
     written,
     value: '',
     file: from,
     line,
-    note: { grade: 'security', text },
+    note: { grade: grade ?? 'security', text },
   }))
   return {
     sources: [
@@ -68,7 +72,10 @@ export function readInvocation({ file, words, variables, files, unread }: Invoca
 }
 
 /** Returns a function that reads these files first, then those that `readFile` finds. */
-export function withFiles(files: readonly MountedFile[], readFile: ReadFile): (path: string, besideFile: string) => MountedFile | null {
+export function withFiles(
+  files: readonly MountedFile[],
+  readFile: ReadFile,
+): (path: string, besideFile: string) => MountedFile | null {
   return (path, besideFile) => {
     const found = files.find((file) => file.path === path)
     if (found !== undefined) return found

@@ -7,6 +7,8 @@ const MAX_COMMENT_WIDTH = 110
 
 const KEY_ORDER = [
   'listen',
+  'listenMode',
+  'forwardAuth',
   'publicUrl',
   'loginHost',
   'basePath',
@@ -39,8 +41,7 @@ export function writeValues(migration: Migration): string {
   const { values } = migration
   const config = textOf(configDocument(migration)).replace(/^(?=.)/gm, '  ')
   const document = new Document({})
-  for (const [name, value] of values)
-    document.set(name, document.createNode(value, { aliasDuplicateObjects: false }))
+  for (const [name, value] of values) document.set(name, document.createNode(value, { aliasDuplicateObjects: false }))
   const comment = [
     ...introduction(migration),
     ' then run helm install --values FILE. Comments name the settings that a value comes from, with their lines.',
@@ -136,7 +137,11 @@ export function writeReport({ product, settings, remarks, secrets }: Migration):
 }
 
 function byPosition(a: Remark, b: Remark): number {
-  return (a.setting?.file ?? '').localeCompare(b.setting?.file ?? '') || (a.line ?? 0) - (b.line ?? 0)
+  return (a.setting?.file ?? '').localeCompare(b.setting?.file ?? '') || lineNumberOf(a) - lineNumberOf(b)
+}
+
+function lineNumberOf({ setting, line }: Remark): number {
+  return line ?? setting?.line ?? 0
 }
 
 function lineOf({ setting, text, line }: Remark): string {

@@ -19,9 +19,10 @@ export function isChart(text: string): boolean {
 }
 
 function valuesOf(text: string): { readonly values: Cursor; readonly prefix: string } | null {
-  const [root, another] = /^\s*(?:config|extraArgs|extraEnv|alphaConfig|sessionStorage)\s*:/m.test(text)
-    ? (cursorsOf(text) ?? [])
-    : []
+  const [root, another] =
+    /^\s*(?:config|extraArgs|extraEnv|alphaConfig|sessionStorage|redis-ha|authenticatedEmailsFile)\s*:/m.test(text)
+      ? (cursorsOf(text) ?? [])
+      : []
   if (root === undefined || another !== undefined || !root.isMapping()) return null
   if (root.get('kind') !== undefined || root.get('services') !== undefined) return null
   if (isOfChart(root)) return { values: root, prefix: '' }
@@ -33,8 +34,9 @@ function isOfChart(values: Cursor): boolean {
   const config = values.get('config')
   return (
     values.get('alphaConfig', 'enabled') !== undefined ||
-    values.get('authenticatedEmailsFile') !== undefined ||
-    values.get('extraArgs') !== undefined ||
+    ['authenticatedEmailsFile', 'extraArgs', 'sessionStorage', 'redis-ha'].some(
+      (name) => values.get(name) !== undefined,
+    ) ||
     ['clientID', 'clientSecret', 'cookieSecret', 'configFile', 'existingConfig', 'emailDomains'].some(
       (name) => config?.get(name) !== undefined,
     ) ||
@@ -67,6 +69,13 @@ const GOOGLE = {
   groups: 'google_groups',
 } as const
 
+const LIST_OF_ARGUMENT = {
+  grade: 'security',
+  text:
+    'the items of the list are carried over; the chart of oauth2-proxy passed the list as one text in brackets, which a ' +
+    'regular expression reads as a set of characters that may match every path',
+} as const
+
 class ChartReader {
   readonly #values: Cursor
   readonly #prefix: string
@@ -93,7 +102,9 @@ class ChartReader {
     this.#readStore()
     this.#readArguments()
     this.#readFiles()
-    const deployment = leavesOf(this.#values, '').filter(([path]) => ![...this.#read].some((one) => isWithin(path, one)))
+    const deployment = leavesOf(this.#values, '').filter(
+      ([path]) => ![...this.#read].some((one) => isWithin(path, one)),
+    )
     this.#add(
       RANKS.file,
       deployment.map(([path, cursor]) => this.#setting(path, cursor, `${CHART}${path}`, cursor.toJS())),
@@ -120,7 +131,9 @@ class ChartReader {
     if (cursor === undefined) return null
     this.#read.add(path)
     const text = cursor.text()
-    return text === '' || (text === undefined && cursor.items().length === 0 && cursor.entries().length === 0) ? null : cursor
+    return text === '' || (text === undefined && cursor.items().length === 0 && cursor.entries().length === 0)
+      ? null
+      : cursor
   }
 
   #text(path: string): string | undefined {
@@ -139,7 +152,10 @@ class ChartReader {
     if (external !== null) this.#unread('config.existingConfig', external, `the ConfigMap ${external.text() ?? ''}`)
     if (file !== null) {
       const settings = readToml(file.text() ?? '', this.#file)
-      this.#add(RANKS.file, settings.map((one) => ({ ...one, line: one.line + file.linesBefore })))
+      this.#add(
+        RANKS.file,
+        settings.map((one) => ({ ...one, line: one.line + file.linesBefore })),
+      )
     } else if (external === null) {
       const domains = this.#given('config.emailDomains')
       const line = this.#values.get('config')?.line ?? 1
@@ -147,7 +163,9 @@ class ChartReader {
       const everyone = { key: 'email_domains', written: 'email_domains', value: ['*'], file: this.#file, line }
       const note = { grade: 'builtin', text: "the chart's default, which lets in every user" } as const
       this.#add(RANKS.file, [
-        domains === null ? { ...everyone, note } : this.#setting('config.emailDomains', domains, 'email_domains', domains.toJS()),
+        domains === null
+          ? { ...everyone, note }
+          : this.#setting('config.emailDomains', domains, 'email_domains', domains.toJS()),
         ...(isAlpha ? [] : this.#settings('config.upstreams', 'upstreams')),
       ])
     }
@@ -191,13 +209,16 @@ class ChartReader {
     const environment = readVariables(extra?.items() ?? [], from?.items() ?? [], this.#file)
     const existing = this.#given('config.existingSecret')
     const isOff = this.#text('proxyVarsAsSecrets') === 'false'
-    const keys = this.#given('config.requiredSecretKeys')?.items().map((item) => item.text())
+    const keys = this.#given('config.requiredSecretKeys')
+      ?.items()
+      .map((item) => item.text())
     const client = CLIENT.flatMap(([name, secretKey, key]): Setting[] => {
       const path = `config.${name}`
       const written = this.#given(path)
       const isGiven = written !== null && !/^X*$/.test(written.text() ?? '')
       // A client id beside `existingSecret` is the same as in the Secret, and no secret.
-      if (isGiven && (existing === null || key === 'client_id')) return [this.#setting(path, written, key, written.toJS())]
+      if (isGiven && (existing === null || key === 'client_id'))
+        return [this.#setting(path, written, key, written.toJS())]
       if (existing === null || isOff || keys?.includes(secretKey) === false) return []
       const variable = `OAUTH2_PROXY_${key.toUpperCase()}`
       return environment.variables.some((one) => one.name === variable)
@@ -215,7 +236,10 @@ class ChartReader {
     }
     for (const { name, origin } of environment.variables) if (origin !== undefined) this.#origins.set(name, origin)
     const variables = environment.variables.filter(({ name }) => !isOther(name))
-    const read = readInvocation({ file: this.#file, words: [], files: [], unread: environment.unread, variables }, this.#names)
+    const read = readInvocation(
+      { file: this.#file, words: [], files: [], unread: environment.unread, variables },
+      this.#names,
+    )
     this.#sources.push(...read.sources)
   }
 
@@ -262,13 +286,11 @@ class ChartReader {
     const extra = this.#given('extraArgs')
     const { keyOfFlag, isSwitch } = this.#names
     const words = (extra?.items() ?? []).map((item) => ({ text: item.text() ?? '', line: item.line }))
-    const members = (extra?.entries() ?? []).map(([flag, value]): Setting => ({
-      key: keyOfFlag(flag),
-      written: flag,
-      value: value.isList() ? value.toJS() : (value.text() ?? 'true'),
-      file: this.#file,
-      line: value.line,
-    }))
+    const members = (extra?.entries() ?? []).map(([flag, value]): Setting => {
+      const at = { key: keyOfFlag(flag), written: flag, file: this.#file, line: value.line }
+      if (!value.isList()) return { ...at, value: value.text() ?? 'true' }
+      return { ...at, value: value.toJS(), lines: value.items().map(({ line }) => line), note: LIST_OF_ARGUMENT }
+    })
     this.#add(RANKS.flags, [...flagsOf(words, this.#file, keyOfFlag, isSwitch), ...members])
   }
 

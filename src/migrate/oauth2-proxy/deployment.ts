@@ -64,7 +64,8 @@ const RENAMED: Readonly<Record<string, string>> = {
 const NOTES: Readonly<Record<string, string>> = {
   'image': 'it names the image of oauth2-proxy, and is left out: the chart has its own',
   'nameOverride': 'it is left out, so that both releases can run side by side: set it when the old release is removed',
-  'fullnameOverride': 'it is left out, so that both releases can run side by side: set it when the old release is removed',
+  'fullnameOverride':
+    'it is left out, so that both releases can run side by side: set it when the old release is removed',
   'httpScheme': 'it is left out: with tls, set httpScheme: https after the certificate is in config.tls',
   'containerPort': 'the port is that of config.listen, 8080 by default',
   'initContainers': 'nothing waits for Redis before the start: readiness says when Redis is reachable',
@@ -100,7 +101,8 @@ export function migrateDeployment(migration: Migration): void {
 const UNKNOWN = 'helm/gatehouse has no value of this name: look up what it does, and whether you need it'
 
 function targetOf(path: string): string | null {
-  if (Object.hasOwn(RENAMED, path)) return RENAMED[path] ?? null
+  for (const [name, target] of Object.entries(RENAMED))
+    if (path === name || path.startsWith(`${name}.`)) return `${target}${path.slice(name.length)}`
   if (Object.keys(NOTES).includes(path)) return null
   return SAME.has(path) || SAME.has(path.split('.')[0] ?? '') ? path : null
 }
@@ -152,7 +154,9 @@ export function migrateValues(migration: Migration): void {
   if (extraEnv.length > 0) migration.values.set('extraEnv', extraEnv)
   if (unknown.length > 0) {
     migration.values.set('existingSecret', NEW_SECRET)
-    const keys = unknown.map((name) => `--from-literal=${name}=${name === 'SESSION_KEY' ? '"$(gatehouse keygen)"' : '…'}`)
+    const keys = unknown.map(
+      (name) => `--from-literal=${name}=${name === 'SESSION_KEY' ? '"$(gatehouse keygen)"' : '…'}`,
+    )
     remark(
       migration,
       'todo',
@@ -173,7 +177,8 @@ function position(name: string): number {
 /** The chart chooses the addresses, which its Services and probes need. */
 function leaveListenersToChart(migration: Migration): void {
   for (const path of ['listen', 'listenMode', 'admin.listen']) {
-    for (const setting of takePart(migration, path)) remark(migration, 'builtin', setting, 'the chart chooses this address')
+    for (const setting of takePart(migration, path))
+      remark(migration, 'builtin', setting, 'the chart chooses this address')
   }
 }
 

@@ -4,7 +4,7 @@ import { readToml } from '../readers/toml.ts'
 import { readYaml } from '../readers/yaml.ts'
 import { assembleRoutes } from '../routes.ts'
 import { applyRules, reportOverridden, reportUnhandled, unknownKey } from '../rule.ts'
-import { type Setting, textOf, UNREAD, UNREAD_VARIABLES } from '../setting.ts'
+import { listOf, type Setting, textOf, UNREAD, UNREAD_VARIABLES } from '../setting.ts'
 import { RANKS, type Reading, type Source, withFiles } from '../sources.ts'
 import { variablesIn, variableToken } from '../variable.ts'
 import { migrateAccess, migrateTrustedAddresses } from './access.ts'
@@ -13,7 +13,7 @@ import { CHART } from './chart-values.ts'
 import { leaveForwardAuthToChart, migrateDeployment, migrateValues } from './deployment.ts'
 import { migrateMembership } from './groups.ts'
 import { migrateHeaders } from './headers.ts'
-import { oauth2Proxy } from './keys.ts'
+import { isSwitch, oauth2Proxy } from './keys.ts'
 import { markSettledFlags, migrateListener, migrateProvider } from './provider.ts'
 import { migrateUpstreams } from './routes.ts'
 import { migrateStore } from './store.ts'
@@ -21,11 +21,7 @@ import { migrateStore } from './store.ts'
 const PRODUCT = 'oauth2-proxy'
 
 /** Migrates what the files of one gateway contain. `readFile` reads further files that the settings name. */
-export function migrateOauth2Proxy(
-  readings: readonly Reading[],
-  readFile: ReadFile,
-  form: OutputForm,
-): Migration {
+export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadFile, form: OutputForm): Migration {
   const files = readings.flatMap((reading) => reading.files ?? [])
   const origins = new Map(readings.flatMap((reading) => [...(reading.origins ?? [])]))
   const open = withFiles(files, readFile)
@@ -39,12 +35,13 @@ export function migrateOauth2Proxy(
     origins,
   }
   const rules = isAlpha ? alphaRules : oauth2Proxy
+  reportUnknownValues(migration)
   if (form === 'values') migrateDeployment(migration)
   if (!isAlpha) reportOverridden(migration)
   applyRules(rules, migration, (key) =>
     key.startsWith(CHART)
       ? 'it is a value of the chart of oauth2-proxy: gatehouse migrate --format values says whether helm/gatehouse has it'
-      : ignoredName(key) ?? unknownKey(PRODUCT, key),
+      : (ignoredName(key) ?? unknownKey(PRODUCT, key)),
   )
 
   // These steps read settings that have a meaning only together. Their order matters.
@@ -74,7 +71,11 @@ export function migrateOauth2Proxy(
 /** Reads the files that `config` and `alpha_config` name, unless a file of that kind is given itself. */
 function configFiles(given: readonly Source[], open: ReturnType<typeof withFiles>): Source[] {
   const settings = given.flatMap((source) => source.settings)
-  const plain = new Map(settings.flatMap(({ written, value, origin }) => origin === undefined && typeof value === 'string' ? [[written, value]] : []))
+  const plain = new Map(
+    settings.flatMap(({ written, value, origin }) =>
+      origin === undefined && typeof value === 'string' ? [[written, value]] : [],
+    ),
+  )
   const kinds = [
     { key: 'config', rank: RANKS.file, read: readToml },
     {
@@ -85,7 +86,9 @@ function configFiles(given: readonly Source[], open: ReturnType<typeof withFiles
   ]
   return kinds.flatMap(({ key, rank, read }): Source[] => {
     const setting = settings.findLast((one) => one.key === key)
-    const isGiven = given.some((source) => source.rank === rank && source.settings.some((one) => one.note === undefined))
+    const isGiven = given.some(
+      (source) => source.rank === rank && source.settings.some((one) => one.note === undefined),
+    )
     if (setting === undefined || isGiven) return []
     const file = open(textOf(setting), setting.file)
     if (file === null) return [{ rank: RANKS.file, settings: [unreadConfig(setting)] }]
@@ -117,6 +120,20 @@ function withClient(settings: readonly Setting[]): Setting[] {
   return [...settings, ...added.map(({ note: _, ...setting }) => setting)]
 }
 
+/** The keys whose values must be known, because they select paths, users and hosts. */
+const DECISIVE =
+  /^(?:email_domains|allowed_|\w*groups$|\w*roles$|skip_auth_|api_routes|trusted_|whitelist_|cookie_domains|upstreams)/
+
+/** Reports settings whose value is in a variable of another file, which can stand for one value, but not for a list. */
+function reportUnknownValues({ settings, remarks }: Migration): void {
+  for (const setting of settings) {
+    const [name] = listOf(setting).flatMap(variablesIn)
+    if (name === undefined || !(DECISIVE.test(setting.key) || isSwitch(setting.key))) continue
+    const text = `its value is in \${${name}}, which is not in these files, and may be a list: write the values here`
+    remarks.push({ grade: 'security', setting, text })
+  }
+}
+
 /** Returns why oauth2-proxy ignores a name, such as the singular of a list in a file or a variable. */
 function ignoredName(key: string): string | null {
   if (!Object.hasOwn(oauth2Proxy, `${key}s`)) return null
@@ -127,6 +144,9 @@ function ignoredName(key: string): string | null {
 function nameVariables(migration: Migration): void {
   for (const name of variablesIn(JSON.stringify(migration.parts.map(({ value }) => value)))) {
     if (!migration.secrets.has(name))
-      migration.secrets.set(name, migration.origins.get(name)?.text ?? 'the variable of this name in the old configuration')
+      migration.secrets.set(
+        name,
+        migration.origins.get(name)?.text ?? 'the variable of this name in the old configuration',
+      )
   }
 }

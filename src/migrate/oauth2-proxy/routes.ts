@@ -91,9 +91,13 @@ function whyClosed(isNegated: boolean, regex: string): string {
   if (exact !== null) return `opens everything, and stays closed: ${add(guess)} for paths that must be open`
   const dotted = regex.replace(/(?<!\\)\.(?![*+?])/g, '\\.')
   // Without `^`, an expression matches anywhere in a path; without `$`, every longer path.
-  const anchored = dotted.startsWith('^') ? dotted : `^${dotted.startsWith('/') || dotted.startsWith('\\/') ? '' : '/'}${dotted}`
+  const anchored = dotted.startsWith('^')
+    ? dotted
+    : `^${dotted.startsWith('/') || dotted.startsWith('\\/') ? '' : '/'}${dotted}`
   const whole = [anchored, `${anchored}$`, `${anchored.replace(/\$$/, '')}(/|$)`]
-  const meant = whole.map((one) => pathsOf(one)?.patterns.filter((path) => path !== '/**') ?? []).find((one) => one.length > 0)
+  const meant = whole
+    .map((one) => pathsOf(one)?.patterns.filter((path) => path !== '/**') ?? [])
+    .find((one) => one.length > 0)
   const reasons = [
     ...(dotted === regex ? [] : ['its unescaped dot matches every character']),
     ...(dotted.startsWith('^') ? [] : ['without ^ it matches in the middle of a path']),

@@ -39,6 +39,7 @@ export function withScript(invocation: Invocation, script: Word, isProgram: IsPr
     ...invocation,
     words: found?.words ?? [],
     variables: [...invocation.variables, ...(found?.variables ?? [])],
+    used: new Set([...(invocation.used ?? []), ...(found?.used ?? [])]),
     files: [...invocation.files, ...(found?.files ?? [])],
     unread: [...invocation.unread, ...(found?.unread ?? [])],
   }
@@ -60,6 +61,14 @@ export function readScript(
   const unread: UnreadSource[] = []
   let words: readonly Word[] | null = null
   const valueOf: Lookup = (name) => assigned.get(name)?.value ?? lookup?.(name)
+  const used = new Set<string>()
+  const use: Lookup = (name) => {
+    used.add(name)
+    return valueOf(name)
+  }
+  const withDefault = (name: string, line: number): void => {
+    if (/^[A-Z]/.test(name)) unread.push(defaultOf(name, line, file))
+  }
   const assign = ({ text: word, line }: Word): boolean => {
     const [, name, value] = ASSIGNMENT.exec(word) ?? []
     if (name === undefined || value === undefined) return false
@@ -71,7 +80,7 @@ export function readScript(
     if (found === null) unread.push(unreadFile(path, written, line, file))
     else for (const variable of variablesOf(found, path)) assigned.set(variable.name, variable)
   }
-  for (const command of commandsOf(text, valueOf, firstLine)) {
+  for (const command of commandsOf(text, use, firstLine, withDefault)) {
     const [first, second] = command
     if (first === undefined) continue
     if ((first.text === 'source' || first.text === '.') && second !== undefined) {
@@ -81,7 +90,10 @@ export function readScript(
     let at = 0
     while (at < command.length) {
       const word = command[at]
-      if (word === undefined || !(assign(word) || /^(?:export|declare|set|env|exec|sudo|nohup|time|-[a-z]+)$/.test(word.text)))
+      if (
+        word === undefined ||
+        !(assign(word) || /^(?:export|declare|set|env|exec|sudo|nohup|time|-[a-z]+)$/.test(word.text))
+      )
         break
       at += 1
     }
@@ -110,7 +122,7 @@ export function readScript(
       for (const variable of inner?.variables ?? []) assigned.set(variable.name, variable)
     } else if (isProgram(tool.text)) words ??= rest.slice(1)
   }
-  return words === null ? null : { file, words, variables: [...assigned.values()], files, unread }
+  return words === null ? null : { file, words, variables: [...assigned.values()], files, unread, used }
 }
 
 interface Container {
@@ -178,8 +190,7 @@ export function readUnit(text: string, file: string, isProgram: IsProgram, readF
     if (script !== null) return withScript(invocation, script, isProgram, readFile)
     if (CONTAINER_TOOLS.has(basename(found[0]?.text ?? '')))
       return withScript(invocation, { text: plain, line: command.line }, isProgram, readFile)
-    if (found.some(({ text: word }) => isProgram(word)))
-      return { ...invocation, words: programWords(found, isProgram) }
+    if (found.some(({ text: word }) => isProgram(word))) return { ...invocation, words: programWords(found, isProgram) }
   }
   return null
 }
@@ -199,6 +210,18 @@ function directivesOf(text: string): { key: string; value: string; line: number 
     isContinued = content !== line
   })
   return found
+}
+
+/** Returns the remark that a value is the default of a variable, which no file sets. */
+export function defaultOf(name: string, line: number, file: string): UnreadSource {
+  return {
+    grade: 'differs',
+    written: name,
+    file,
+    line,
+    hasVariables: false,
+    text: 'no file sets this variable, and the default beside its name is carried over: set the value if it is another one',
+  }
 }
 
 /** Returns the source of a file with variables that cannot be read. */

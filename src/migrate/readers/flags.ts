@@ -13,16 +13,14 @@ export function readFlags(
   keyOf: (flag: string) => string,
   isSwitch: (key: string) => boolean,
 ): Setting[] {
-  const words = text
-    .split(/\r?\n/)
-    .flatMap((line, index) =>
-      /^\s*#/.test(line)
-        ? []
-        : wordsOf(withoutListSyntax(line).replace(/\\\s*$/, ''), index + 1).map((word) => ({
-            ...word,
-            text: word.text.replace(/,$/, ''),
-          })),
-    )
+  const words = text.split(/\r?\n/).flatMap((line, index) =>
+    /^\s*#/.test(line)
+      ? []
+      : wordsOf(withoutListSyntax(line).replace(/\\\s*$/, ''), index + 1).map((word) => ({
+          ...word,
+          text: word.text.replace(/,$/, ''),
+        })),
+  )
   return flagsOf(words, file, keyOf, isSwitch)
 }
 

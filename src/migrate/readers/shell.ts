@@ -23,9 +23,14 @@ const BRACED = /^\{([A-Za-z_][A-Za-z0-9_]*)(?::?([-=?+])([^}]*))?\}/
 
 /**
  * Splits a shell script into commands, in order, with quotes and escapes removed. A command is only parsed when the
- * caller asks for it, so `lookup` can know the variables of earlier commands.
+ * caller asks for it, so `lookup` can know the variables of earlier commands. `withDefault` is called for each default.
  */
-export function* commandsOf(text: string, lookup: Lookup, firstLine = 1): Generator<Word[]> {
+export function* commandsOf(
+  text: string,
+  lookup: Lookup,
+  firstLine = 1,
+  withDefault: (name: string, line: number) => void = () => {},
+): Generator<Word[]> {
   let words: Word[] = []
   let word: { text: string; line: number } | null = null
   let line = firstLine
@@ -44,7 +49,9 @@ export function* commandsOf(text: string, lookup: Lookup, firstLine = 1): Genera
     const [whole, name = '', operator = '', value = ''] = BRACED.exec(rest) ?? []
     if (whole !== undefined) {
       at += 1 + whole.length
-      return expanded(name, ['-', '='].includes(operator) ? value : undefined, lookup)
+      const isDefault = operator === '-' || operator === '='
+      if (isDefault && lookup(name) === undefined) withDefault(name, line)
+      return expanded(name, isDefault ? value : undefined, lookup)
     }
     const [bare] = NAME.exec(rest) ?? []
     if (bare !== undefined) {

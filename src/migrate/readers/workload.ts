@@ -1,7 +1,7 @@
 import type { Invocation, IsProgram, MountedFile, UnreadSource, Variable } from '../invocation.ts'
 import type { ReadFile } from '../migration.ts'
 import { variableToken } from '../variable.ts'
-import { programWords, scriptOf, unreadFile, withScript } from './command-line.ts'
+import { defaultOf, programWords, scriptOf, unreadFile, withScript } from './command-line.ts'
 import { type Cursor, cursorsOf } from './cursor.ts'
 import { variablesOf } from './environment.ts'
 import { BRACED_OR_BARE, expanded, wordsOf } from './shell.ts'
@@ -120,11 +120,18 @@ function containerOf(container: Cursor, pod: Cursor, context: Context): Invocati
   for (const [name, value] of container.get('env')?.entries() ?? [])
     environment.variables.push({ name, value: value.text() ?? '', file, line: value.line })
   const variables = new Map(environment.variables.map((variable) => [variable.name, variable]))
+  const used = new Set(
+    [...variables.keys()].filter((name) =>
+      [...items('command'), ...items('args'), ...items('env')].some(
+        (item) => (item.text() ?? item.get('value')?.text())?.includes(`$(${name})`) === true,
+      ),
+    ),
+  )
   const words = [...items('command'), ...items('args')].map((item) => ({
     text: referencesOf(item.text() ?? '', variables),
     line: item.line,
   }))
-  return completed({ file, words, files: mountedFiles(container, pod, context), ...environment }, context)
+  return completed({ file, words, files: mountedFiles(container, pod, context), used, ...environment }, context)
 }
 
 /** Reads `env` and `envFrom` of a container. */
@@ -146,6 +153,7 @@ export function readVariables(
       if (store === undefined) unread.push(unreadVariables(source, `envFrom.${kind}Ref`, title, file))
       const prefix = source.get('prefix')?.text() ?? ''
       for (const [key, { text, line }] of store?.data ?? []) {
+        if (!/^[A-Za-z_]\w*$/.test(key)) continue
         const origin = { text: `key ${key} of the ${title}`, valueFrom: { [`${kind}KeyRef`]: { name, key } } }
         const variable = { name: `${prefix}${key}`, value: text, file, line }
         variables.set(variable.name, kind === 'secret' ? { ...variable, origin } : variable)
@@ -222,12 +230,19 @@ function mountedFiles(container: Cursor, pod: Cursor, context: Context): Mounted
         const name = reference?.get('name')?.text() ?? reference?.get('secretName')?.text()
         const store = name === undefined ? undefined : storeNamed(context.stores, kind, name)
         if (store === undefined) continue
-        const paths = new Map((reference?.get('items')?.items() ?? []).map((one) => [one.get('key')?.text(), one.get('path')?.text()]))
+        const paths = new Map(
+          (reference?.get('items')?.items() ?? []).map((one) => [one.get('key')?.text(), one.get('path')?.text()]),
+        )
         for (const [key, { text, linesBefore }] of store.data) {
           if (paths.size > 0 && !paths.has(key)) continue
           const path = paths.get(key) ?? key
           if (subPath !== undefined && subPath !== path) continue
-          found.push({ path: subPath === undefined ? `${folder}/${path}` : folder, text, file: context.file, linesBefore })
+          found.push({
+            path: subPath === undefined ? `${folder}/${path}` : folder,
+            text,
+            file: context.file,
+            linesBefore,
+          })
         }
       }
     }
@@ -240,14 +255,16 @@ function serviceOf(service: Cursor, objects: readonly Cursor[], context: Context
   const { file, readFile } = context
   const dotenv = readFile('.env', file)
   const shared = new Map(dotenv === null ? [] : variablesOf(dotenv, '.env').map(({ name, value }) => [name, value]))
-  const interpolated = (text: string): string =>
-    text.replace(BRACED_OR_BARE, (_, braced: string | undefined, operator: string | undefined, value: string | undefined, bare: string | undefined) => {
+  const unread: UnreadSource[] = []
+  const interpolated = (text: string, line = service.line): string =>
+    text.replace(BRACED_OR_BARE, (_, braced?: string, operator?: string, value?: string, bare?: string) => {
       const name = braced ?? bare
       if (name === undefined) return '$'
-      return expanded(name, operator?.endsWith('-') === true ? value : undefined, (one) => shared.get(one))
+      const defaultValue = operator?.endsWith('-') === true ? value : undefined
+      if (defaultValue !== undefined && !shared.has(name)) unread.push(defaultOf(name, line, file))
+      return expanded(name, defaultValue, (one) => shared.get(one))
     })
   const variables = new Map<string, Variable>()
-  const unread: UnreadSource[] = []
   const envFile = service.get('env_file')
   const envFiles = envFile === undefined ? [] : envFile.isList() ? envFile.items() : [envFile]
   for (const entry of envFiles) {
@@ -259,18 +276,28 @@ function serviceOf(service: Cursor, objects: readonly Cursor[], context: Context
   const environment = service.get('environment')
   for (const [name, value] of environment?.entries() ?? []) {
     const text = value.text()
-    variables.set(name, { name, value: text === undefined ? (shared.get(name) ?? variableToken(name)) : interpolated(text), file, line: value.line })
+    variables.set(name, {
+      name,
+      value: text === undefined ? (shared.get(name) ?? variableToken(name)) : interpolated(text, value.line),
+      file,
+      line: value.line,
+    })
   }
   for (const item of environment?.items() ?? []) {
     const [, name = '', , value] = /^([^=]*)(=([^]*))?$/.exec(item.text() ?? '') ?? []
-    variables.set(name, { name, value: value === undefined ? (shared.get(name) ?? variableToken(name)) : interpolated(value), file, line: item.line })
+    variables.set(name, {
+      name,
+      value: value === undefined ? (shared.get(name) ?? variableToken(name)) : interpolated(value, item.line),
+      file,
+      line: item.line,
+    })
   }
   const words = ['entrypoint', 'command'].flatMap((name) => {
     const member = service.get(name)
     if (member === undefined) return []
     const text = member.text()
-    if (text !== undefined) return wordsOf(interpolated(text), member.linesBefore + 1)
-    return member.items().map((item) => ({ text: interpolated(item.text() ?? ''), line: item.line }))
+    if (text !== undefined) return wordsOf(interpolated(text, member.line), member.linesBefore + 1)
+    return member.items().map((item) => ({ text: interpolated(item.text() ?? '', item.line), line: item.line }))
   })
   const files = composeFiles(service, objects, context, interpolated)
   return completed({ file, words, variables: [...variables.values()], files, unread }, context)
