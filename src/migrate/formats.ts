@@ -1,4 +1,4 @@
-import type { Invocation, IsProgram, UnreadSource } from './invocation.ts'
+import type { Invocation, IsProgram, ProgramNames, UnreadSource } from './invocation.ts'
 import type { ReadFile } from './migration.ts'
 import { withOlderNames } from './oauth2-proxy/alpha-config.ts'
 import { isChart, readChartValues } from './oauth2-proxy/chart-values.ts'
@@ -10,7 +10,7 @@ import { readToml } from './readers/toml.ts'
 import { readWorkload } from './readers/workload.ts'
 import { readYaml } from './readers/yaml.ts'
 import type { Setting } from './setting.ts'
-import { type ProgramNames, RANKS, type Reading, readInvocation } from './sources.ts'
+import { RANKS, type Reading, readInvocation } from './sources.ts'
 import { wonderwallKey } from './wonderwall/keys.ts'
 
 export interface Format {
@@ -116,7 +116,7 @@ const formats: readonly Format[] = [
       readStart(text, file, wonderwallProgram, readFile) ?? {
         sources: [
           { rank: RANKS.variables, settings: readEnvironment(text, file, wonderwallKey) },
-          { rank: RANKS.flags, settings: readLongFlags(text, file, sameName) },
+          { rank: RANKS.flags, settings: readLongFlags(text, file, wonderwallProgram.names) },
         ],
       },
   },
@@ -139,7 +139,7 @@ const formats: readonly Format[] = [
     read: (text, file) => ({
       sources: [
         { rank: RANKS.variables, settings: readEnvironment(text, file, keyOfVariable) },
-        { rank: RANKS.flags, settings: readLongFlags(text, file, keyOfFlag, isSwitch) },
+        { rank: RANKS.flags, settings: readLongFlags(text, file, oauth2ProxyProgram.names) },
       ],
     }),
   },
@@ -149,7 +149,7 @@ const formats: readonly Format[] = [
     matches: (text) => /--openid\.[a-z-]+/.test(text),
     read: (text, file, readFile) =>
       readStart(text, file, wonderwallProgram, readFile) ??
-      fromSource(RANKS.flags, readFlags(text, file, sameName, noSwitch)),
+      fromSource(RANKS.flags, readFlags(text, file, wonderwallProgram.names)),
   },
   {
     name: 'alpha',
@@ -167,7 +167,7 @@ const formats: readonly Format[] = [
     name: 'flags',
     product: 'oauth2-proxy',
     matches: (text) => [...text.matchAll(FLAG)].some(([, flag = '']) => Object.hasOwn(oauth2Proxy, keyOfFlag(flag))),
-    read: (text, file) => fromSource(RANKS.flags, readFlags(text, file, keyOfFlag, isSwitch)),
+    read: (text, file) => fromSource(RANKS.flags, readFlags(text, file, oauth2ProxyProgram.names)),
   },
 ]
 
@@ -177,14 +177,14 @@ export function formatOf(text: string, file: string, readFile: ReadFile): Format
 }
 
 /** Reads the flags in a manifest that also has variables; one-letter flags such as `-e` belong to the container runtime. */
-function readLongFlags(text: string, file: string, keyOf: (flag: string) => string, isSwitchKey = noSwitch): Setting[] {
-  return readFlags(text, file, keyOf, isSwitchKey).filter(({ key }) => key.length > 1)
+function readLongFlags(text: string, file: string, names: ProgramNames): Setting[] {
+  return readFlags(text, file, names).filter(({ key }) => key.length > 1)
 }
 
 function sameName(flag: string): string {
   return flag
 }
 
-function noSwitch(_: string): boolean {
+function noSwitch(): boolean {
   return false
 }

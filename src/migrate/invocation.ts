@@ -51,3 +51,14 @@ export interface Invocation {
 
 /** Recognizes a program by the name of its executable or of its image. */
 export type IsProgram = (name: string) => boolean
+
+/** The names of a program's flags and variables. */
+export interface ProgramNames {
+  keyOfFlag(flag: string): string
+  /** Returns whether a flag of this key needs no value. */
+  isSwitch(key: string): boolean
+  /** Returns `null` for variables of other programs. */
+  keyOfVariable(name: string): string | null
+  /** Returns whether the value of a key is only named, because it may be a secret. */
+  isReferenced(key: string): boolean
+}

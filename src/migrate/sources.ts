@@ -1,4 +1,4 @@
-import type { Invocation, MountedFile, Origin } from './invocation.ts'
+import type { Invocation, MountedFile, Origin, ProgramNames } from './invocation.ts'
 import type { ReadFile } from './migration.ts'
 import type { Cursor } from './readers/cursor.ts'
 import { flagsOf } from './readers/flags.ts'
@@ -30,16 +30,6 @@ export interface ChartValues {
   readonly prefix: string
 }
 
-/** The names of a program's flags and variables. */
-export interface ProgramNames {
-  keyOfFlag(flag: string): string
-  isSwitch(key: string): boolean
-  /** Returns `null` for variables of other programs. */
-  keyOfVariable(name: string): string | null
-  /** Whether the value of a key is only named, because it may be a secret. */
-  isReferenced(key: string): boolean
-}
-
 /** Returns the settings of a program that is started in this way; the files that it opens are not read. */
 export function readInvocation(
   { file, words, variables, files, unread, used }: Invocation,
@@ -64,7 +54,7 @@ export function readInvocation(
     sources: [
       { rank: RANKS.file, settings: sourcesUnread },
       { rank: RANKS.variables, settings: ofVariables },
-      { rank: RANKS.flags, settings: flagsOf(words, file, names.keyOfFlag, names.isSwitch) },
+      { rank: RANKS.flags, settings: flagsOf(words, file, names) },
     ],
     files,
     origins: new Map(variables.flatMap(({ name, origin }) => (origin === undefined ? [] : [[name, origin]]))),

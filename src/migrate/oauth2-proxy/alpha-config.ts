@@ -206,7 +206,7 @@ export function withOlderNames(settings: readonly Setting[]): Setting[] {
   })
 }
 
-const CANONICAL_KEYS = new Map([...Object.keys(oauth2ProxyAlpha)].map((key) => [key.toLowerCase(), key]))
+const CANONICAL_KEYS = new Map(Object.keys(oauth2ProxyAlpha).map((key) => [key.toLowerCase(), key]))
 
 /** The rules for an alpha configuration whose keys have their older names. */
 export const alphaRules: Rules = {

@@ -1,12 +1,12 @@
 import { stringify } from 'yaml'
-import type { MountedFile, Origin } from '../invocation.ts'
+import type { MountedFile, Origin, ProgramNames } from '../invocation.ts'
 import { type Cursor, cursorsOf } from '../readers/cursor.ts'
 import { flagsOf } from '../readers/flags.ts'
 import { readToml } from '../readers/toml.ts'
 import { readVariables } from '../readers/workload.ts'
 import { readYaml } from '../readers/yaml.ts'
 import { type Setting, UNREAD, UnreadableFile } from '../setting.ts'
-import { type ProgramNames, RANKS, type Reading, readInvocation, type Source } from '../sources.ts'
+import { RANKS, type Reading, readInvocation, type Source } from '../sources.ts'
 import { variableToken } from '../variable.ts'
 import { withOlderNames } from './alpha-config.ts'
 
@@ -284,14 +284,13 @@ class ChartReader {
 
   #readArguments(): void {
     const extra = this.#given('extraArgs')
-    const { keyOfFlag, isSwitch } = this.#names
     const words = (extra?.items() ?? []).map((item) => ({ text: item.text() ?? '', line: item.line }))
     const members = (extra?.entries() ?? []).map(([flag, value]): Setting => {
-      const at = { key: keyOfFlag(flag), written: flag, file: this.#file, line: value.line }
+      const at = { key: this.#names.keyOfFlag(flag), written: flag, file: this.#file, line: value.line }
       if (!value.isList()) return { ...at, value: value.text() ?? 'true' }
       return { ...at, value: value.toJS(), lines: value.items().map(({ line }) => line), note: LIST_OF_ARGUMENT }
     })
-    this.#add(RANKS.flags, [...flagsOf(words, this.#file, keyOfFlag, isSwitch), ...members])
+    this.#add(RANKS.flags, [...flagsOf(words, this.#file, this.#names), ...members])
   }
 
   /** Reads the list of addresses and the local users, which the chart mounts as files. */

@@ -116,8 +116,9 @@ function withClient(settings: readonly Setting[]): Setting[] {
     ([key]) => !settings.some((one) => one.key === key) && !(key === 'client_secret' && hasCredentials),
   )
   const origin = `presumably set by ${source.written}`
-  const added = missing.map(([key, name]) => ({ ...source, key, written: name, value: variableToken(name), origin }))
-  return [...settings, ...added.map(({ note: _, ...setting }) => setting)]
+  const { file, line } = source
+  const added = missing.map(([key, name]) => ({ key, written: name, value: variableToken(name), file, line, origin }))
+  return [...settings, ...added]
 }
 
 /** The keys whose values must be known, because they select paths, users and hosts. */

@@ -81,14 +81,16 @@ function openPaths(setting: Setting, item: string, migration: Migration, line: n
   remark(migration, 'security', setting, text, line)
 }
 
+function addRoutes(paths: readonly string[]): string {
+  return `add routes such as ${paths.map((path) => `{ path: ${path}, access: public }`).join(' or ')}`
+}
+
 /** Returns why a route does not open the paths of an expression, and which routes may be meant. */
 function whyClosed(isNegated: boolean, regex: string): string {
-  const add = (paths: readonly string[]): string =>
-    `add routes such as ${paths.map((path) => `{ path: ${path}, access: public }`).join(' or ')}`
   const guess = ['/health', '/assets/**']
-  if (isNegated) return `opens all paths except some, and stays closed: ${add(guess)} for paths that must be open`
+  if (isNegated) return `opens all paths except some, and stays closed: ${addRoutes(guess)} for paths that must be open`
   const exact = pathsOf(regex)
-  if (exact !== null) return `opens everything, and stays closed: ${add(guess)} for paths that must be open`
+  if (exact !== null) return `opens everything, and stays closed: ${addRoutes(guess)} for paths that must be open`
   const dotted = regex.replace(/(?<!\\)\.(?![*+?])/g, '\\.')
   // Without `^`, an expression matches anywhere in a path; without `$`, every longer path.
   const anchored = dotted.startsWith('^')
@@ -105,7 +107,7 @@ function whyClosed(isNegated: boolean, regex: string): string {
   ]
   const why = reasons.length === 0 ? '' : ` (${reasons.join('; ')})`
   return (
-    `is not a path that a route can express exactly${why}, and stays closed: ${add(meant ?? guess)} for paths that must ` +
+    `is not a path that a route can express exactly${why}, and stays closed: ${addRoutes(meant ?? guess)} for paths that must ` +
     'be open'
   )
 }

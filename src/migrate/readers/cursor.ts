@@ -45,12 +45,12 @@ export class Cursor {
   /** Returns the text of a scalar; `undefined` for lists, mappings and null. */
   text(): string | undefined {
     if (!isScalar(this.#node) || this.#node.value === null) return undefined
-    return typeof this.#node.value === 'string' ? this.#node.value : (this.#node.source ?? String(this.#node.value))
+    return typeof this.#node.value === 'string' ? this.#node.value : this.#node.source
   }
 
   /** The number of lines before the first line of the text: a block scalar begins below its key. */
   get linesBefore(): number {
-    const isBlock = isScalar(this.#node) && /^BLOCK/.test(this.#node.type ?? '')
+    const isBlock = isScalar(this.#node) && this.#node.type?.startsWith('BLOCK') === true
     return isBlock ? this.#lineOf(this.#node) : this.#lineOf(this.#node) - 1
   }
 

@@ -1,18 +1,16 @@
+import type { ProgramNames } from '../invocation.ts'
 import type { Setting } from '../setting.ts'
 import { type Word, wordsOf } from './shell.ts'
+
+type FlagNames = Pick<ProgramNames, 'keyOfFlag' | 'isSwitch'>
 
 const FLAG = /^--?([a-z][a-z0-9._-]*)(?:=(.*))?$/s
 
 /**
  * Reads the flags of a command line, on one or several lines, or of a YAML list of arguments. A repeated flag has a list
- * as its value. `keyOf` returns the key of a flag, `isSwitch` whether a key needs no value.
+ * as its value.
  */
-export function readFlags(
-  text: string,
-  file: string,
-  keyOf: (flag: string) => string,
-  isSwitch: (key: string) => boolean,
-): Setting[] {
+export function readFlags(text: string, file: string, names: FlagNames): Setting[] {
   const words = text.split(/\r?\n/).flatMap((line, index) =>
     /^\s*#/.test(line)
       ? []
@@ -21,23 +19,18 @@ export function readFlags(
           text: word.text.replace(/,$/, ''),
         })),
   )
-  return flagsOf(words, file, keyOf, isSwitch)
+  return flagsOf(words, file, names)
 }
 
 /** Reads the flags in the words of a command line. */
-export function flagsOf(
-  words: readonly Word[],
-  file: string,
-  keyOf: (flag: string) => string,
-  isSwitch: (key: string) => boolean,
-): Setting[] {
+export function flagsOf(words: readonly Word[], file: string, names: FlagNames): Setting[] {
   const found = new Map<string, Setting>()
   words.forEach(({ text: word, line }, index) => {
     const [, flag, inline] = FLAG.exec(word) ?? []
     if (flag === undefined) return
-    const key = keyOf(flag)
+    const key = names.keyOfFlag(flag)
     const next = words[index + 1]?.text
-    const following = isSwitch(key) || next === undefined || FLAG.test(next) ? 'true' : next
+    const following = names.isSwitch(key) || next === undefined || FLAG.test(next) ? 'true' : next
     const value = inline ?? following
     const before = found.get(key)
     if (before === undefined) return found.set(key, { key, written: `--${flag}`, value, file, line })

@@ -49,7 +49,7 @@ export function readWorkload(
   const parts = objects.filter((object) =>
     ['args', 'env', 'envFrom', 'environment', 'command'].some((name) => object.get(name) !== undefined),
   )
-  if (parts.length > 0 && parts.some((part) => isOfProgram(part, context)))
+  if (parts.some((part) => isOfProgram(part, context)))
     return parts.map((part) =>
       part.get('environment') === undefined ? containerOf(part, part, context) : serviceOf(part, objects, context),
     )
