@@ -39,8 +39,8 @@ export function writeYaml(migration: Migration): string {
 /** Writes values of the Helm chart, with the configuration in `config`. */
 export function writeValues(migration: Migration): string {
   const { values } = migration
-  const config = textOf(configDocument(migration)).replace(/^(?=.)/gm, '  ')
-  const document = new Document({})
+  const config = textOf(configDocument(migration, YAML_OF_HELM)).replace(/^(?=.)/gm, '  ')
+  const document = new Document({}, YAML_OF_HELM)
   for (const [name, value] of values) document.set(name, document.createNode(value, { aliasDuplicateObjects: false }))
   const comment = [
     ...introduction(migration),
@@ -54,9 +54,12 @@ function textOf(document: Document): string {
   return withVariables(document.toString({ lineWidth: 0 }))
 }
 
-function configDocument({ parts }: Migration): Document {
+/** Quotes texts such as `off`, which are booleans for Helm. */
+const YAML_OF_HELM = { compat: 'yaml-1.1' } as const
+
+function configDocument({ parts }: Migration, options: { readonly compat?: 'yaml-1.1' } = {}): Document {
   const sorted = parts.toSorted((a, b) => KEY_ORDER.indexOf(a.path[0] ?? '') - KEY_ORDER.indexOf(b.path[0] ?? ''))
-  const document = new Document({})
+  const document = new Document({}, options)
   for (const { path, value } of sorted)
     document.setIn([...path], document.createNode(value, { aliasDuplicateObjects: false }))
   for (const { path, from } of sorted) {

@@ -171,6 +171,8 @@ export const oauth2ProxyAlpha: Rules = {
   'metricsServer.tls.cert.value': noEquivalent('the admin listener is plain http'),
   'metricsServer.tls.cert.fromEnv': noEquivalent('the admin listener is plain http'),
   'metricsServer.tls.key.value': noEquivalent('the admin listener is plain http'),
+  'metricsServer.tls.minVersion': noEquivalent('the admin listener is plain http'),
+  'metricsServer.tls.cipherSuites': noEquivalent('the admin listener is plain http'),
   'metricsServer.tls.key.fromEnv': noEquivalent('the admin listener is plain http'),
   'upstreamConfig.proxyRawPath': noEquivalent(
     'paths are sent upstream unchanged; ambiguous paths are rejected',

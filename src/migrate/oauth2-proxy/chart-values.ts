@@ -11,7 +11,17 @@ import { variableToken } from '../variable.ts'
 import { withOlderNames } from './alpha-config.ts'
 
 /** The prefix for keys of the chart that are not settings of the program. */
-export const CHART = 'chart:'
+const CHART = 'chart:'
+const SEPARATOR = '\0'
+
+/** Returns the names that lead to a value of the chart, which may contain dots; `null` for settings of the program. */
+export function chartPathOf(key: string): string[] | null {
+  return key.startsWith(CHART) ? key.slice(CHART.length).split(SEPARATOR) : null
+}
+
+function chartKey(path: readonly string[]): string {
+  return `${CHART}${path.join(SEPARATOR)}`
+}
 
 /** Returns whether a text is the values of oauth2-proxy's chart, also as a subchart. */
 export function isChart(text: string): boolean {
@@ -102,12 +112,12 @@ class ChartReader {
     this.#readStore()
     this.#readArguments()
     this.#readFiles()
-    const deployment = leavesOf(this.#values, '').filter(
-      ([path]) => ![...this.#read].some((one) => isWithin(path, one)),
+    const deployment = leavesOf(this.#values, []).filter(
+      ([path]) => ![...this.#read].some((one) => isWithin(path.join('.'), one)),
     )
     this.#add(
       RANKS.file,
-      deployment.map(([path, cursor]) => this.#setting(path, cursor, `${CHART}${path}`, cursor.toJS())),
+      deployment.map(([path, cursor]) => this.#setting(path.join('.'), cursor, chartKey(path), cursor.toJS())),
     )
     return {
       sources: this.#sources,
@@ -232,7 +242,7 @@ class ChartReader {
     const kept = { extraEnv: others.map((item) => item.toJS()), envFrom: from?.toJS() }
     for (const [name, value] of Object.entries(kept)) {
       const cursor = name === 'envFrom' ? from : (others[0] ?? null)
-      if (cursor !== null) this.#add(RANKS.file, [this.#setting(name, cursor, `${CHART}${name}`, value)])
+      if (cursor !== null) this.#add(RANKS.file, [this.#setting(name, cursor, chartKey([name]), value)])
     }
     for (const { name, origin } of environment.variables) if (origin !== undefined) this.#origins.set(name, origin)
     const variables = environment.variables.filter(({ name }) => !isOther(name))
@@ -318,9 +328,9 @@ function isWithin(path: string, outer: string): boolean {
 }
 
 /** Returns the values that are not mappings, with their paths. */
-function leavesOf(cursor: Cursor, path: string): [string, Cursor][] {
-  return cursor.entries().flatMap(([name, member]): [string, Cursor][] => {
-    const key = path === '' ? name : `${path}.${name}`
+function leavesOf(cursor: Cursor, path: readonly string[]): [string[], Cursor][] {
+  return cursor.entries().flatMap(([name, member]): [string[], Cursor][] => {
+    const key = [...path, name]
     return member.entries().length > 0 ? leavesOf(member, key) : [[key, member]]
   })
 }

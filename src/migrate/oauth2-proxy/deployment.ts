@@ -2,10 +2,10 @@ import { isMapping } from '../../config/key-path.ts'
 import { has, type Migration, partAt, put, putSessionKey, remark } from '../migration.ts'
 import type { Setting } from '../setting.ts'
 import { variablesIn } from '../variable.ts'
-import { CHART } from './chart-values.ts'
+import { chartPathOf } from './chart-values.ts'
 import { VERDICTS_ONLY } from './routes.ts'
 
-/** The values that both charts have under the same name. A name without a dot stands for all values within it. */
+/** The values that both charts have under the same name, with all values within them. */
 const SAME = new Set([
   'global',
   'imagePullSecrets',
@@ -86,29 +86,37 @@ const NOTES: Readonly<Record<string, string>> = {
 /** Copies the values of oauth2-proxy's chart that say how the program is deployed. */
 export function migrateDeployment(migration: Migration): void {
   for (const setting of migration.settings) {
-    if (!setting.key.startsWith(CHART)) continue
-    const path = setting.key.slice(CHART.length)
-    const target = targetOf(path)
-    if (path === 'extraObjects' && JSON.stringify(setting.value).includes('"kind":"Secret"')) {
+    const names = chartPathOf(setting.key)
+    if (names === null) continue
+    const target = targetOf(names)
+    if (names[0] === 'extraObjects' && JSON.stringify(setting.value).includes('"kind":"Secret"')) {
       remark(migration, 'differs', setting, 'it contains a Secret, which is never printed: copy it by hand')
+    } else if (/include \\+"oauth2-proxy\./.test(JSON.stringify(setting.value))) {
+      remark(
+        migration,
+        'gap',
+        setting,
+        'it includes a template of the chart of oauth2-proxy: write it for helm/gatehouse',
+      )
     } else if (target !== null) {
       setValue(migration, target, setting.value)
       migration.handled.add(setting)
-    } else remark(migration, noteOf(path) === null ? 'gap' : 'differs', setting, noteOf(path) ?? UNKNOWN)
+    } else remark(migration, noteOf(names) === null ? 'gap' : 'differs', setting, noteOf(names) ?? UNKNOWN)
   }
 }
 
 const UNKNOWN = 'helm/gatehouse has no value of this name: look up what it does, and whether you need it'
 
-function targetOf(path: string): string | null {
-  for (const [name, target] of Object.entries(RENAMED))
-    if (path === name || path.startsWith(`${name}.`)) return `${target}${path.slice(name.length)}`
-  if (Object.keys(NOTES).includes(path)) return null
-  return SAME.has(path) || SAME.has(path.split('.')[0] ?? '') ? path : null
+/** Returns where a value belongs; `null` if Gatehouse's chart does not have it. */
+function targetOf(names: readonly string[]): string[] | null {
+  for (const [name, target] of Object.entries(RENAMED)) {
+    const length = name.split('.').length
+    if (names.slice(0, length).join('.') === name) return [...target.split('.'), ...names.slice(length)]
+  }
+  return !Object.hasOwn(NOTES, names.join('.')) && SAME.has(names[0] ?? '') ? [...names] : null
 }
 
-function noteOf(path: string): string | null {
-  const names = path.split('.')
+function noteOf(names: readonly string[]): string | null {
   for (let length = names.length; length > 0; length -= 1) {
     const name = names.slice(0, length).join('.')
     if (Object.hasOwn(NOTES, name)) return NOTES[name] ?? null
@@ -116,17 +124,19 @@ function noteOf(path: string): string | null {
   return null
 }
 
-function setValue(migration: Migration, path: string, value: unknown): void {
-  const [top = '', ...rest] = path.split('.')
+function setValue(migration: Migration, path: readonly string[], value: unknown): void {
+  const [top = '', ...rest] = path
   const last = rest.pop()
-  if (last === undefined) return void migration.values.set(top, value)
+  if (last === undefined) {
+    migration.values.set(top, value)
+    return
+  }
   const before = migration.values.get(top)
-  const root: Record<string, unknown> = isMapping(before) ? { ...before } : {}
-  migration.values.set(top, root)
-  let at = root
+  let at: Record<string, unknown> = isMapping(before) ? before : {}
+  migration.values.set(top, at)
   for (const name of rest) {
     const inner = at[name]
-    const next: Record<string, unknown> = isMapping(inner) ? { ...inner } : {}
+    const next: Record<string, unknown> = isMapping(inner) ? inner : {}
     at[name] = next
     at = next
   }
@@ -197,7 +207,7 @@ export function leaveForwardAuthToChart(migration: Migration): void {
   const [setting] = takePart(migration, 'forwardAuth.listen')
   if (setting === undefined) return
   const forwards = migration.baseRoutes.some(({ upstream }) => upstream !== null && upstream !== VERDICTS_ONLY)
-  if (!forwards) setValue(migration, 'forwardAuth.enabled', true)
+  if (!forwards) setValue(migration, ['forwardAuth', 'enabled'], true)
   const text = forwards
     ? 'the gateway forwards the requests itself, so forward-auth is off: if a proxy asks for verdicts instead (nginx ' +
       'auth_request, Traefik forwardAuth), set forwardAuth.enabled'

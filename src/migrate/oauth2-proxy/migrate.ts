@@ -9,7 +9,7 @@ import { RANKS, type Reading, type Source, withFiles } from '../sources.ts'
 import { variablesIn, variableToken } from '../variable.ts'
 import { migrateAccess, migrateTrustedAddresses } from './access.ts'
 import { alphaRules, migrateAlphaLists, withOlderNames } from './alpha-config.ts'
-import { CHART } from './chart-values.ts'
+import { chartPathOf } from './chart-values.ts'
 import { leaveForwardAuthToChart, migrateDeployment, migrateValues } from './deployment.ts'
 import { migrateMembership } from './groups.ts'
 import { migrateHeaders } from './headers.ts'
@@ -39,7 +39,7 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   if (form === 'values') migrateDeployment(migration)
   if (!isAlpha) reportOverridden(migration)
   applyRules(rules, migration, (key) =>
-    key.startsWith(CHART)
+    chartPathOf(key) !== null
       ? 'it is a value of the chart of oauth2-proxy: gatehouse migrate --format values says whether helm/gatehouse has it'
       : (ignoredName(key) ?? unknownKey(PRODUCT, key)),
   )
