@@ -1,6 +1,5 @@
 import type { Invocation, MountedFile, Origin, ProgramNames } from './invocation.ts'
 import type { ReadFile } from './migration.ts'
-import type { Cursor } from './readers/cursor.ts'
 import { flagsOf } from './readers/flags.ts'
 import { type Setting, UNREAD, UNREAD_VARIABLES } from './setting.ts'
 import { variableToken } from './variable.ts'
@@ -25,9 +24,8 @@ export interface Reading {
 }
 
 export interface ChartValues {
-  readonly values: Cursor
-  /** `NAME.` for the values of a subchart, otherwise empty. */
-  readonly prefix: string
+  /** The default of `email_domains`, unless the values have a configuration file. */
+  readonly defaultDomains: Setting | null
 }
 
 /** Returns the settings of a program that is started in this way; the files that it opens are not read. */

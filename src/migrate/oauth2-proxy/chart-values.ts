@@ -96,6 +96,7 @@ class ChartReader {
   readonly #sources: Source[] = []
   readonly #files: MountedFile[] = []
   readonly #origins = new Map<string, Origin>()
+  #default: Setting | null = null
 
   constructor(values: Cursor, prefix: string, file: string, names: ProgramNames) {
     this.#values = values
@@ -107,6 +108,7 @@ class ChartReader {
   read(): Reading {
     const isAlpha = this.#text('alphaConfig.enabled') === 'true'
     this.#readConfig(isAlpha)
+    this.#readNames()
     if (isAlpha) this.#readAlpha()
     this.#readEnvironment()
     this.#readStore()
@@ -123,7 +125,7 @@ class ChartReader {
       sources: this.#sources,
       files: this.#files,
       origins: this.#origins,
-      chart: { values: this.#values, prefix: this.#prefix },
+      chart: { defaultDomains: this.#default },
     }
   }
 
@@ -167,18 +169,20 @@ class ChartReader {
         settings.map((one) => ({ ...one, line: one.line + file.linesBefore })),
       )
     } else if (external === null) {
-      const domains = this.#given('config.emailDomains')
-      const line = this.#values.get('config')?.line ?? 1
-      // Without a file of its own, the chart writes one that lets in every user.
-      const everyone = { key: 'email_domains', written: 'email_domains', value: ['*'], file: this.#file, line }
-      const note = { grade: 'builtin', text: "the chart's default, which lets in every user" } as const
       this.#add(RANKS.file, [
-        domains === null
-          ? { ...everyone, note }
-          : this.#setting('config.emailDomains', domains, 'email_domains', domains.toJS()),
+        ...this.#settings('config.emailDomains', 'email_domains'),
         ...(isAlpha ? [] : this.#settings('config.upstreams', 'upstreams')),
       ])
+      const writesNoFile = !isAlpha && this.#text('config.forceLegacyConfig') === 'false'
+      if (writesNoFile || this.#given('config.emailDomains') !== null) return
+      // Without a file of its own, the chart writes one that lets in every user.
+      const line = this.#values.get('config')?.line ?? 1
+      const note = { grade: 'builtin', text: "the chart's default, which lets in every user" } as const
+      this.#default = { key: 'email_domains', written: 'email_domains', value: ['*'], file: this.#file, line, note }
     }
+  }
+
+  #readNames(): void {
     this.#add(RANKS.flags, this.#settings('config.cookieName', 'cookie_name'))
     const google = Object.entries(GOOGLE).flatMap(([name, key]) => this.#settings(`config.google.${name}`, key))
     this.#add(RANKS.flags, google)

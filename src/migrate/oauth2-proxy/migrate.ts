@@ -25,7 +25,7 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   const files = readings.flatMap((reading) => reading.files ?? [])
   const origins = new Map(readings.flatMap((reading) => [...(reading.origins ?? [])]))
   const open = withFiles(files, readFile)
-  const given = readings.flatMap((reading) => reading.sources)
+  const given = [...defaultsOf(readings), ...readings.flatMap((reading) => reading.sources)]
   const sources = [...given, ...configFiles(given, open)].toSorted((a, b) => a.rank - b.rank)
   const isAlpha = sources.some(({ rank }) => rank === RANKS.alpha)
   const settings = withClient(sources.flatMap((source) => source.settings))
@@ -66,6 +66,13 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   nameVariables(migration)
   if (form === 'values') migrateValues(migration)
   return migration
+}
+
+/** Returns the defaults of the chart. Of several files of values, one with a configuration file replaces the defaults. */
+function defaultsOf(readings: readonly Reading[]): Source[] {
+  const charts = readings.flatMap(({ chart }) => (chart === undefined ? [] : [chart.defaultDomains]))
+  const defaults = charts.filter((one) => one !== null)
+  return defaults.length === charts.length ? [{ rank: RANKS.file, settings: defaults.slice(0, 1) }] : []
 }
 
 /** Reads the files that `config` and `alpha_config` name, unless a file of that kind is given itself. */
