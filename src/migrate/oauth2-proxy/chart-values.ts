@@ -34,7 +34,11 @@ function valuesOf(text: string): { readonly values: Cursor; readonly prefix: str
       ? (cursorsOf(text) ?? [])
       : []
   if (root === undefined || another !== undefined || !root.isMapping()) return null
-  if (root.get('kind') !== undefined || root.get('services') !== undefined) return null
+  if (root.get('services') !== undefined) return null
+  // Flux and Argo CD have the values in an object of their own.
+  const release = root.get('spec', 'values') ?? root.get('spec', 'source', 'helm', 'valuesObject')
+  if (root.get('kind') !== undefined)
+    return release !== undefined && isOfChart(release) ? { values: release, prefix: '' } : null
   if (isOfChart(root)) return { values: root, prefix: '' }
   const [name, values] = root.entries().find(([, member]) => isOfChart(member)) ?? []
   return name === undefined || values === undefined ? null : { values, prefix: `${name}.` }

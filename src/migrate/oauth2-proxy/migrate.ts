@@ -6,7 +6,7 @@ import { assembleRoutes } from '../routes.ts'
 import { applyRules, reportOverridden, reportUnhandled, unknownKey } from '../rule.ts'
 import { listOf, type Setting, textOf, UNREAD, UNREAD_VARIABLES } from '../setting.ts'
 import { RANKS, type Reading, type Source, withFiles } from '../sources.ts'
-import { variablesIn, variableToken } from '../variable.ts'
+import { onlyVariable, variablesIn, variableToken } from '../variable.ts'
 import { migrateAccess, migrateTrustedAddresses } from './access.ts'
 import { alphaRules, migrateAlphaLists, withOlderNames } from './alpha-config.ts'
 import { chartPathOf } from './chart-values.ts'
@@ -28,7 +28,7 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   const given = [...defaultsOf(readings), ...readings.flatMap((reading) => reading.sources)]
   const sources = [...given, ...configFiles(given, open)].toSorted((a, b) => a.rank - b.rank)
   const isAlpha = sources.some(({ rank }) => rank === RANKS.alpha)
-  const settings = withClient(sources.flatMap((source) => source.settings))
+  const settings = withClient(sources.flatMap((source) => source.settings)).map(withTokens)
   const migration = {
     ...startMigration(PRODUCT, settings),
     readFile: (path: string, besideFile: string) => open(path, besideFile)?.text ?? null,
@@ -66,6 +66,17 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   nameVariables(migration)
   if (form === 'values') migrateValues(migration)
   return migration
+}
+
+/** Replaces `${NAME}`, which a template such as envsubst replaces, by a token. Values of a deployment stay as they are. */
+function withTokens(setting: Setting): Setting {
+  const replaced = (value: unknown): unknown =>
+    Array.isArray(value)
+      ? value.map(replaced)
+      : typeof value === 'string'
+        ? value.replace(/\$\{([A-Za-z_]\w*)\}/g, (_, name: string) => variableToken(name))
+        : value
+  return chartPathOf(setting.key) === null ? { ...setting, value: replaced(setting.value) } : setting
 }
 
 /** Returns the defaults of the chart. Of several files of values, one with a configuration file replaces the defaults. */
@@ -135,7 +146,9 @@ const DECISIVE =
 /** Reports settings whose value is in a variable of another file, which can stand for one value, but not for a list. */
 function reportUnknownValues({ settings, remarks }: Migration): void {
   for (const setting of settings) {
-    const [name] = listOf(setting).flatMap(variablesIn)
+    const name = listOf(setting)
+      .map(onlyVariable)
+      .find((one) => one !== null)
     if (name === undefined || !(DECISIVE.test(setting.key) || isSwitch(setting.key))) continue
     const text = `its value is in \${${name}}, which is not in these files, and may be a list: write the values here`
     remarks.push({ grade: 'security', setting, text })
