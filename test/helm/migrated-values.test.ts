@@ -151,3 +151,23 @@ void t.test('of several files of values, a configuration file replaces the defau
   t.same(emailsIn(other), undefined, 'the default of the chart')
   t.end()
 })
+
+void t.test(
+  'values without a configuration file give verdicts for the hosts of the Ingress, as the chart does',
+  async (t) => {
+    const values = `
+config: { existingSecret: proxy }
+extraArgs: { provider: oidc, oidc-issuer-url: "https://id.example.com" }
+ingress: { enabled: true, hosts: [auth.example.com] }
+`
+    const manifests = await rendered(valuesOf(values))
+    t.ok(of(manifests, 'Service', 'shop-gatehouse-forward-auth'))
+    t.same(loaded(manifests).publicUrl.map(String), ['https://auth.example.com'])
+    const release = `kind: HelmRelease\nspec:\n  values:${values.replaceAll('\n', '\n    ')}`
+    t.match(
+      parse(writeValues(valuesOf(release))),
+      { config: { publicUrl: 'https://auth.example.com' } },
+      'a Flux object',
+    )
+  },
+)

@@ -372,3 +372,36 @@ void t.test(
     t.end()
   },
 )
+
+void t.test('a Dockerfile, and the Ingress beside a Deployment', (t) => {
+  const dockerfile = migrated(t, {
+    Dockerfile: `FROM quay.io/oauth2-proxy/oauth2-proxy
+ENV OAUTH2_PROXY_CLIENT_ID=image OAUTH2_PROXY_COOKIE_EXPIRE=9h
+ENV OAUTH2_PROXY_EMAIL_DOMAINS example.com
+CMD ["--provider=oidc", "--oidc-issuer-url=https://id.example.com", "--upstream=file:///dev/null"]
+`,
+  })
+  t.match(dockerfile.config, { provider: { clientId: 'image' }, session: { lifetime: '9h' } })
+  t.same(dockerfile.config.routes[0]?.require?.claims, { email: ['*@example.com'] })
+  t.match(dockerfile.config, { forwardAuth: {} }, 'an upstream without content is for verdicts')
+  const ingress = 'kind: Ingress\nspec: { rules: [{ host: orders.example.com }] }'
+  const { config, report } = migrated(t, { 'all.yaml': `${DEPLOYMENT}---\n${ingress}` })
+  t.equal(config.publicUrl, 'https://orders.example.com')
+  t.match(report, /publicUrl is the host of the Ingress \(all\.yaml:\d+\)/)
+  t.end()
+})
+
+void t.test('a variable in any source is one in the result', (t) => {
+  const { config, report } = migrated(t, {
+    'a.cfg':
+      'provider = "oidc"\noidc_issuer_url = "https://${HOST}/x"\nupstreams = ["http://${APP}:80/"]\nclient_id = "${ID}"',
+  })
+  t.match(config, {
+    upstream: 'http://${APP}',
+    provider: { issuer: 'https://${HOST}/x', clientId: '${ID}' },
+  })
+  t.match(report, /SECRETS[^]*HOST: /)
+  const unknown = migrated(t, { 'a.cfg': 'email_domains = ["${DOMAINS}"]' })
+  t.match(unknown.report, /SECURITY[^]*email_domains: its value is in \$\{DOMAINS\}/)
+  t.end()
+})

@@ -100,7 +100,7 @@ class ChartReader {
   readonly #sources: Source[] = []
   readonly #files: MountedFile[] = []
   readonly #origins = new Map<string, Origin>()
-  #default: Setting | null = null
+  readonly #defaults: Setting[] = []
 
   constructor(values: Cursor, prefix: string, file: string, names: ProgramNames) {
     this.#values = values
@@ -129,8 +129,16 @@ class ChartReader {
       sources: this.#sources,
       files: this.#files,
       origins: this.#origins,
-      chart: { defaultDomains: this.#default },
+      ...this.#hosts(),
+      chart: { defaults: this.#defaults },
     }
+  }
+
+  #hosts(): Pick<Reading, 'hosts'> {
+    const hosts = this.#values.get('ingress', 'hosts')
+    const names = (hosts?.items() ?? []).map((item) => item.text() ?? '')
+    if (hosts === undefined || this.#values.get('ingress', 'enabled')?.text() !== 'true') return {}
+    return { hosts: this.#setting('ingress.hosts', hosts, 'ingress hosts', names) }
   }
 
   #add(rank: number, settings: readonly Setting[]): void {
@@ -182,7 +190,10 @@ class ChartReader {
       // Without a file of its own, the chart writes one that lets in every user.
       const line = this.#values.get('config')?.line ?? 1
       const note = { grade: 'builtin', text: "the chart's default, which lets in every user" } as const
-      this.#default = { key: 'email_domains', written: 'email_domains', value: ['*'], file: this.#file, line, note }
+      const at = { file: this.#file, line }
+      this.#defaults.push({ ...at, key: 'email_domains', written: 'email_domains', value: ['*'], note })
+      if (!isAlpha && this.#given('config.upstreams') === null)
+        this.#defaults.push({ ...at, key: 'upstreams', written: 'upstreams', value: ['file:///dev/null'] })
     }
   }
 

@@ -1,10 +1,10 @@
 import { assignForwardAuthPort } from '../forward-auth.ts'
-import { type Migration, type OutputForm, type ReadFile, startMigration } from '../migration.ts'
+import { has, type Migration, type OutputForm, put, type ReadFile, remark, startMigration } from '../migration.ts'
 import { readToml } from '../readers/toml.ts'
 import { readYaml } from '../readers/yaml.ts'
 import { assembleRoutes } from '../routes.ts'
 import { applyRules, reportOverridden, reportUnhandled, unknownKey } from '../rule.ts'
-import { listOf, type Setting, textOf, UNREAD, UNREAD_VARIABLES } from '../setting.ts'
+import { listOf, positionOf, type Setting, textOf, UNREAD, UNREAD_VARIABLES } from '../setting.ts'
 import { RANKS, type Reading, type Source, withFiles } from '../sources.ts'
 import { onlyVariable, variablesIn, variableToken } from '../variable.ts'
 import { migrateAccess, migrateTrustedAddresses } from './access.ts'
@@ -53,6 +53,8 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   migrateUpstreams(migration)
   // An alpha configuration sends no headers by default. `migrateAlphaLists` has migrated the headers that it lists.
   migrateHeaders(migration, !isAlpha)
+  const hosts = readings.map((reading) => reading.hosts).find((one) => one !== undefined)
+  if (hosts !== undefined) putIngressHosts(migration, hosts)
   migrateListener(migration)
   // Runs after the other listeners have their ports, and after every step that may enable forward-auth.
   if (form === 'values') leaveForwardAuthToChart(migration)
@@ -65,6 +67,10 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   reportUnhandled(rules, migration)
   nameVariables(migration)
   if (form === 'values') migrateValues(migration)
+  else if (readings.some(({ chart }) => chart !== undefined)) {
+    const text = 'these are values of a Helm chart: gatehouse migrate --format values writes values for helm/gatehouse'
+    remark(migration, 'differs', null, text)
+  }
   return migration
 }
 
@@ -79,11 +85,21 @@ function withTokens(setting: Setting): Setting {
   return chartPathOf(setting.key) === null ? { ...setting, value: replaced(setting.value) } : setting
 }
 
+/** Sets `publicUrl` to the hosts of the Ingress if the configuration has no `redirect_url`. */
+function putIngressHosts(migration: Migration, hosts: Setting): void {
+  const names = [...new Set(listOf(hosts))].filter((name) => /^[a-z0-9-]+(?:\.[a-z0-9-]+)+$/.test(name))
+  if (has(migration, 'publicUrl') || names.length === 0) return
+  const urls = names.map((name) => `https://${name}`)
+  put(migration, 'publicUrl', urls.length === 1 ? urls[0] : urls)
+  const text = `redirect_url is not given, and publicUrl is the host of the Ingress (${positionOf(hosts)}), with https`
+  remark(migration, 'differs', null, text)
+}
+
 /** Returns the defaults of the chart. Of several files of values, one with a configuration file replaces the defaults. */
 function defaultsOf(readings: readonly Reading[]): Source[] {
-  const charts = readings.flatMap(({ chart }) => (chart === undefined ? [] : [chart.defaultDomains]))
-  const defaults = charts.filter((one) => one !== null)
-  return defaults.length === charts.length ? [{ rank: RANKS.file, settings: defaults.slice(0, 1) }] : []
+  const charts = readings.flatMap(({ chart }) => (chart === undefined ? [] : [chart.defaults]))
+  const [first] = charts
+  return first === undefined || charts.some((one) => one.length === 0) ? [] : [{ rank: RANKS.file, settings: first }]
 }
 
 /** Reads the files that `config` and `alpha_config` name, unless a file of that kind is given itself. */

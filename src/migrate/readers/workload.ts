@@ -4,7 +4,7 @@ import { variableToken } from '../variable.ts'
 import { defaultOf, programWords, scriptOf, unreadFile, withScript } from './command-line.ts'
 import { type Cursor, cursorsOf } from './cursor.ts'
 import { variablesOf } from './environment.ts'
-import { BRACED_OR_BARE, expanded, wordsOf } from './shell.ts'
+import { BRACED_OR_BARE, expanded, type Word, wordsOf } from './shell.ts'
 
 /** A ConfigMap or a Secret that the file contains. */
 interface Store {
@@ -37,11 +37,12 @@ export function readWorkload(
   const objects = documents.flatMap(objectsOf)
   const context = { ...program, file, readFile, stores: objects.flatMap(storeOf) }
   const pods = objects.flatMap((object) => podsOf(object))
+  const hosts = objects.flatMap(hostsOf)
   if (pods.length > 0)
     return pods.flatMap((pod) =>
       (pod.get('containers')?.items() ?? [])
         .filter((container) => isOfProgram(container, context))
-        .map((container) => containerOf(container, pod, context)),
+        .map((container) => ({ ...containerOf(container, pod, context), hosts })),
     )
   const services = objects.flatMap((object) => object.get('services')?.entries() ?? []).map(([, service]) => service)
   if (services.length > 0)
@@ -82,6 +83,16 @@ function storeOf(object: Cursor): Store[] {
       ] as const,
   )
   return [{ kind, name: object.get('metadata', 'name')?.text() ?? '', data: new Map([...encoded, ...plain]) }]
+}
+
+/** Returns the hosts of an Ingress. */
+function hostsOf(object: Cursor): Word[] {
+  if (object.get('kind')?.text() !== 'Ingress') return []
+  return (object.get('spec', 'rules')?.items() ?? []).flatMap((rule) => {
+    const host = rule.get('host')
+    const text = host?.text()
+    return host === undefined || text === undefined ? [] : [{ text, line: host.line }]
+  })
 }
 
 /** Returns every mapping with `containers`, in any kind of object. */
