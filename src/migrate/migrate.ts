@@ -65,6 +65,8 @@ function addressList(path: string, others: ReadonlySet<Source>): Source | undefi
 function migrationOf(files: readonly ReadSource[], readFile: ReadFile, form: OutputForm): Migration | null {
   const [file] = files
   if (file === undefined) return null
+  if (form === 'values' && file.format.product !== 'oauth2-proxy')
+    throw new UnreadableFile(`--format values needs files of oauth2-proxy, not of ${file.format.product}`)
   if (file.format.product === 'mod_auth_openidc') return migrateApache(files)
   const readings = files.map(({ reading }) => reading)
   if (file.format.product === 'Wonderwall') return migrateWonderwall(settingsOf(readings))

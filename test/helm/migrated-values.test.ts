@@ -117,7 +117,7 @@ auth:
       injectResponseHeaders: [{ name: X-User, values: [{ claim: email }] }]
       providers: [{ id: a, provider: oidc, clientID: "\${ID}", clientSecret: "\${SECRET}", oidcConfig: { issuerURL: "https://id.example.com" } }]
   config: { configFile: 'email_domains = []', existingSecret: proxy }
-  extraEnv: [{ name: ID, value: orders }, { name: SECRET, valueFrom: { secretKeyRef: { name: a, key: b } } }]
+  extraEnv: [{ name: API_TOKEN, value: never-printed }, { name: ID, value: orders }, { name: SECRET, valueFrom: { secretKeyRef: { name: a, key: b } } }]
   authenticatedEmailsFile: { enabled: true, restricted_access: "ann@example.com\\nbob@example.com" }
   htpasswdFile: { enabled: true, entries: ["local:never-printed"] }
   autoscaling: { enabled: true }

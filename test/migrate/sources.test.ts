@@ -1,5 +1,7 @@
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
+import { UsageError } from '../../src/cli/command.ts'
+import { migrate } from '../../src/cli/migrate.ts'
 import { migrateFiles } from '../../src/migrate/migrate.ts'
 import { UnreadableFile } from '../../src/migrate/setting.ts'
 import { writeReport, writeYaml } from '../../src/migrate/write.ts'
@@ -404,4 +406,16 @@ void t.test('a variable in any source is one in the result', (t) => {
   const unknown = migrated(t, { 'a.cfg': 'email_domains = ["${DOMAINS}"]' })
   t.match(unknown.report, /SECURITY[^]*email_domains: its value is in \$\{DOMAINS\}/)
   t.end()
+})
+
+void t.test('usage: the forms of the output, and which files have values of a chart', async (t) => {
+  await t.rejects(
+    migrate.run(['--format', 'helm', 'a.cfg']),
+    new UsageError('--format is config or values, not "helm"'),
+  )
+  const wonderwall = { name: 'a.env', text: 'WONDERWALL_INGRESS=https://a.example.com' }
+  t.throws(
+    () => migrateFiles([wonderwall], () => null, 'values'),
+    new UnreadableFile('--format values needs files of oauth2-proxy, not of Wonderwall'),
+  )
 })
