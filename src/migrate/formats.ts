@@ -38,6 +38,7 @@ function variableLine(names: string): RegExp {
 /** The names of oauth2-proxy's executable and images. */
 function isOauth2Proxy(name: string): boolean {
   return (
+    !name.includes('://') &&
     /^(?:[^\s=]*\/)?[\w.-]*oauth2[-_]proxy[\w.-]*(?:[:@][\w.:-]+)?$/.test(name) &&
     !/\.(?:cfg|ya?ml|toml|env|sh)$/.test(name)
   )
@@ -51,12 +52,15 @@ interface Program {
   readonly names: ProgramNames
   readonly isProgram: IsProgram
   readonly isVariable: (name: string) => boolean
+  /** Recognizes a flag that other programs do not have. */
+  readonly isFlag: (word: string) => boolean
 }
 
 const oauth2ProxyProgram: Program = {
   names: { keyOfFlag, isSwitch, keyOfVariable, isReferenced },
   isProgram: isOauth2Proxy,
   isVariable: (name) => keyOfVariable(name) !== null,
+  isFlag: (word) => /^--(?:oidc-issuer-url|email-domain|cookie-secret|skip-auth-route|alpha-config)\b/.test(word),
 }
 
 const wonderwallProgram: Program = {
@@ -68,6 +72,7 @@ const wonderwallProgram: Program = {
   },
   isProgram: isWonderwall,
   isVariable: (name) => wonderwallKey(name) !== null,
+  isFlag: (word) => word.startsWith('--openid.'),
 }
 
 /** Reads how a manifest, a compose file, a unit or a script starts the program; `null` if the text is none of these. */

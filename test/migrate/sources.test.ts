@@ -419,3 +419,20 @@ void t.test('usage: the forms of the output, and which files have values of a ch
     new UnreadableFile('--format values needs files of oauth2-proxy, not of Wonderwall'),
   )
 })
+
+void t.test('the container is found by its image, its command, its variables or its flags', (t) => {
+  const pod = (...containers: string[]): string => `kind: Pod\nspec: { containers: [${containers.join(', ')}] }`
+  const other = '{ image: app, args: ["http://oauth2-proxy:4180", "--cookie-name", "_oauth2_proxy"] }'
+  const args = JSON.stringify(['--cookie-name', '_oauth2_proxy', ...FLAGS, '--email-domain=*'])
+  for (const container of [
+    `{ image: oauth2-proxy, args: ${args} }`,
+    `{ image: a, command: [/bin/oauth2-proxy], args: ${args} }`,
+    `{ image: a, command: [tini, --, oauth2-proxy], args: ${args} }`,
+    `{ image: a, args: ${args} }`,
+  ]) {
+    const { config, report } = migrated(t, { 'pod.yaml': pod(other, container) })
+    t.match(config, { upstream: 'http://app:8080', session: { cookie: { name: '_oauth2_proxy' } } }, container)
+    t.notMatch(report, 'a further container')
+  }
+  t.end()
+})

@@ -1,7 +1,7 @@
 import type { Invocation, IsProgram, MountedFile, UnreadSource, Variable } from '../invocation.ts'
 import type { ReadFile } from '../migration.ts'
 import { variableToken } from '../variable.ts'
-import { defaultOf, programWords, scriptOf, unreadFile, withScript } from './command-line.ts'
+import { defaultOf, isStartedIn, programWords, readScript, scriptOf, unreadFile, withScript } from './command-line.ts'
 import { type Cursor, cursorsOf } from './cursor.ts'
 import { variablesOf } from './environment.ts'
 import { BRACED_OR_BARE, expanded, type Word, wordsOf } from './shell.ts'
@@ -17,8 +17,9 @@ interface Context {
   readonly file: string
   readonly stores: readonly Store[]
   readonly isProgram: IsProgram
-  /** Whether a container without the program's image, name and command counts because of this variable. */
+  /** Whether a container without the program's image and name counts because of this variable or flag. */
   readonly isVariable: (name: string) => boolean
+  readonly isFlag: (word: string) => boolean
   readonly readFile: ReadFile
 }
 
@@ -29,7 +30,7 @@ interface Context {
 export function readWorkload(
   text: string,
   file: string,
-  program: Pick<Context, 'isProgram' | 'isVariable'>,
+  program: Pick<Context, 'isProgram' | 'isVariable' | 'isFlag'>,
   readFile: ReadFile,
 ): Invocation[] | null {
   const documents = cursorsOf(text)
@@ -101,24 +102,26 @@ function podsOf(object: Cursor): Cursor[] {
   return object.entries().flatMap(([, member]) => podsOf(member))
 }
 
-function isOfProgram(container: Cursor, { isProgram, isVariable }: Context): boolean {
-  const named = [container.get('image'), ...(container.get('command')?.items() ?? [])].some((one) =>
-    isProgram(one?.text() ?? ''),
-  )
+function isOfProgram(container: Cursor, { isProgram, isVariable, isFlag, file, readFile }: Context): boolean {
   const variables = [
     ...(container.get('env')?.items() ?? []).map((one) => one.get('name')?.text() ?? ''),
     ...['env', 'environment'].flatMap((name) => container.get(name)?.entries() ?? []).map(([name]) => name),
     ...(container.get('environment')?.items() ?? []).map((one) => /^\w*/.exec(one.text() ?? '')?.[0] ?? ''),
   ]
-  const words = ['command', 'args'].flatMap((name) => {
+  const image = container.get('image')?.text()
+  if ((image !== undefined && isProgram(image)) || variables.some(isVariable)) return true
+  const words = ['entrypoint', 'command', 'args'].flatMap((name) => {
     const member = container.get(name)
-    return member === undefined ? [] : [...member.items(), member].map((one) => one.text() ?? '')
+    const text = member?.text()
+    if (text !== undefined) return wordsOf(text, 1)
+    return (member?.items() ?? []).map((item) => ({ text: item.text() ?? '', line: item.line }))
   })
+  const script = scriptOf(words)
+  if (script !== null) return readScript(script.text, file, isProgram, readFile) !== null
   return (
-    named ||
-    variables.some(isVariable) ||
-    (container.get('image') === undefined && words.some((word) => word.startsWith('-'))) ||
-    words.some((word) => word.split(/[\s;&|]+/).some(isProgram))
+    isStartedIn(words, isProgram) ||
+    words.some(({ text }) => isFlag(text)) ||
+    (image === undefined && words.some(({ text }) => text.startsWith('-')))
   )
 }
 
