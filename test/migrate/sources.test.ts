@@ -436,3 +436,40 @@ void t.test('the container is found by its image, its command, its variables or 
   }
   t.end()
 })
+
+void t.test('a Deployment and its ConfigMaps in files of their own, or the ConfigMap alone', (t) => {
+  const map = `apiVersion: v1
+kind: ConfigMap
+metadata: { name: proxy }
+data:
+  OAUTH2_PROXY_EMAIL_DOMAINS: example.com
+  proxy.cfg: |
+    provider = "oidc"
+    oidc_issuer_url = "https://id.example.com"
+    upstreams = ["http://app"]
+    skip_auth_routes = ["^/x$"]
+`
+  const deployment = `apiVersion: apps/v1
+kind: Deployment
+spec:
+  template:
+    spec:
+      containers:
+        - image: oauth2-proxy
+          args: [--config=/c/proxy.cfg]
+          envFrom: [{ configMapRef: { name: proxy } }]
+          volumeMounts: [{ name: c, mountPath: /c }]
+      volumes: [{ name: c, configMap: { name: proxy } }]
+`
+  for (const files of [{ 'map.yaml': map, 'proxy.yaml': deployment }, { 'map.yaml': map }] as Record<
+    string,
+    string
+  >[]) {
+    const { config, report } = migrated(t, files)
+    t.equal(config.upstream, 'http://app')
+    t.same(config.routes[0]?.require?.claims, { email: ['*@example.com'] })
+    t.match(report, 'map.yaml:10: skip_auth_routes')
+    t.notMatch(report, 'cannot be read')
+  }
+  t.end()
+})

@@ -6,8 +6,9 @@ import { type Cursor, cursorsOf } from './cursor.ts'
 import { variablesOf } from './environment.ts'
 import { BRACED_OR_BARE, expanded, type Word, wordsOf } from './shell.ts'
 
-/** A ConfigMap or a Secret that the file contains. */
-interface Store {
+/** A ConfigMap or a Secret. */
+export interface Store {
+  readonly file: string
   readonly kind: string
   readonly name: string
   readonly data: ReadonlyMap<string, { readonly text: string; readonly linesBefore: number; readonly line: number }>
@@ -32,11 +33,13 @@ export function readWorkload(
   file: string,
   program: Pick<Context, 'isProgram' | 'isVariable' | 'isFlag'>,
   readFile: ReadFile,
+  otherStores: readonly Store[],
 ): Invocation[] | null {
   const documents = cursorsOf(text)
   if (documents === null) return null
   const objects = documents.flatMap(objectsOf)
-  const context = { ...program, file, readFile, stores: objects.flatMap(storeOf) }
+  const stores = [...objects.flatMap((object) => storeOf(object, file)), ...otherStores]
+  const context = { ...program, file, readFile, stores }
   const pods = objects.flatMap((object) => podsOf(object))
   const hosts = objects.flatMap(hostsOf)
   if (pods.length > 0)
@@ -58,13 +61,23 @@ export function readWorkload(
   return null
 }
 
+/** Returns the ConfigMaps and Secrets of a file with Kubernetes objects; `null` for files that start a program. */
+export function storesIn(text: string, file: string): Store[] | null {
+  if (!/^\s*(?:-\s+)?kind:/m.test(text)) return null
+  const objects = (cursorsOf(text) ?? []).filter((document) => document.isMapping()).flatMap(objectsOf)
+  const areObjects = objects.length > 0 && objects.every((object) => object.get('kind') !== undefined)
+  if (!areObjects || objects.some((object) => podsOf(object).length > 0 || object.get('spec', 'values') !== undefined))
+    return null
+  return objects.flatMap((object) => storeOf(object, file))
+}
+
 /** Returns the objects of a document, also those in a `List`. */
 function objectsOf(document: Cursor): Cursor[] {
   const isList = document.get('kind')?.text()?.endsWith('List') === true
   return isList ? (document.get('items')?.items() ?? []).flatMap(objectsOf) : [document]
 }
 
-function storeOf(object: Cursor): Store[] {
+function storeOf(object: Cursor, file: string): Store[] {
   const kind = object.get('kind')?.text() ?? ''
   if (kind !== 'ConfigMap' && kind !== 'Secret') return []
   const isEncoded = kind === 'Secret'
@@ -83,7 +96,7 @@ function storeOf(object: Cursor): Store[] {
         },
       ] as const,
   )
-  return [{ kind, name: object.get('metadata', 'name')?.text() ?? '', data: new Map([...encoded, ...plain]) }]
+  return [{ file, kind, name: object.get('metadata', 'name')?.text() ?? '', data: new Map([...encoded, ...plain]) }]
 }
 
 /** Returns the hosts of an Ingress. */
@@ -169,7 +182,7 @@ export function readVariables(
       for (const [key, { text, line }] of store?.data ?? []) {
         if (!/^[A-Za-z_]\w*$/.test(key)) continue
         const origin = { text: `key ${key} of the ${title}`, valueFrom: { [`${kind}KeyRef`]: { name, key } } }
-        const variable = { name: `${prefix}${key}`, value: text, file, line }
+        const variable = { name: `${prefix}${key}`, value: text, file: store?.file ?? file, line }
         variables.set(variable.name, kind === 'secret' ? { ...variable, origin } : variable)
       }
     }
@@ -254,7 +267,7 @@ function mountedFiles(container: Cursor, pod: Cursor, context: Context): Mounted
           found.push({
             path: subPath === undefined ? `${folder}/${path}` : folder,
             text,
-            file: context.file,
+            file: store.file,
             linesBefore,
           })
         }
