@@ -51,7 +51,9 @@ export function migrateFiles(
   const migration = migrationOf(given, find, form)
   const [unused] = [...others].filter((source) => !opened.has(source))
   if (migration === null || unused !== undefined)
-    throw new UnreadableFile(`${unused?.name ?? sources[0]?.name ?? 'no file'}: it is not a configuration that this command can read`)
+    throw new UnreadableFile(
+      `${unused?.name ?? sources[0]?.name ?? 'no file'}: it is not a configuration that this command can read`,
+    )
   return migration
 }
 
