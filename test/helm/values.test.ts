@@ -329,6 +329,7 @@ void t.test('values that contradict each other are refused', async (t) => {
   const refusals: [object, string][] = [
     [{ existingConfig: 'orders' }, 'existingConfig and config both hold the configuration'],
     [{ kubeVersion: '1.28.3' }, 'kubeVersion: 1.28.3 is too old'],
+    [{ containerPort: 9090 }, 'two listeners have the same port (9090, 9090): change containerPort, metrics.port'],
     [{ httpScheme: 'https' }, 'httpScheme: https needs a certificate: write config.tls'],
     [
       { ingress: { enabled: true, extraPaths }, forwardAuth: { enabled: true } },

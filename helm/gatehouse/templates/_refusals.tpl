@@ -13,6 +13,7 @@
 {{- $assertion := $config.assertion | default dict -}}
 {{- $administrators := kindIs "map" $admin.sessions | ternary $admin.sessions dict -}}
 {{- $autoscaling := $values.autoscaling | default dict -}}
+{{- $forwardAuth := $values.forwardAuth | default dict -}}
 
 {{- $written := dict "config.admin.sessions.token" $administrators.token "config.session.redis.password" (($session.redis | default dict).password) -}}
 {{- range $index, $key := (kindIs "slice" $session.keys | ternary $session.keys (list $session.keys)) }}
@@ -63,6 +64,13 @@
 {{- end }}
 {{- end -}}
 
+{{- $ports := list (include "gatehouse.httpPort" .) (include "gatehouse.adminPort" .) -}}
+{{- if $forwardAuth.enabled }}{{ $ports = append $ports (toString $forwardAuth.port) }}{{ end -}}
+{{- $ports = compact $ports -}}
+{{- if ne (len $ports) (len (uniq $ports)) }}
+{{- fail (printf "two listeners have the same port (%s): change containerPort, metrics.port or forwardAuth.port" (join ", " $ports)) }}
+{{- end -}}
+
 {{- if and $service.name $config.upstream }}
 {{- fail "upstreamService.name and config.upstream both say what is protected: keep one of them" }}
 {{- end -}}
@@ -97,7 +105,6 @@
 {{- fail "autoscaling has no target: write autoscaling.targetCPUUtilizationPercentage" }}
 {{- end -}}
 
-{{- $forwardAuth := $values.forwardAuth | default dict -}}
 {{- if and $sidecar $forwardAuth.enabled }}
 {{- fail "forwardAuth is for mode: proxy; a sidecar gives verdicts to a proxy in the same pod: write config.forwardAuth.listen: 127.0.0.1:8081" }}
 {{- end -}}

@@ -12,6 +12,7 @@ const SAME = new Set([
   'namespaceOverride',
   'kubeVersion',
   'customLabels',
+  'containerPort',
   'service',
   'serviceAccount',
   'ingress',
@@ -67,7 +68,6 @@ const NOTES: Readonly<Record<string, string>> = {
   'fullnameOverride':
     'it is left out, so that both releases can run side by side: set it when the old release is removed',
   'httpScheme': 'it is left out: with tls, set httpScheme: https after the certificate is in config.tls',
-  'containerPort': 'the port is that of config.listen, 8080 by default',
   'initContainers': 'nothing waits for Redis before the start: readiness says when Redis is reachable',
   'redis-ha': 'keep this Redis in a release of its own, or use the redis dependency of the chart',
   'checkDeprecation': 'it checks the API versions of another chart',
@@ -78,8 +78,6 @@ const NOTES: Readonly<Record<string, string>> = {
   'config.existingConfig': 'it is empty',
   'config.requiredSecretKeys': 'the variables that the configuration refers to are under extraEnv and existingSecret',
   'proxyVarsAsSecrets': 'secrets are always variables here',
-  'metrics.serviceMonitor.prometheusInstance': 'set it under metrics.serviceMonitor.labels, as prometheus: NAME',
-  'metrics.port': 'the metrics are on the port of config.admin.listen, 9090 by default',
   'service.targetPort': 'the Service always leads to the port of config.listen',
 }
 
@@ -112,6 +110,13 @@ export function migrateDeployment(migration: Migration): void {
     } else if (target !== null) {
       setValue(migration, target, setting.value)
       migration.handled.add(setting)
+      if (target[0] === 'networkPolicy' && target[1] === 'ingress' && JSON.stringify(setting.value).includes('"ports"'))
+        remark(
+          migration,
+          'differs',
+          setting,
+          'the gateway listens on port 8080 unless containerPort is set, and the port of metrics is 9090 unless metrics.port is set',
+        )
     } else remark(migration, noteOf(names) === null ? 'gap' : 'differs', setting, noteOf(names) ?? UNKNOWN)
   }
 }
