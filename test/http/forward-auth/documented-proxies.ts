@@ -94,6 +94,8 @@ const startHaproxy: StartProxy = async (
         'server gatehouse 127.0.0.1:8080': `server gatehouse ${gateway}`,
         'server application 127.0.0.1:3000': `server application ${application}`,
         '/etc/haproxy/': 'FOLDER/',
+        // Without retries, the test need not wait for seconds.
+        'timeout connect 5s': 'timeout connect 5s\n  retries 0',
       }),
       'gatehouse.lua': put(lua, { 'http://127.0.0.1:8081/': `http://${verdicts}/` }),
     },
@@ -154,6 +156,8 @@ const startEnvoy: StartProxy = async (t, { port, gateway, verdicts, application,
     t,
     port,
     put(all, {
+      // Envoy would wait for a second before it closes a connection on which it has rejected a request.
+      'stat_prefix: public': `stat_prefix: public\n${' '.repeat(16)}delayed_close_timeout: 0.05s`,
       ...socketAddress('0.0.0.0:443', `127.0.0.1:${port}`),
       ...socketAddress('gatehouse:8080', gateway),
       ...socketAddress('gatehouse:8081', verdicts),
