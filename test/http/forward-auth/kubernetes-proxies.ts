@@ -25,7 +25,6 @@ export const startIngressNginx: StartProxy = async (t, { port, gateway, verdicts
     t,
     port,
     `map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
-map_hash_bucket_size 128;
 server {
   listen 127.0.0.1:${port} ssl;
   ssl_certificate FOLDER/orders.crt;
