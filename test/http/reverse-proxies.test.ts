@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { connect as connectTls } from 'node:tls'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { createBrowser } from '../support/browser.ts'
@@ -11,7 +10,7 @@ import { freePort } from '../support/free-port.ts'
 import { startGateway } from '../support/gateway.ts'
 import { startNginx } from '../support/nginx.ts'
 import { startProxyProgram } from '../support/proxy-program.ts'
-import { ask, openAndRead } from '../support/raw-http.ts'
+import { ask, open as openSocket, openAndRead } from '../support/raw-http.ts'
 import { openWebSocket } from '../support/websocket.ts'
 
 // Real proxies with the configuration of docs/proxies.md, except for ports and file names. They share one gateway.
@@ -174,7 +173,7 @@ for (const [name, start] of Object.entries(proxies)) {
     const upload = await browser.post(`${site}/api/echo`, body, { kind: 'script' })
     t.match(upload.json(), { body: { length: body.length, sha256: createHash('sha256').update(body).digest('hex') } })
 
-    const client = connectTls({ host: '127.0.0.1', port, localAddress: '127.0.0.2', rejectUnauthorized: false })
+    const client = openSocket(site, '127.0.0.2')
     const lines = [
       `GET /api/echo/${name} HTTP/1.1`,
       `Host: ${host}`,

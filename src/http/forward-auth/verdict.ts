@@ -75,7 +75,8 @@ async function answer(
   if (verdict.dpopNonce !== undefined) reply.header('dpop-nonce', verdict.dpopNonce)
   const own = headers.forProxy(facts, verdict.route, verdict.who, verdict.accessToken)
   for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
-  if (authUrl.described !== null) reply.header(REMOVED_BY_ENVOY, headers.missingFrom(own).join(','))
+  const missing = authUrl.described === null ? [] : headers.missingFrom(own)
+  if (missing.length > 0) reply.header(REMOVED_BY_ENVOY, missing.join(','))
   // The proxy can copy these headers to the application's response.
   reply.headers(corsHeaders(verdict.route, facts.headers.origin))
   return reply.header('cache-control', 'no-store').code(200).send()

@@ -1,5 +1,4 @@
 import { once } from 'node:events'
-import { connect as connectTls } from 'node:tls'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { createBrowser, type Browser } from '../../support/browser.ts'
@@ -8,7 +7,7 @@ import { documented } from '../../support/documented.ts'
 import { eventually } from '../../support/eventually.ts'
 import { freePort } from '../../support/free-port.ts'
 import { startGateway, type Running } from '../../support/gateway.ts'
-import { ask, header, openAndRead, sendRaw } from '../../support/raw-http.ts'
+import { ask, header, open as openSocket, openAndRead, sendRaw } from '../../support/raw-http.ts'
 import { openWebSocket } from '../../support/websocket.ts'
 import { documentedProxies, type StartProxy } from './documented-proxies.ts'
 import { startEnvoyGateway, startIngressNginx, startIstio } from './kubernetes-proxies.ts'
@@ -420,9 +419,8 @@ const spelledTargets: Scenario = async (t, { traits, site, cookie, upstream }) =
 }
 
 const clientAddress: Scenario = async (t, { name, site, cookie, upstream, events }) => {
-  const { hostname, port, host } = new URL(site)
-  const socket = connectTls({ host: hostname, port: Number(port), localAddress: '127.0.0.2', rejectUnauthorized: false })
-  const lines = ['GET /api/echo HTTP/1.1', `Host: ${host}`, cookie, 'X-Forwarded-For: 192.0.2.66', 'Connection: close']
+  const socket = openSocket(site, '127.0.0.2')
+  const lines = ['GET /api/echo HTTP/1.1', `Host: ${new URL(site).host}`, cookie, 'X-Forwarded-For: 192.0.2.66', 'Connection: close']
   socket.write(`${lines.join('\r\n')}\r\n\r\n`)
   socket.resume()
   await once(socket, 'close')
