@@ -10,8 +10,8 @@ const [first = ''] = blocks
 const { routes, forwardAuth }: { routes: { headers?: { set: object } }[]; forwardAuth: { listen: string } } =
   parse(first)
 /** What a verdict carries, in lower case. */
-const carried = ['authorization', ...routes.flatMap(({ headers }) => Object.keys(headers?.set ?? {})), 'cookie'].map((name) =>
-  name.toLowerCase(),
+const carried = ['authorization', ...routes.flatMap(({ headers }) => Object.keys(headers?.set ?? {})), 'cookie'].map(
+  (name) => name.toLowerCase(),
 )
 const verdicts = forwardAuth.listen.replace(/^.*:/, '')
 
@@ -129,7 +129,9 @@ void t.test('Traefik’s custom resources say what the file says, which a test r
       ]),
     ),
   )
-  const [path] = Object.values(traefik.http.middlewares).map(({ forwardAuth: { address } }) => address.replace(/^.*:/, ''))
+  const [path] = Object.values(traefik.http.middlewares).map(({ forwardAuth: { address } }) =>
+    address.replace(/^.*:/, ''),
+  )
   for (const { spec } of middlewares) t.equal(spec.forwardAuth?.address.replace(/^.*:/, ''), path)
   const [ingressRoute] = objects.filter(({ kind }) => kind === 'IngressRoute')
   t.same(
@@ -139,12 +141,15 @@ void t.test('Traefik’s custom resources say what the file says, which a test r
   t.end()
 })
 
-void t.test('the objects of the Gateway API are valid, and the policy belongs to the application’s route', async (t) => {
-  const objects = objectsWith('kind: SecurityPolicy')
-  const httpRoutes = objects.filter(({ kind }) => kind === 'HTTPRoute')
-  t.equal(httpRoutes.length, 2)
-  t.same(await mistakesIn(httpRoutes), [])
-  const policy = objects.find(({ kind }) => kind === 'SecurityPolicy')
-  t.same(policy?.spec.targetRefs, [{ group: 'gateway.networking.k8s.io', kind: 'HTTPRoute', name: 'orders' }])
-  t.same(Object.keys(policy?.spec.extAuth ?? {}), ['headersToExtAuth', 'statusOnError', 'http'])
-})
+void t.test(
+  'the objects of the Gateway API are valid, and the policy belongs to the application’s route',
+  async (t) => {
+    const objects = objectsWith('kind: SecurityPolicy')
+    const httpRoutes = objects.filter(({ kind }) => kind === 'HTTPRoute')
+    t.equal(httpRoutes.length, 2)
+    t.same(await mistakesIn(httpRoutes), [])
+    const policy = objects.find(({ kind }) => kind === 'SecurityPolicy')
+    t.same(policy?.spec.targetRefs, [{ group: 'gateway.networking.k8s.io', kind: 'HTTPRoute', name: 'orders' }])
+    t.same(Object.keys(policy?.spec.extAuth ?? {}), ['headersToExtAuth', 'statusOnError', 'http'])
+  },
+)

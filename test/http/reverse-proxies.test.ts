@@ -31,7 +31,7 @@ const put = (text: string | undefined, replacements: Readonly<Record<string, str
 const yamlWith = (text: string): string | undefined => others.find((one) => one.includes(text))
 
 const proxies: Readonly<Record<string, StartProxy>> = {
-  'nginx': async (t, { port, gateway, files }) =>
+  nginx: async (t, { port, gateway, files }) =>
     startNginx(
       t,
       port,
@@ -42,7 +42,7 @@ const proxies: Readonly<Record<string, StartProxy>> = {
       }),
       files,
     ),
-  'HAProxy': async (t, { port, gateway, files }) =>
+  HAProxy: async (t, { port, gateway, files }) =>
     startProxyProgram(t, port, {
       name: 'haproxy',
       files: {
@@ -55,7 +55,7 @@ const proxies: Readonly<Record<string, StartProxy>> = {
       },
       args: (folder) => ['-db', '-f', `${folder}/haproxy.cfg`],
     }),
-  'Caddy': async (t, { port, gateway, files }) => {
+  Caddy: async (t, { port, gateway, files }) => {
     const site = put(documented(PAGE, 'caddyfile')[0], {
       'orders.example.com {': `127.0.0.1:${port} {\n\ttls FOLDER/orders.crt FOLDER/orders.key`,
       '127.0.0.1:8080': gateway,
@@ -66,7 +66,7 @@ const proxies: Readonly<Record<string, StartProxy>> = {
       args: (folder) => ['run', '--config', `${folder}/Caddyfile`, '--adapter', 'caddyfile'],
     })
   },
-  'Traefik': async (t, { port, gateway, files }) => {
+  Traefik: async (t, { port, gateway, files }) => {
     await startProxyProgram(t, port, {
       name: 'traefik',
       files: {
@@ -87,7 +87,7 @@ const proxies: Readonly<Record<string, StartProxy>> = {
       what: 'Traefik has read its routers',
     })
   },
-  'Envoy': async (t, { port, gateway, files }) =>
+  Envoy: async (t, { port, gateway, files }) =>
     startProxyProgram(t, port, {
       name: 'envoy',
       files: {
@@ -101,7 +101,7 @@ const proxies: Readonly<Record<string, StartProxy>> = {
       },
       args: (folder) => ['-c', `${folder}/envoy.yaml`, '--concurrency', '1', '--disable-hot-restart', '-l', 'error'],
     }),
-  'Apache': async (t, { port, gateway, files }) => {
+  Apache: async (t, { port, gateway, files }) => {
     const modules = ['mpm_event', 'authz_core', 'ssl', 'headers', 'proxy', 'proxy_http', 'proxy_wstunnel']
     const site = put(documented(PAGE, 'apache')[0], {
       '<VirtualHost *:443>': `<VirtualHost 127.0.0.1:${port}>`,
@@ -164,9 +164,13 @@ for (const [name, start] of Object.entries(proxies)) {
     t.equal(answer.url, `${site}/api/echo?page=2`)
     const cookie = `Cookie: ${browser.cookies.header(new URL(site))}`
 
-    const kept = await createBrowser({ ca: authority.ca }).post(`${site}/orders`, new URLSearchParams({ note: 'keep me' }), {
-      from: `${site}/`,
-    })
+    const kept = await createBrowser({ ca: authority.ca }).post(
+      `${site}/orders`,
+      new URLSearchParams({ note: 'keep me' }),
+      {
+        from: `${site}/`,
+      },
+    )
     t.match(kept, { status: 401, body: 'keep me' })
 
     const body = 'x'.repeat(2_000_000)
@@ -192,14 +196,22 @@ for (const [name, start] of Object.entries(proxies)) {
     if (name === 'Envoy') t.notOk(clients.includes('192.0.2.66'))
     else t.same(clients, ['127.0.0.2'])
 
-    for (const target of ['/api/echo/a%2Fb', '/api/echo/a%20b', '/api/echo/%C3%A9', '/api/echo/a;b=c', '/api/echo//x']) {
+    for (const target of [
+      '/api/echo/a%2Fb',
+      '/api/echo/a%20b',
+      '/api/echo/%C3%A9',
+      '/api/echo/a;b=c',
+      '/api/echo//x',
+    ]) {
       const { status } = await ask(site, 'GET', target, [cookie])
       const received = name === 'Traefik' ? target.replace('//', '/') : target
       t.ok(status === 200 ? mine(received).length === 1 : status === 400, `${target}: ${status}`)
     }
 
     const { socket, text } = openAndRead(site)
-    socket.write(`GET /api/stream?ms=300&count=4 HTTP/1.1\r\nHost: ${host}\r\n${cookie}\r\nAccept: text/event-stream\r\n\r\n`)
+    socket.write(
+      `GET /api/stream?ms=300&count=4 HTTP/1.1\r\nHost: ${host}\r\n${cookie}\r\nAccept: text/event-stream\r\n\r\n`,
+    )
     await eventually(() => text().includes('{"tick":2}'), { what: 'the second event has arrived' })
     t.notMatch(text(), '{"tick":4}', 'no event is held back')
     socket.destroy()

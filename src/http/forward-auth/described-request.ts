@@ -27,9 +27,7 @@ export function readAuthUrl({ path, query }: Pick<Facts, 'path' | 'query'>, base
   )
   const own = owns.find((one) => path.startsWith(`${one}/`))
   // The query belongs to the described request.
-  return own === undefined
-    ? null
-    : { described: path.slice(own.length) + query, redirect: own.endsWith(REDIRECTING) }
+  return own === undefined ? null : { described: path.slice(own.length) + query, redirect: own.endsWith(REDIRECTING) }
 }
 
 const NEVER_ALLOWED = new Set(['TRACE', 'TRACK', 'CONNECT'])

@@ -26,7 +26,7 @@ export type Places = {
 export type StartProxy = (t: Test, places: Places) => Promise<void>
 
 /** Replaces a text that the page must contain. */
-export const put = (text: string, replacements: Readonly<Record<string, string>>): string =>
+const put = (text: string, replacements: Readonly<Record<string, string>>): string =>
   Object.entries(replacements).reduce((all, [from, to]) => {
     if (!all.includes(from)) throw new Error(`the configuration in docs/forward-auth.md does not have ${from}`)
     return all.replaceAll(from, to)
@@ -134,14 +134,19 @@ const startTraefik: StartProxy = async (
 }
 
 /** Resolves when Traefik has read its routers, which happens after it listens. Until then, it answers with 404. */
-export const traefikHasRouters = async (port: number, host: string): Promise<void> =>
-  eventually(async () => (await ask(`https://127.0.0.1:${port}`, 'GET', '/oauth2/login', [`Host: ${host}`])).status !== 404, {
-    what: 'Traefik has routers',
-  })
+const traefikHasRouters = async (port: number, host: string): Promise<void> =>
+  eventually(
+    async () => (await ask(`https://127.0.0.1:${port}`, 'GET', '/oauth2/login', [`Host: ${host}`])).status !== 404,
+    {
+      what: 'Traefik has routers',
+    },
+  )
 
 /** Replaces the socket address of a cluster in an Envoy configuration. */
 const socketAddress = (from: string, to: string): Readonly<Record<string, string>> => {
-  const [[host = '', port = ''] = [], [newHost = '', newPort = ''] = []] = [from, to].map((address) => address.split(':'))
+  const [[host = '', port = ''] = [], [newHost = '', newPort = ''] = []] = [from, to].map((address) =>
+    address.split(':'),
+  )
   return { [`address: ${host}, port_value: ${port} `]: `address: ${newHost}, port_value: ${newPort} ` }
 }
 
@@ -150,7 +155,10 @@ const startEnvoy: StartProxy = async (t, { port, gateway, verdicts, application,
   const [, routes = ''] = /\n {22}routes:\n(.*?\n)(?= {16}http_filters)/s.exec(single) ?? []
   const hosts = documentedYaml('name: apps').replaceAll(/^(?=.)/gm, ' '.repeat(18))
   const all = manyHosts
-    ? single.replace(/ {18}virtual_hosts:\n.*?\n(?= {16}http_filters)/s, () => `${hosts}${' '.repeat(22)}routes:\n${routes}`)
+    ? single.replace(
+        / {18}virtual_hosts:\n.*?\n(?= {16}http_filters)/s,
+        () => `${hosts}${' '.repeat(22)}routes:\n${routes}`,
+      )
     : put(single, { 'domains: [orders.example.com]': 'domains: [127.0.0.1]' })
   await startEnvoyWith(
     t,

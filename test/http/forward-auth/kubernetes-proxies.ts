@@ -29,7 +29,7 @@ server {
   listen 127.0.0.1:${port} ssl;
   ssl_certificate FOLDER/orders.crt;
   ssl_certificate_key FOLDER/orders.key;
-  client_max_body_size 10m;
+  client_max_body_size ${annotation('proxy-body-size')};
   location /oauth2 {
     proxy_set_header Host $http_host;
     proxy_set_header X-Forwarded-For $remote_addr;
@@ -59,7 +59,10 @@ server {
     auth_request /_external-auth;
     ${responseHeaders
       .map(
-        (name, index) => `auth_request_set $authHeader${index} $upstream_http_${name.toLowerCase().replaceAll('-', '_')};
+        (
+          name,
+          index,
+        ) => `auth_request_set $authHeader${index} $upstream_http_${name.toLowerCase().replaceAll('-', '_')};
     proxy_set_header '${name}' $authHeader${index};`,
       )
       .join('\n    ')}
@@ -152,7 +155,11 @@ const patterns = (names: Headers): object => ({
 
 const extAuthz = (config: object): object => ({
   name: 'envoy.filters.http.ext_authz',
-  typed_config: { '@type': `${EXTENSIONS}.filters.http.ext_authz.v3.ExtAuthz`, 'transport_api_version': 'V3', ...config },
+  typed_config: {
+    '@type': `${EXTENSIONS}.filters.http.ext_authz.v3.ExtAuthz`,
+    'transport_api_version': 'V3',
+    ...config,
+  },
 })
 
 const httpService = (path: string, headersToUpstream: Headers): object => ({
@@ -221,7 +228,9 @@ type MeshConfig = {
 }
 
 type AuthorizationPolicy = {
-  readonly spec: { readonly rules: readonly { readonly to: readonly { readonly operation: { readonly notPaths: Headers } }[] }[] }
+  readonly spec: {
+    readonly rules: readonly { readonly to: readonly { readonly operation: { readonly notPaths: Headers } }[] }[]
+  }
 }
 
 export const startIstio: StartProxy = async (t, places) => {
@@ -229,7 +238,8 @@ export const startIstio: StartProxy = async (t, places) => {
   const [provider] = meshConfig.extensionProviders
   const [policy] = objectsWith<AuthorizationPolicy>('kind: AuthorizationPolicy')
   if (provider === undefined || policy === undefined) throw new Error('docs/forward-auth.md has no objects for Istio')
-  const { pathPrefix, statusOnError, includeRequestHeadersInCheck, headersToUpstreamOnAllow } = provider.envoyExtAuthzHttp
+  const { pathPrefix, statusOnError, includeRequestHeadersInCheck, headersToUpstreamOnAllow } =
+    provider.envoyExtAuthzHttp
   const notPaths = policy.spec.rules.flatMap(({ to }) => to.flatMap(({ operation }) => operation.notPaths))
   const excluded = notPaths.map((path) => ({
     not_rule: { url_path: { path: { prefix: path.replace(/\*$/, '') } } },

@@ -154,7 +154,13 @@ const otherSpellings: Scenario = async (t, { traits, site, browser, newBrowser, 
       t.equal(upstream.requests.length, status === 200 ? 1 : 0)
       t.notMatch(upstream.requests.map(({ rawHeaders }) => rawHeaders.join()).join(), 'root', `${name} at ${path}`)
     }
-    for (const name of ['x-forwarded-uri', 'x-original-uri', 'x-original-url', 'x-forwarded-method', 'x-original-method']) {
+    for (const name of [
+      'x-forwarded-uri',
+      'x-original-uri',
+      'x-original-url',
+      'x-forwarded-method',
+      'x-original-method',
+    ]) {
       upstream.requests.length = 0
       const lie = { [name]: name.endsWith('method') ? 'GET' : '/public/x' }
       const { status } = await newBrowser().request('POST', `${site}/api/echo`, { ...script, headers: lie, body: 'x' })
@@ -409,7 +415,14 @@ const spelledTargets: Scenario = async (t, { traits, site, cookie, upstream }) =
     ['POST', ['X-Forwarded-Method: GET', 'X-HTTP-Method: DELETE']],
     ['DELETE', ['X-Forwarded-Method: GET', 'X-Original-Method: GET']],
   ] as const) {
-    const lines = [`${method} /read/1 HTTP/1.1`, `Host: ${host}`, cookie, ...more, 'Content-Length: 0', 'Connection: close']
+    const lines = [
+      `${method} /read/1 HTTP/1.1`,
+      `Host: ${host}`,
+      cookie,
+      ...more,
+      'Content-Length: 0',
+      'Connection: close',
+    ]
     await sendRaw(site, `${lines.join('\r\n')}\r\n\r\n`)
   }
   for (const { method, rawHeaders } of upstream.requests) {
@@ -420,7 +433,13 @@ const spelledTargets: Scenario = async (t, { traits, site, cookie, upstream }) =
 
 const clientAddress: Scenario = async (t, { name, site, cookie, upstream, events }) => {
   const socket = openSocket(site, '127.0.0.2')
-  const lines = ['GET /api/echo HTTP/1.1', `Host: ${new URL(site).host}`, cookie, 'X-Forwarded-For: 192.0.2.66', 'Connection: close']
+  const lines = [
+    'GET /api/echo HTTP/1.1',
+    `Host: ${new URL(site).host}`,
+    cookie,
+    'X-Forwarded-For: 192.0.2.66',
+    'Connection: close',
+  ]
   socket.write(`${lines.join('\r\n')}\r\n\r\n`)
   socket.resume()
   await once(socket, 'close')
@@ -429,7 +448,10 @@ const clientAddress: Scenario = async (t, { name, site, cookie, upstream, events
   // Envoy names its own address in place of a loopback address.
   if (name.startsWith('Envoy') || name === 'Istio') t.not(client, '192.0.2.66')
   else t.equal(client, '127.0.0.2')
-  t.match(events('request').findLast(({ verdict }) => verdict === 'allow'), { client })
+  t.match(
+    events('request').findLast(({ verdict }) => verdict === 'allow'),
+    { client },
+  )
 }
 
 const eventStreams: Scenario = async (t, { site, cookie }) => {
@@ -469,7 +491,8 @@ const withoutVerdict: Scenario = async (t, { name, traits, site, browser, upstre
 }
 
 const scenarios: Readonly<Record<string, Scenario>> = {
-  'a request carries the injected headers, none of the client’s, the whole body, and no gateway cookie': injectedHeaders,
+  'a request carries the injected headers, none of the client’s, the whole body, and no gateway cookie':
+    injectedHeaders,
   'other spellings of injected headers, and lies about the request, give nothing': otherSpellings,
   'without a session a script gets the problem, a form is kept, and no request reaches the application': noSession,
   'without a session, only a navigation is redirected': kinds,

@@ -162,7 +162,9 @@ for (const [name, proxy] of proxies) {
     ] as const) {
       const answer = await through(proxy, { target: '/orders', headers: [`Cookie: ${sent}`] })
       t.equal(answer.status, 200)
-      const others = header(answer, 'cookie')?.split('; ').filter((pair) => !pair.startsWith('demo_idp'))
+      const others = header(answer, 'cookie')
+        ?.split('; ')
+        .filter((pair) => !pair.startsWith('demo_idp'))
       t.equal(others === undefined || others.length === 0 ? null : others.join('; '), expected)
     }
     const anonymous = await through(proxy, { target: '/public/x', headers: ['Cookie: a=1; gatehouse=x; b="2"'] })
@@ -316,17 +318,24 @@ void t.test(
   },
 )
 
-void t.test('Envoy is told which headers of the client to remove, because the verdict does not have them', async (t) => {
-  const { through, cookie } = shared
-  const removed = async (proxy: Proxy, target: string, headers: readonly string[]): Promise<string[] | undefined> =>
-    header(await through(proxy, { target, headers }), 'x-envoy-auth-headers-to-remove')
-      ?.split(',')
-      .toSorted()
-  t.same(await removed(envoy, '/public/x', []), ['authorization', 'cookie', 'x-groups', 'x-name', 'x-user'])
-  t.same(await removed(envoy, '/orders', [`${cookie}; theme=dark`]), undefined)
-  t.same(await removed(envoy, '/own/x', [cookie, 'Authorization: Basic YTpi', 'Cookie: a=1']), ['x-groups', 'x-name', 'x-user'])
-  t.same(await removed(nginx, '/public/x', []), undefined)
-})
+void t.test(
+  'Envoy is told which headers of the client to remove, because the verdict does not have them',
+  async (t) => {
+    const { through, cookie } = shared
+    const removed = async (proxy: Proxy, target: string, headers: readonly string[]): Promise<string[] | undefined> =>
+      header(await through(proxy, { target, headers }), 'x-envoy-auth-headers-to-remove')
+        ?.split(',')
+        .toSorted()
+    t.same(await removed(envoy, '/public/x', []), ['authorization', 'cookie', 'x-groups', 'x-name', 'x-user'])
+    t.same(await removed(envoy, '/orders', [`${cookie}; theme=dark`]), undefined)
+    t.same(await removed(envoy, '/own/x', [cookie, 'Authorization: Basic YTpi', 'Cookie: a=1']), [
+      'x-groups',
+      'x-name',
+      'x-user',
+    ])
+    t.same(await removed(nginx, '/public/x', []), undefined)
+  },
+)
 
 void t.test('methods that the gateway never forwards get no verdict', async (t) => {
   const { through, cookie } = shared
@@ -402,7 +411,12 @@ void t.test('a form is kept if the proxy sends its body', async (t) => {
   const { host } = new URL(url)
   const form = 'note=keep+me'
   const type = 'application/x-www-form-urlencoded'
-  const posted = async (target: string, headers: readonly string[], body = form, method = 'POST'): Promise<RawAnswer> => {
+  const posted = async (
+    target: string,
+    headers: readonly string[],
+    body = form,
+    method = 'POST',
+  ): Promise<RawAnswer> => {
     const lines = [
       `${method} ${target} HTTP/1.1`,
       `Host: ${host}`,
@@ -417,7 +431,12 @@ void t.test('a form is kept if the proxy sends its body', async (t) => {
     if (answer === undefined) throw new Error('no answer')
     return answer
   }
-  const about = ['X-Forwarded-Method: POST', `X-Forwarded-Host: ${host}`, 'X-Forwarded-Proto: http', 'X-Forwarded-Uri: /orders']
+  const about = [
+    'X-Forwarded-Method: POST',
+    `X-Forwarded-Host: ${host}`,
+    'X-Forwarded-Proto: http',
+    'X-Forwarded-Uri: /orders',
+  ]
   const framed = [`Content-Type: ${type}`, `Content-Length: ${form.length}`]
   const chunked = [`Content-Type: ${type}`, 'Transfer-Encoding: chunked']
   for (const [target, headers, body] of [
