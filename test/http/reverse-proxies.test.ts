@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { createBrowser } from '../support/browser.ts'
@@ -149,7 +152,7 @@ const address = gateway.listener.address()
 const listen = `127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`
 const files = filesOf(authority.issue(['127.0.0.1']))
 
-t.jobs = names.length
+t.jobs = names.length + 1
 for (const [name, start] of Object.entries(proxies)) {
   void t.test(`${name} passes everything on to the gateway`, { buffered: true }, async (t) => {
     const port = ports.get(name) ?? 0
@@ -226,3 +229,38 @@ for (const [name, start] of Object.entries(proxies)) {
     t.equal(stranger.status, 401)
   })
 }
+
+void t.test('HAProxy names the client by the PROXY protocol, and passes TLS through', { buffered: true }, async (t) => {
+  const [port, behind] = [await freePort(), await freePort()]
+  const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
+  t.teardown(() => {
+    rmSync(folder, { recursive: true })
+  })
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text)
+  const { tls, listenProxyProtocol }: { tls: Record<string, string>; listenProxyProtocol: boolean } = parse(
+    yamlWith('listenProxyProtocol') ?? '',
+  )
+  const inFolder = Object.entries(tls).map(([key, path]) => [key, path.replace('/etc/gatehouse', folder)])
+  const site = `https://127.0.0.1:${port}`
+  const running = await startGateway(t, {
+    port: behind,
+    publicUrl: site,
+    upstream,
+    config: { trustedProxies, listenProxyProtocol, tls: Object.fromEntries(inFolder) },
+  })
+  await startProxyProgram(t, port, {
+    name: 'haproxy',
+    files: {
+      'haproxy.cfg': put(documented(PAGE, 'haproxy')[1], {
+        'bind :443': `bind 127.0.0.1:${port}`,
+        '127.0.0.1:8443': `127.0.0.1:${behind}`,
+      }),
+    },
+    args: (configuration) => ['-db', '-f', `${configuration}/haproxy.cfg`],
+  })
+  const client = openSocket(site, '127.0.0.2')
+  client.write(`GET /api/orders HTTP/1.1\r\nHost: ${new URL(site).host}\r\nConnection: close\r\n\r\n`)
+  client.resume()
+  await once(client, 'close')
+  t.match(running.events('request'), [{ path: '/api/orders', client: '127.0.0.2', verdict: 'login_required' }])
+})
