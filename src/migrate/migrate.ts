@@ -25,7 +25,7 @@ export function migrateFiles(sources: readonly Source[], readFile: ReadFile = ()
   const [product, another] = new Set(files.map(({ format }) => format.product))
   if (another !== undefined)
     throw new UnreadableFile(`these are files of ${product} and of ${another}: migrate them separately`)
-  if (product === 'mod_auth_openidc') return migrateApache(files)
+  if (product === 'mod_auth_openidc') return migrateApache(files, readFile)
   const settings = files.flatMap(({ format, name, text }) => format.read(text, name))
   if (product === 'Wonderwall') return migrateWonderwall(settings)
   return migrateOauth2Proxy(

@@ -87,7 +87,7 @@ export function writeReport({ product, settings, remarks, secrets }: Migration):
   const files = [...new Set(settings.map(({ file }) => file))].join(', ')
   const sections = GRADES.flatMap((grade) => {
     const ofGrade = remarks.filter((remark) => remark.grade === grade)
-    return ofGrade.length === 0 ? [] : [`\n${HEADINGS[grade]}`, ...new Set(ofGrade.toSorted(byPosition).map(lineOf))]
+    return ofGrade.length === 0 ? [] : [`\n${HEADINGS[grade]}`, ...linesOf(ofGrade.toSorted(byPosition))]
   })
   const secretLines = [...secrets].map(([name, how]) => `  ${name}: ${how}`)
   return [
@@ -105,6 +105,16 @@ function byPosition(a: Remark, b: Remark): number {
   return (a.setting?.file ?? '').localeCompare(b.setting?.file ?? '') || (a.setting?.line ?? 0) - (b.setting?.line ?? 0)
 }
 
-function lineOf({ setting, text }: Remark): string {
-  return setting === null ? `  ${text}` : `  ${positionOf(setting)}: ${setting.written}: ${text}`
+/** Returns a line for each remark; those that say the same about one key share a line with all their positions. */
+function linesOf(remarks: readonly Remark[]): string[] {
+  const lines = new Map<string, { readonly position: string; readonly others: Set<number>; readonly rest: string }>()
+  for (const { setting, text } of remarks) {
+    const rest = setting === null ? text : `: ${setting.written}: ${text}`
+    const id = `${setting?.file ?? ''}\n${rest}`
+    const known = lines.get(id)
+    if (known === undefined)
+      lines.set(id, { position: setting === null ? '' : positionOf(setting), others: new Set(), rest })
+    else if (setting !== null && !known.position.endsWith(`:${setting.line}`)) known.others.add(setting.line)
+  }
+  return [...lines.values()].map(({ position, others, rest }) => `  ${[position, ...others].join(', ')}${rest}`)
 }
