@@ -37,7 +37,9 @@ export function readRequestHeaders(directives: readonly HeaderDirective[], migra
   const byName = new Map<string, Change[]>()
   for (const { setting, directive, path } of directives) {
     if (!/^RequestHeader$/i.test(directive.name)) continue
-    const [actionWord = '', name = '', value = ''] = directive.args
+    const [actionWord = '', written = '', value = ''] = directive.args
+    // Apache takes the name up to a colon.
+    const [name = ''] = written.split(':')
     if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) {
       remark(migration, 'security', setting, 'its header name is not understood: add the header to headers.remove')
       continue
@@ -77,7 +79,7 @@ function conditionAt(actionWord: string): number {
 
 function applyChanges(migration: Migration, changes: readonly Change[], variables: ReadonlyMap<string, string>): void {
   const [first] = changes
-  const name = Array.isArray(first?.setting.value) ? String(first.setting.value[1]) : ''
+  const [name = ''] = Array.isArray(first?.setting.value) ? String(first.setting.value[1]).split(':') : []
   // The last directive in a section overrides the others.
   const effective = changes.filter(
     (change, index) => !changes.slice(index + 1).some((later) => later.path === change.path),
