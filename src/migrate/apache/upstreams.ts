@@ -41,7 +41,8 @@ export function targetsOf(
     return [{ path, url, placed }]
   })
   const tls = upstreamTlsOf(directives)
-  const targets = [...forwarded, ...more].flatMap((one): Target[] => {
+  // The first target of a path counts, and mod_rewrite comes before mod_proxy.
+  const targets = [...more, ...forwarded].flatMap((one): Target[] => {
     const target = targetOf(one, members, directives, migration)
     if (target === null) return []
     return target.upstream.startsWith('https:') && tls.keys !== undefined
