@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { build, type Plugin } from 'esbuild'
+import { RUNTIME_PACKAGES } from './runtime-packages.ts'
 
 const fromRoot = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))
 
@@ -44,15 +45,8 @@ await build({
   platform: 'node',
   target: 'node20.19',
   plugins: [omitUnused],
-  // External: native code, the provider of `gatehouse demo`, and OpenTelemetry, which loads only if it is configured.
-  external: [
-    'sodium-native',
-    'oidc-provider',
-    '@opentelemetry/core',
-    '@opentelemetry/exporter-*',
-    '@opentelemetry/resources',
-    '@opentelemetry/sdk-*',
-  ],
+  // `gatehouse demo` loads its provider from node_modules.
+  external: [...RUNTIME_PACKAGES, 'oidc-provider'],
   // CommonJS libraries load the modules of Node.js with `require`.
   banner: { js: "import { createRequire } from 'node:module'\nconst require = createRequire(import.meta.url)" },
   // A smaller file starts faster. Identifiers keep their names for stack traces; --enable-source-maps adds file and line.

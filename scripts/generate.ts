@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs'
+import { withChartTables } from './chart-tables.ts'
 import { jsonSchema } from './json-schema.ts'
 import { withMigrationTables } from './migration-tables.ts'
 import { withPresetTables } from './preset-tables.ts'
@@ -13,6 +14,7 @@ const generated: Record<string, string> = {
   'docs/configuration.md': reference(example),
   'docs/browser.md': withTextTable(readFileSync(fromRoot('docs/browser.md'), 'utf8')),
   'docs/migrating.md': withMigrationTables(readFileSync(fromRoot('docs/migrating.md'), 'utf8')),
+  'helm/gatehouse/README.md': withChartTables(readFileSync(fromRoot('helm/gatehouse/README.md'), 'utf8')),
   'src/version.ts': versionModule(),
   'docs/providers.md': withPresetTables(readFileSync(fromRoot('docs/providers.md'), 'utf8')),
 }

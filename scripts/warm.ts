@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { request } from 'node:http'
 import module from 'node:module'
 import { tmpdir } from 'node:os'
@@ -19,6 +19,7 @@ try {
   if (typeof module.enableCompileCache === 'function') {
     await serveOnce({}, 200)
     await serveOnce({ GATEHOUSE_SESSION_STORE: 'redis://127.0.0.1:1' }, 503)
+    makeReadable(fileURLToPath(new URL('../dist/compiled', import.meta.url)))
     process.stdout.write(`dist/compiled holds the compile cache of Node.js ${process.version}\n`)
   }
 } finally {
@@ -56,6 +57,16 @@ async function serveOnce(extraEnv: Readonly<Record<string, string>>, readiness: 
   child.kill('SIGTERM')
   await exited
   if (child.exitCode !== 0) throw new Error(`the built program exited with ${child.exitCode ?? child.signalCode}`)
+}
+
+/** Lets other users read the compile cache, which Node.js creates for its own user only. */
+function makeReadable(folder: string): void {
+  chmodSync(folder, 0o755)
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) makeReadable(path)
+    else chmodSync(path, 0o644)
+  }
 }
 
 /** Returns the status of a GET over a Unix socket, or `null` if the connection fails. */

@@ -1,6 +1,7 @@
 import type { RequestListener } from 'node:http'
 import { isDeepStrictEqual } from 'node:util'
 import type { FastifyInstance } from 'fastify'
+import { compileRanges, type AddressRanges } from './config/address-ranges.ts'
 import { providersOf, type Config, type Listen } from './config/schema.ts'
 import { createAssertions } from './gate/assertion.ts'
 import { buildFindTokenOwner, type FindTokenOwner } from './gate/bearer.ts'
@@ -10,11 +11,11 @@ import { createUsedProofs, type UsedProofs } from './gate/used-proofs.ts'
 import { compileHeaders } from './gate/headers.ts'
 import { compileRoutes, type RouteTable } from './gate/match.ts'
 import { buildGate } from './gate/pipeline.ts'
-import { publicOriginsOf } from './gate/public-origins.ts'
+import { publicOriginsOf, type PublicOrigins } from './gate/public-origins.ts'
 import { observe } from './http/access-log.ts'
 import { createReadiness } from './http/admin/readiness.ts'
 import { buildAdmin } from './http/admin/server.ts'
-import { createAnswers, handleFailures } from './http/answers/send.ts'
+import { createAnswers, handleFailures, type Answers } from './http/answers/send.ts'
 import { giveContext } from './http/context.ts'
 import { createCookies } from './http/cookies/cookies.ts'
 import { type LoginState, createSealedState } from './http/cookies/login-state.ts'
@@ -22,11 +23,12 @@ import type { LogoutState, Services } from './http/endpoints/endpoint.ts'
 import { registerEndpoints } from './http/endpoints/index.ts'
 import { registerWellKnown } from './http/endpoints/well-known.ts'
 import { initializeRequests } from './http/expected-requests.ts'
-import { createFactReader } from './http/facts.ts'
+import { createFactReader, peerOf } from './http/facts.ts'
 import { createFastify } from './http/fastify.ts'
 import { describedBy, readAuthUrl } from './http/forward-auth/described-request.ts'
 import { registerForwardAuth, type ForwardAuthServices } from './http/forward-auth/verdict.ts'
 import { registerGate } from './http/gate.ts'
+import { originsByName, registerHttpsRedirect } from './http/https-redirect.ts'
 import { compileUserName } from './http/identity.ts'
 import { denyLoops, viaNameOf } from './http/loop-detection.ts'
 import { compileLoginRedirects } from './http/proxy/intercept.ts'
@@ -51,6 +53,8 @@ import { createRefresher, type Refresher } from './token/refresh.ts'
 export interface Gatehouse {
   readonly listener: Listener
   readonly forwardAuth: Listener | null
+  /** The listener without TLS that redirects to `https:`. */
+  readonly redirect: Listener | null
   readonly admin: FastifyInstance | null
   readonly metrics: Metrics
   /**
@@ -88,6 +92,9 @@ interface Lasting {
 interface Shell {
   readonly route: RequestListener
   readonly verdict: RequestListener | null
+  readonly redirect: RequestListener | null
+  /** The ranges of `trustedProxies`. */
+  readonly proxies: AddressRanges
   readonly upstreams: Upstreams
   readonly routes: RouteTable
   readonly findCors: FindCors
@@ -141,21 +148,18 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
     log,
     config.limits,
     refusals,
-    config.listenH2c,
+    {
+      h2c: config.listenH2c,
+      sendsProxyHeader: config.listenProxyProtocol
+        ? (connection) => 'path' in config.listen || shell.proxies.contains(peerOf(connection))
+        : null,
+    },
   )
-  const forwardAuth =
-    config.forwardAuth === null
-      ? null
-      : createListener(
-          null,
-          (request, response) => {
-            shell.verdict?.(request, response)
-          },
-          log,
-          config.limits,
-          refusals,
-        )
-  const listeners = forwardAuth === null ? [listener] : [listener, forwardAuth]
+  const plainListener = (route: (shell: Shell) => RequestListener | null): Listener =>
+    createListener(null, (request, response) => route(shell)?.(request, response), log, config.limits, refusals)
+  const forwardAuth = config.forwardAuth === null ? null : plainListener(({ verdict }) => verdict)
+  const redirect = (config.tls?.redirectFrom ?? null) === null ? null : plainListener((one) => one.redirect)
+  const listeners = [listener, forwardAuth, redirect].filter((one) => one !== null)
   let draining = false
   const readiness = createReadiness({ providers, store, isDraining: () => draining })
   metrics.watchReady(async () => (await readiness()).ready)
@@ -203,6 +207,7 @@ export async function buildApp(written: Config, log: Log, tracing: Tracing | nul
   return {
     listener,
     forwardAuth,
+    redirect,
     admin,
     metrics,
     reload,
@@ -237,9 +242,10 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
     headerFields: config.limits.headerFields,
     origins,
     trustedProxies: config.trustedProxies,
-    overSocket: 'path' in config.listen,
+    // With the PROXY protocol, the clients of a Unix socket have addresses.
+    overSocket: 'path' in config.listen && !config.listenProxyProtocol,
     readTicket: cookies.ticket,
-    onUntrusted: hasLimits(config.rateLimit) ? lasting.warnOfProxy : null,
+    onUntrusted: hasLimits(config.rateLimit) && !config.listenProxyProtocol ? lasting.warnOfProxy : null,
   })
   observe(app, { config, log, metrics, tracing })
   handleFailures(app, answers)
@@ -307,6 +313,10 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   })
 
   await app.ready()
+  const redirects =
+    (config.tls?.redirectFrom ?? null) === null
+      ? null
+      : await buildRedirects(config, origins, createAnswers(config, cookies, routes, null), lasting)
   const verdicts =
     config.forwardAuth === null
       ? null
@@ -326,18 +336,19 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
           findTokenOwner,
         )
   return {
-    route: (request, response) => {
-      app.routing(request, response)
-    },
-    verdict:
-      verdicts === null
-        ? null
-        : (request, response) => {
-            verdicts.routing(request, response)
-          },
+    route: routeOf(app),
+    verdict: verdicts === null ? null : routeOf(verdicts),
+    redirect: redirects === null ? null : routeOf(redirects),
+    proxies: compileRanges(config.trustedProxies),
     upstreams,
     routes,
     findCors,
+  }
+}
+
+function routeOf(app: FastifyInstance): RequestListener {
+  return (request, response) => {
+    app.routing(request, response)
   }
 }
 
@@ -367,6 +378,30 @@ async function buildVerdicts(
     return original === null || 'reason' in original ? null : findTokenOwner(original, now, mayVerify)
   })
   registerForwardAuth(app, services, limits)
+  await app.ready()
+  return app
+}
+
+async function buildRedirects(
+  config: Config,
+  publicOrigins: PublicOrigins,
+  answers: Answers,
+  { log, metrics, tracing }: Lasting,
+): Promise<FastifyInstance> {
+  const origins = originsByName(publicOrigins)
+  const app = createFastify(origins)
+  observe(app, { config, log, metrics, tracing })
+  handleFailures(app, answers)
+  const facts = createFactReader({
+    headerFields: config.limits.headerFields,
+    origins,
+    trustedProxies: config.trustedProxies,
+    overSocket: false,
+    readTicket: () => null,
+    onUntrusted: null,
+  })
+  giveContext(app, facts, answers, tracing)
+  registerHttpsRedirect(app)
   await app.ready()
   return app
 }

@@ -48,10 +48,16 @@ function socketMessage(code: string, path: string): string {
   }
 }
 
-export async function removeStaleSockets({ listen, admin, forwardAuth }: Config): Promise<void> {
-  const all = { 'listen': listen, 'admin.listen': admin?.listen, 'forwardAuth.listen': forwardAuth?.listen }
+export async function removeStaleSockets({ listen, admin, forwardAuth, tls }: Config): Promise<void> {
+  const all = {
+    'listen': listen,
+    'admin.listen': admin?.listen,
+    'forwardAuth.listen': forwardAuth?.listen,
+    'tls.redirectFrom': tls?.redirectFrom,
+  }
   for (const [key, address] of Object.entries(all))
-    if (address !== undefined) await explainListenErrors(key, address, async () => removeStaleSocket(address))
+    if (address !== undefined && address !== null)
+      await explainListenErrors(key, address, async () => removeStaleSocket(address))
 }
 
 /** Removes a Unix socket that accepts no connections. */

@@ -2,23 +2,28 @@ import { readFileSync, statSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import { migrateFiles, type Source } from '../migrate/migrate.ts'
 import { UnreadableFile } from '../migrate/setting.ts'
-import { writeReport, writeYaml } from '../migrate/write.ts'
+import { writeReport, writeValues, writeYaml } from '../migrate/write.ts'
 import { readArguments, UsageError, type Command } from './command.ts'
 
 const READABLE = `It reads:
   oauth2-proxy      the configuration file (oauth2-proxy.cfg), the YAML format (--alpha-config), an environment file
-                    with OAUTH2_PROXY_… variables, or command-line flags in a file or as Kubernetes args
+                    with OAUTH2_PROXY_… variables, a command line, shell script or systemd unit, a compose file,
+                    Kubernetes objects, or the values of its Helm chart
   mod_auth_openidc  an Apache configuration with OIDC… directives, including <VirtualHost> and <Location>
   Wonderwall        an environment file with WONDERWALL_… variables, or command-line flags
 `
 
 export const migrate: Command = {
-  help: `gatehouse migrate FILE [FILE]…
+  help: `gatehouse migrate [--format config|values] FILE [FILE]…
 
 Translates the configuration of another gateway and prints it as Gatehouse YAML on stdout. On stderr the command lists,
 with line numbers, the keys that change their meaning, the keys without an equivalent and what to do instead, and
 everything that affects security. The command detects the format of each file from its content. If the gateway reads
-several files together, name all of them.
+several files together, name all of them: manifests, the configuration file, and the list of email addresses.
+
+  --format config   a configuration for gatehouse.yaml (default)
+  --format values   values for the Helm chart helm/gatehouse: the configuration in config, the variables from their
+                    Secrets in extraEnv, and, from the values of oauth2-proxy's chart, all others that both charts have
 
 ${READABLE}
 The output contains no secrets: the YAML has placeholders such as \${OIDC_CLIENT_SECRET}, and stderr says how to set
@@ -27,17 +32,26 @@ old rules cannot be expressed, the route requires the claim not_migrated, which 
 
   gatehouse migrate oauth2-proxy.cfg > gatehouse.yaml
   gatehouse check --config gatehouse.yaml
+  gatehouse migrate --format values oauth2-proxy-values.yaml > gatehouse-values.yaml
 
 docs/migrating.md lists every key and describes the change step by step.
 Exits with status 0 if the YAML was printed, and with 2 if a file could not be understood.
 `,
   async run(args) {
-    const { positionals } = readArguments({ args: [...args], options: {}, strict: true, allowPositionals: true })
+    const { positionals, values } = readArguments({
+      args: [...args],
+      options: { format: { type: 'string', default: 'config' } },
+      strict: true,
+      allowPositionals: true,
+    })
+    const { format } = values
+    if (format !== 'config' && format !== 'values')
+      throw new UsageError(`--format is config or values, not ${JSON.stringify(format)}`)
     if (positionals.length === 0) throw new UsageError('name a file: gatehouse migrate oauth2-proxy.cfg')
     try {
-      const migration = migrateFiles(positionals.map(readSource), readNamedFile)
+      const migration = migrateFiles(positionals.map(readSource), readNamedFile, format)
       process.stderr.write(writeReport(migration))
-      process.stdout.write(writeYaml(migration))
+      process.stdout.write(format === 'values' ? writeValues(migration) : writeYaml(migration))
       return 0
     } catch (error) {
       if (!(error instanceof UnreadableFile)) throw error

@@ -11,6 +11,7 @@ import { boundHeap } from './v8-tuning.ts'
 export interface RunningGateway {
   readonly address: string
   readonly forwardAuth: string | null
+  readonly redirectFrom: string | null
   /** Applies a new configuration. Rejects without any change if the configuration cannot be applied. */
   reload(config: Config): Promise<void>
   /**
@@ -42,6 +43,9 @@ export async function serveHere(initial: Config, log: Log): Promise<ProcessGatew
       const { listen } = forwardAuth
       await explainListenErrors('forwardAuth.listen', listen, async () => gateway.forwardAuth?.listen(listen))
     }
+    const redirectFrom = initial.tls?.redirectFrom ?? null
+    if (redirectFrom !== null)
+      await explainListenErrors('tls.redirectFrom', redirectFrom, async () => gateway.redirect?.listen(redirectFrom))
   } catch (error) {
     await gateway.close()
     throw error
@@ -57,6 +61,7 @@ export async function serveHere(initial: Config, log: Log): Promise<ProcessGatew
     drain,
     address: addressOf(gateway.listener, config.tls === null ? 'http' : 'https'),
     forwardAuth: gateway.forwardAuth === null ? null : addressOf(gateway.forwardAuth, 'http'),
+    redirectFrom: gateway.redirect === null ? null : addressOf(gateway.redirect, 'http'),
     async reload(next) {
       await gateway.reload(next)
       log.level = next.log.level

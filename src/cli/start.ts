@@ -47,15 +47,20 @@ reload drops no connections. If the new configuration is invalid, the gateway ke
       await flush()
       throw error
     }
-    const { address, forwardAuth } = running
+    const { address, forwardAuth, redirectFrom } = running
     // Supervisors and scripts wait for this line, so it is written at every log level.
-    log
-      .child({}, { level: 'info' })
-      .info(
-        { event: 'listening', address, ...(forwardAuth === null ? {} : { forwardAuth }), publicUrl: config.publicUrl },
-        `listening on ${address} for ${config.publicUrl.join(', ')}` +
-          (forwardAuth === null ? '' : `, and on ${forwardAuth} for forward-auth`),
-      )
+    log.child({}, { level: 'info' }).info(
+      {
+        event: 'listening',
+        address,
+        ...(forwardAuth === null ? {} : { forwardAuth }),
+        ...(redirectFrom === null ? {} : { redirectFrom }),
+        publicUrl: config.publicUrl,
+      },
+      `listening on ${address} for ${config.publicUrl.join(', ')}` +
+        (forwardAuth === null ? '' : `, and on ${forwardAuth} for forward-auth`) +
+        (redirectFrom === null ? '' : `, and on ${redirectFrom} to redirect`),
+    )
     await flush()
     const signal = await stopped
     log.info({ event: 'stopping', signal }, 'finishing the requests in progress')

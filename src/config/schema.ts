@@ -12,6 +12,7 @@ import { duration, orOff, rate } from './value-types/amount.ts'
 import { list, map, textual } from './value-types/collection.ts'
 import { bearerSecret, headerName, hostName } from './value-types/http.ts'
 import { basePath, pathPattern } from './value-types/path.ts'
+import { ciphers } from './value-types/ciphers.ts'
 import { accentColor } from './value-types/color.ts'
 import { favicon, languageTag, styleFile } from './value-types/page.ts'
 import { choice, flag, text, workers } from './value-types/scalar.ts'
@@ -92,7 +93,35 @@ export const schema = group('Configuration of Gatehouse.', {
       'The application that receives the requests of every route without its own `upstream`: an http or ' +
       'https origin, or `unix:/path`.',
   }),
-  tls: optional(group('TLS on the public listener. The gateway reloads both files when they change.', keyPair)),
+  listenProxyProtocol: leaf(flag, {
+    default: false,
+    description:
+      'Expects a PROXY protocol header, version 1 or 2, at the start of each connection to `listen`, and takes the ' +
+      "client's address from it. `trustedProxies` must list the proxies that send it; the gateway closes all other " +
+      'connections. Changing it requires a restart.',
+  }),
+  tls: optional(
+    group('TLS on the public listener. The gateway reloads both files when they change.', {
+      ...keyPair,
+      minVersion: leaf(choice(['1.2', '1.3']), {
+        default: '1.2',
+        description: 'The lowest version of TLS that clients may use.',
+      }),
+      ciphers: leaf(ciphers, {
+        default: null,
+        defaultText: "Node.js's own list",
+        description:
+          'The cipher suites that clients may use: one string in the format of `openssl ciphers`, or a list. The suites of ' +
+          'TLS 1.3, whose names begin with `TLS_`, are part of it: without any of them, the default ones of TLS 1.3 apply.',
+      }),
+      redirectFrom: leaf(listen, {
+        default: null,
+        description:
+          'The address of a listener without TLS that redirects every request to the same path at its origin in `publicUrl`, ' +
+          'such as `0.0.0.0:8080`. Changing it requires a restart.',
+      }),
+    }),
+  ),
   admin: switchable(
     group(
       'The separate listener for health, metrics and, if `sessions` is set, session administration. `false` ' +

@@ -93,6 +93,19 @@ const KEYS: readonly Synonyms[] = [
   { section: 'routes[].upstreamTls', words: ['sni', 'name', 'hostname'], instead: 'serverName' },
   { section: '', words: ['http2', 'h2c', 'h2'], instead: 'listenH2c: true (with tls, clients negotiate HTTP/2)' },
   { section: '', words: ['trustProxy', 'trustedIps', 'realIpFrom'], instead: 'trustedProxies: [ … ]' },
+  { section: '', words: ['proxyProtocol', 'acceptProxy', 'useProxyProtocol'], instead: 'listenProxyProtocol: true' },
+  {
+    section: '',
+    words: ['httpRedirect', 'forceHttps', 'redirectHttp', 'redirectFrom', 'httpsRedirect'],
+    instead: 'tls.redirectFrom: host:port',
+  },
+  {
+    section: 'tls',
+    words: ['minimumVersion', 'tlsMinVersion', 'versions', 'protocols', 'version'],
+    instead: 'minVersion',
+  },
+  { section: 'tls', words: ['cipherSuites', 'ciphersuites', 'cipherList'], instead: 'ciphers' },
+  { section: 'tls', words: ['redirect', 'redirectHttp', 'httpListen', 'listen'], instead: 'redirectFrom: host:port' },
   { section: '', words: ['port', 'address', 'bind', 'httpAddress'], instead: 'listen: host:port' },
 ]
 

@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from '../config/schema.ts'
@@ -12,6 +11,7 @@ import { traceIdOf, type RequestTrace, type Tracing } from '../telemetry/tracing
 import { peerOf } from './facts.ts'
 import { identityOf, refererOf, userAgentOf } from './identity.ts'
 import { rejectionOf } from './server/parser-errors.ts'
+import { upgradeOf, type Tunnel } from './server/upgrade.ts'
 
 interface Observers {
   readonly config: Pick<Config, 'scripts' | 'basePath' | 'log'>
@@ -60,7 +60,7 @@ export function observe(app: FastifyInstance, { metrics, ...observers }: Observe
     trace?.end({ id, route, kind, verdict, status })
   }
 
-  function recordWhenClosed(socket: Socket, finished: RequestRecord): void {
+  function recordWhenClosed(socket: Tunnel, finished: RequestRecord): void {
     const since = performance.now()
     const { line } = finished
     const { bytesWritten } = socket
@@ -82,8 +82,9 @@ export function observe(app: FastifyInstance, { metrics, ...observers }: Observe
       if (recorded) return
       recorded = true
       const finished = recordOf(request, reply, performance.now() - arrivedAt, settings)
-      if (finished.line.status === 101) recordWhenClosed(request.raw.socket, finished)
-      else record(finished)
+      const tunnel = finished.line.status === 101 ? upgradeOf(request.raw) : null
+      if (tunnel === null) record(finished)
+      else recordWhenClosed(tunnel.socket, finished)
     }
     raw.on('error', ignore)
     // The client of a pipelined request has disconnected before the gateway began to handle the request.

@@ -1,26 +1,29 @@
+import type { Invocation, IsProgram, ProgramNames, UnreadSource } from './invocation.ts'
+import type { ReadFile } from './migration.ts'
 import { withOlderNames } from './oauth2-proxy/alpha-config.ts'
-import { readChartValues } from './oauth2-proxy/chart-values.ts'
-import { isSwitch, keyOfFlag, keyOfVariable, oauth2Proxy } from './oauth2-proxy/keys.ts'
+import { isChart, readChartValues } from './oauth2-proxy/chart-values.ts'
+import { isReferenced, isSwitch, keyOfFlag, keyOfVariable, oauth2Proxy } from './oauth2-proxy/keys.ts'
+import { readScript, readUnit } from './readers/command-line.ts'
 import { readEnvironment } from './readers/environment.ts'
 import { readFlags } from './readers/flags.ts'
 import { readToml } from './readers/toml.ts'
+import { readWorkload } from './readers/workload.ts'
 import { readYaml } from './readers/yaml.ts'
 import type { Setting } from './setting.ts'
+import { RANKS, type Reading, readInvocation } from './sources.ts'
 import { wonderwallKey } from './wonderwall/keys.ts'
 
 export interface Format {
-  readonly name: 'apache' | 'wonderwall' | 'chart' | 'environment' | 'wonderwall-flags' | 'alpha' | 'toml' | 'flags'
+  readonly name:
+    'apache' | 'wonderwall' | 'chart' | 'start' | 'environment' | 'wonderwall-flags' | 'alpha' | 'toml' | 'flags'
   readonly product: 'mod_auth_openidc' | 'oauth2-proxy' | 'Wonderwall'
-  /** The programs read a file first, then variables, then flags: a later value overrides an earlier one. */
-  readonly precedence: number
-  matches(text: string): boolean
-  read(text: string, file: string): Setting[]
+  matches(text: string, file: string, readFile: ReadFile): boolean
+  read(text: string, file: string, readFile: ReadFile): Reading
 }
 
 const WONDERWALL_VARIABLE = variableLine('WONDERWALL_[A-Z0-9_]+|IDPORTEN_WELL_KNOWN_URL|AZURE_APP_WELL_KNOWN_URL')
 const OAUTH2_PROXY_VARIABLE = variableLine('OAUTH2_PROXY_[A-Z0-9_]+')
-const CHART_VALUE = /^\s*(?:configFile:\s*[|>]|extraArgs:\s*(?:$|[[{]))/m
-const ALPHA_KEY = /^(?:providers|upstreamConfig|injectRequestHeaders|injectResponseHeaders|server|metricsServer)\s*:/m
+const ALPHA_KEY = /^(?:providers|upstreamConfig|injectRequestHeaders|injectResponseHeaders|server|metricsServer)\s*:/im
 const TOML_KEY = /^\s*([A-Za-z0-9_-]+)\s*=/gm
 const FLAG = /--([a-z][a-z0-9-]+)/g
 
@@ -32,88 +35,150 @@ function variableLine(names: string): RegExp {
   )
 }
 
+/** The names of oauth2-proxy's executable and images. */
+function isOauth2Proxy(name: string): boolean {
+  return (
+    /^(?:[^\s=]*\/)?[\w.-]*oauth2[-_]proxy[\w.-]*(?:[:@][\w.:-]+)?$/.test(name) &&
+    !/\.(?:cfg|ya?ml|toml|env|sh)$/.test(name)
+  )
+}
+
+function isWonderwall(name: string): boolean {
+  return /^(?:[^\s=]*\/)?wonderwall(?:[:@][\w.:-]+)?$/.test(name)
+}
+
+interface Program {
+  readonly names: ProgramNames
+  readonly isProgram: IsProgram
+  readonly isVariable: (name: string) => boolean
+}
+
+const oauth2ProxyProgram: Program = {
+  names: { keyOfFlag, isSwitch, keyOfVariable, isReferenced },
+  isProgram: isOauth2Proxy,
+  isVariable: (name) => keyOfVariable(name) !== null,
+}
+
+const wonderwallProgram: Program = {
+  names: {
+    keyOfFlag: sameName,
+    isSwitch: noSwitch,
+    keyOfVariable: wonderwallKey,
+    isReferenced: (key) => /client-(?:id|jwk|secret)|redis|encryption/.test(key),
+  },
+  isProgram: isWonderwall,
+  isVariable: (name) => wonderwallKey(name) !== null,
+}
+
+/** Reads how a manifest, a compose file, a unit or a script starts the program; `null` if the text is none of these. */
+function readStart(text: string, file: string, program: Program, readFile: ReadFile): Reading | null {
+  const found =
+    readWorkload(text, file, program, readFile) ??
+    readUnit(text, file, program.isProgram, readFile) ??
+    readScript(text, file, program.isProgram, readFile)
+  const [invocation, ...others] = Array.isArray(found) ? found : found === null ? [] : [found]
+  if (invocation === undefined) return null
+  return readInvocation(
+    { ...invocation, unread: [...invocation.unread, ...others.map(unreadInvocation)] },
+    program.names,
+  )
+}
+
+function unreadInvocation({ file, words, variables }: Invocation): UnreadSource {
+  return {
+    written: 'containers',
+    file,
+    line: words[0]?.line ?? variables[0]?.line ?? 1,
+    hasVariables: false,
+    text: 'a further container of this program starts here, and only the first one is carried over: migrate the others from files of their own',
+  }
+}
+
+function fromSource(rank: number, settings: readonly Setting[]): Reading {
+  return { sources: [{ rank, settings }] }
+}
+
 // The most specific format comes first: a manifest may contain variables and flags, for example.
 const formats: readonly Format[] = [
   {
     name: 'apache',
     product: 'mod_auth_openidc',
-    precedence: 0,
     matches: (text) =>
       /^\s*OIDC[A-Za-z]+\s/im.test(text) || /^\s*AuthType\s+"?(?:openid-connect|oauth20|auth-openidc)\b/im.test(text),
     // Directives have a meaning only within their sections, which apache/sections.ts reads.
-    read: () => [],
+    read: () => ({ sources: [] }),
   },
   {
     name: 'wonderwall',
     product: 'Wonderwall',
-    precedence: 0,
     matches: (text) => WONDERWALL_VARIABLE.test(text),
-    read: (text, file) => [...readEnvironment(text, file, wonderwallKey), ...readLongFlags(text, file, sameName)],
+    read: (text, file, readFile) =>
+      readStart(text, file, wonderwallProgram, readFile) ?? {
+        sources: [
+          { rank: RANKS.variables, settings: readEnvironment(text, file, wonderwallKey) },
+          { rank: RANKS.flags, settings: readLongFlags(text, file, wonderwallProgram.names) },
+        ],
+      },
   },
   {
     name: 'chart',
     product: 'oauth2-proxy',
-    precedence: 2,
-    matches: (text) => CHART_VALUE.test(text),
-    read: (text, file) => [
-      // Drops the names that are not recognized: `readChartValues` reads them as values of a Helm chart.
-      ...readEnvironment(text, file, keyOfVariable).filter(({ written }) => keyOfVariable(written) !== null),
-      ...readChartValues(text, file),
-    ],
+    matches: (text) => isChart(text),
+    read: (text, file) => readChartValues(text, file, oauth2ProxyProgram.names),
+  },
+  {
+    name: 'start',
+    product: 'oauth2-proxy',
+    matches: (text, file, readFile) => readStart(text, file, oauth2ProxyProgram, readFile) !== null,
+    read: (text, file, readFile) => readStart(text, file, oauth2ProxyProgram, readFile) ?? { sources: [] },
   },
   {
     name: 'environment',
     product: 'oauth2-proxy',
-    precedence: 3,
     matches: (text) => OAUTH2_PROXY_VARIABLE.test(text),
-    read: (text, file) => [
-      ...readEnvironment(text, file, keyOfVariable),
-      ...readLongFlags(text, file, keyOfFlag, isSwitch),
-    ],
+    read: (text, file) => ({
+      sources: [
+        { rank: RANKS.variables, settings: readEnvironment(text, file, keyOfVariable) },
+        { rank: RANKS.flags, settings: readLongFlags(text, file, oauth2ProxyProgram.names) },
+      ],
+    }),
   },
   {
     name: 'wonderwall-flags',
     product: 'Wonderwall',
-    precedence: 1,
     matches: (text) => /--openid\.[a-z-]+/.test(text),
-    read: (text, file) => readFlags(text, file, sameName, noSwitch),
+    read: (text, file, readFile) =>
+      readStart(text, file, wonderwallProgram, readFile) ??
+      fromSource(RANKS.flags, readFlags(text, file, wonderwallProgram.names)),
   },
   {
     name: 'alpha',
     product: 'oauth2-proxy',
-    precedence: 1,
     matches: (text) => ALPHA_KEY.test(text),
-    read: (text, file) => withOlderNames(readYaml(text, file)),
+    read: (text, file) => fromSource(RANKS.alpha, withOlderNames(readYaml(text, file))),
   },
   {
     name: 'toml',
     product: 'oauth2-proxy',
-    precedence: 0,
     matches: (text) => [...text.matchAll(TOML_KEY)].some(([, key = '']) => Object.hasOwn(oauth2Proxy, key)),
-    read: readToml,
+    read: (text, file) => fromSource(RANKS.file, readToml(text, file)),
   },
   {
     name: 'flags',
     product: 'oauth2-proxy',
-    precedence: 4,
     matches: (text) => [...text.matchAll(FLAG)].some(([, flag = '']) => Object.hasOwn(oauth2Proxy, keyOfFlag(flag))),
-    read: (text, file) => readFlags(text, file, keyOfFlag, isSwitch),
+    read: (text, file) => fromSource(RANKS.flags, readFlags(text, file, oauth2ProxyProgram.names)),
   },
 ]
 
 /** Returns the format of a text, recognized by its content; `null` if the format is unknown. */
-export function formatOf(text: string): Format | null {
-  return formats.find((format) => format.matches(text)) ?? null
+export function formatOf(text: string, file: string, readFile: ReadFile): Format | null {
+  return formats.find((format) => format.matches(text, file, readFile)) ?? null
 }
 
 /** Reads the flags in a manifest that also has variables; one-letter flags such as `-e` belong to the container runtime. */
-function readLongFlags(
-  text: string,
-  file: string,
-  keyOf: (flag: string) => string,
-  isSwitchKey: (key: string) => boolean = noSwitch,
-): Setting[] {
-  return readFlags(text, file, keyOf, isSwitchKey).filter(({ key }) => key.length > 1)
+function readLongFlags(text: string, file: string, names: ProgramNames): Setting[] {
+  return readFlags(text, file, names).filter(({ key }) => key.length > 1)
 }
 
 function sameName(flag: string): string {

@@ -1,8 +1,9 @@
 import { migrateApache } from './apache/migrate.ts'
-import { formatOf } from './formats.ts'
-import type { Migration, ReadFile } from './migration.ts'
+import { type Format, formatOf } from './formats.ts'
+import type { Migration, OutputForm, ReadFile } from './migration.ts'
 import { migrateOauth2Proxy } from './oauth2-proxy/migrate.ts'
-import { UnreadableFile } from './setting.ts'
+import { type Setting, UnreadableFile } from './setting.ts'
+import type { Reading } from './sources.ts'
 import { migrateWonderwall } from './wonderwall/migrate.ts'
 
 export interface Source {
@@ -10,27 +11,75 @@ export interface Source {
   readonly text: string
 }
 
+interface ReadSource extends Source {
+  readonly format: Format
+  readonly reading: Reading
+}
+
 /**
  * Migrates the configuration files of one gateway; throws `UnreadableFile`. `readFile` reads other files that the
- * configuration names.
+ * configuration names. A source that is no configuration, such as a list of addresses, is one of these files.
  */
-export function migrateFiles(sources: readonly Source[], readFile: ReadFile = () => null): Migration {
-  const files = sources
-    .map(({ name, text }) => {
-      const format = formatOf(text)
-      if (format === null) throw new UnreadableFile(`${name}: it is not a configuration that this command can read`)
-      return { name, text, format }
-    })
-    .toSorted((a, b) => a.format.precedence - b.format.precedence)
-  const [product, another] = new Set(files.map(({ format }) => format.product))
-  if (another !== undefined)
-    throw new UnreadableFile(`these are files of ${product} and of ${another}: migrate them separately`)
-  if (product === 'mod_auth_openidc') return migrateApache(files, readFile)
-  const settings = files.flatMap(({ format, name, text }) => format.read(text, name))
-  if (product === 'Wonderwall') return migrateWonderwall(settings)
-  return migrateOauth2Proxy(
-    settings,
-    files.some(({ format }) => format.name === 'alpha'),
-    readFile,
+export function migrateFiles(
+  sources: readonly Source[],
+  readFile: ReadFile = () => null,
+  form: OutputForm = 'config',
+): Migration {
+  const others = new Set<Source>()
+  const opened = new Set<Source>()
+  const find: ReadFile = (path, besideFile) => {
+    const source = sources.find(({ name }) => nameOf(name) === nameOf(path)) ?? addressList(path, others)
+    if (source !== undefined) opened.add(source)
+    return source?.text ?? readFile(path, besideFile)
+  }
+  const files: ReadSource[] = []
+  for (const source of sources) {
+    const format = formatOf(source.text, source.name, find)
+    if (format === null) others.add(source)
+    else files.push({ ...source, format, reading: format.read(source.text, source.name, find) })
+  }
+  // The reader of a manifest has read the variables of these files already.
+  const given = files.filter(
+    ({ name, format }) => format.name !== 'environment' || ![...opened].some((one) => one.name === name),
   )
+  const [first, another] = new Set(files.map(({ format }) => format.product))
+  if (another !== undefined)
+    throw new UnreadableFile(`these are files of ${first} and of ${another}: migrate them separately`)
+  if (first === 'mod_auth_openidc' && [...others].every(({ text }) => APACHE_DIRECTIVE.test(text)))
+    return migrateApache(sources, readFile)
+  const migration = migrationOf(given, find, form)
+  const [unused] = [...others].filter((source) => !opened.has(source))
+  if (migration === null || unused !== undefined)
+    throw new UnreadableFile(`${unused?.name ?? 'the file'}: it is not a configuration that this command can read`)
+  return migration
+}
+
+/** A directive of Apache without mod_auth_openidc, in a file that its other files include. */
+const APACHE_DIRECTIVE =
+  /^\s*(?:<(?:VirtualHost|Location|LocationMatch|Directory|Proxy|If|IfModule|IfDefine|Macro)\b|(?:Define|ServerName|ServerAlias|Listen|Include|IncludeOptional|LoadModule|ProxyPass\w*|Rewrite\w+|RequestHeader|Header|SSL\w+|Auth\w+|Require|Use|Alias)\s)/im
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
+}
+
+/** Returns the only list of addresses for a file of addresses, because a mount may rename the file. */
+function addressList(path: string, others: ReadonlySet<Source>): Source | undefined {
+  const lists = [...others].filter(({ text }) => /^\s*[^\s@:=]+@[^\s@:=]+\s*$/m.test(text))
+  return lists.length === 1 && /mail|user|access/i.test(nameOf(path)) ? lists[0] : undefined
+}
+
+function migrationOf(files: readonly ReadSource[], readFile: ReadFile, form: OutputForm): Migration | null {
+  const [file] = files
+  if (file === undefined) return null
+  const readings = files.map(({ reading }) => reading)
+  if (file.format.product === 'Wonderwall') return migrateWonderwall(settingsOf(readings))
+  return migrateOauth2Proxy(readings, readFile, form)
+}
+
+/** Returns the settings of all sources in the order in which the programs read them. */
+function settingsOf(readings: readonly Reading[]): Setting[] {
+  return readings
+    .flatMap(({ sources }) => sources)
+    .toSorted((a, b) => a.rank - b.rank)
+    .flatMap(({ settings }) => settings)
 }

@@ -1,13 +1,14 @@
 import type { Condition } from './condition.ts'
-import { literal, positionOf, type Setting, textOf } from './setting.ts'
-
-/** How much a difference matters; each grade is a section of the report. */
-export type Grade = 'security' | 'differs' | 'gap' | 'builtin' | 'todo'
+import type { Origin } from './invocation.ts'
+import { type Grade, literal, positionOf, type Setting, textOf } from './setting.ts'
+import { onlyVariable } from './variable.ts'
 
 export interface Remark {
   readonly grade: Grade
   readonly setting: Setting | null
   readonly text: string
+  /** The line of the item of the setting; the line of the setting if absent. */
+  readonly line?: number
 }
 
 export interface Part {
@@ -73,6 +74,9 @@ export interface RouteException {
   readonly from: Setting
 }
 
+/** The form of the output: a configuration, or values of the Helm chart with the configuration in `config`. */
+export type OutputForm = 'config' | 'values'
+
 /** Returns the text of a file that a setting in `besideFile` names; `null` if it cannot be read. */
 export type ReadFile = (path: string, besideFile: string) => string | null
 
@@ -95,6 +99,10 @@ export interface Migration {
   /** How to set each variable that the configuration uses. */
   readonly secrets: Map<string, string>
   readonly readFile: ReadFile
+  /** Where the values of variables in the old configuration come from. */
+  readonly origins: ReadonlyMap<string, Origin>
+  /** The values of the Helm chart other than `config`. */
+  readonly values: Map<string, unknown>
 }
 
 /** Starts a migration with an empty configuration. `effective` are the settings that apply to the whole site. */
@@ -117,6 +125,8 @@ export function startMigration(
     remarks: [],
     secrets: new Map(),
     readFile: () => null,
+    origins: new Map(),
+    values: new Map(),
   }
 }
 
@@ -138,8 +148,14 @@ export function has(migration: Migration, path: string): boolean {
 }
 
 /** Adds a remark and marks the setting as handled. */
-export function remark(migration: Migration, grade: Grade, setting: Setting | null, text: string): void {
-  migration.remarks.push({ grade, setting, text })
+export function remark(
+  migration: Migration,
+  grade: Grade,
+  setting: Setting | null,
+  text: string,
+  line = setting?.line,
+): void {
+  migration.remarks.push({ grade, setting, text, ...(line === undefined ? {} : { line }) })
   if (setting !== null) migration.handled.add(setting)
 }
 
@@ -159,10 +175,10 @@ export function secretVariable(migration: Migration, name: string, howToSet: str
 
 /** Returns a reference to the variable for a secret: the one that the setting names itself, otherwise `name`. */
 export function secretVariableFor(migration: Migration, setting: Setting, name: string): string {
-  const own = /^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$/.exec(String(setting.value))?.[1]
-  return own === undefined
-    ? secretVariable(migration, name, `the value of ${setting.written} (${positionOf(setting)})`)
-    : secretVariable(migration, own, `the variable that ${setting.key} already names (${positionOf(setting)})`)
+  const own = onlyVariable(textOf(setting))
+  if (own === null) return secretVariable(migration, name, `the value of ${setting.written} (${positionOf(setting)})`)
+  const origin = setting.origin ?? `the variable that ${setting.key} already names`
+  return secretVariable(migration, own, `${origin} (${positionOf(setting)})`)
 }
 
 /** Sets `session.keys` to a new key: without a key, each restart would end all sessions. */

@@ -1,6 +1,7 @@
 import { type AccessRule, accessRuleOf, allOf, undecided, UNDECIDED_CLAIM } from './condition.ts'
 import { type BaseRoute, type Migration, put, remark, type RouteDefaults, type RouteException } from './migration.ts'
 import type { Setting } from './setting.ts'
+import { onlyVariable } from './variable.ts'
 
 type Route = Record<string, unknown>
 
@@ -268,6 +269,7 @@ export interface UpstreamTarget {
 
 /** Reads the URL of an HTTP upstream. Returns `null`, with a remark, for other URLs. */
 export function upstreamTarget(url: string, setting: Setting, migration: Migration): UpstreamTarget | null {
+  if (onlyVariable(url) !== null) return { path: '/**', upstream: url }
   if (!URL.canParse(url) || !/^(https?|h2c?|wss?):\/\//.test(url)) {
     remark(migration, 'gap', setting, 'an upstream is an http or https origin, or unix:/path; this one is left out')
     return null

@@ -1,5 +1,5 @@
-import { type Grade, type Migration, put, remark } from './migration.ts'
-import { flagOf, literal, positionOf, type Setting, textOf } from './setting.ts'
+import { type Migration, put, remark } from './migration.ts'
+import { flagOf, type Grade, literal, positionOf, type Setting, textOf, UNREAD, UNREAD_VARIABLES } from './setting.ts'
 
 /** What one key of another gateway becomes. The tables of docs/migrating.md are generated from the rules. */
 export interface Rule {
@@ -79,6 +79,11 @@ export function unavailable(note: string, grade: Grade = 'security'): Rule {
 export function applyRules(rules: Rules, migration: Migration, unknown: (key: string) => string): void {
   for (const setting of migration.settings) {
     if (migration.handled.has(setting)) continue
+    if (setting.note !== undefined) migration.remarks.push({ ...setting.note, setting })
+    if (setting.key === UNREAD || setting.key === UNREAD_VARIABLES) {
+      migration.handled.add(setting)
+      continue
+    }
     const rule = Object.hasOwn(rules, setting.key) ? rules[setting.key] : undefined
     if (rule === undefined) {
       remark(migration, 'gap', setting, unknown(setting.key))
@@ -106,7 +111,7 @@ export function reportUnhandled(rules: Rules, migration: Migration): void {
 export function reportOverridden(migration: Migration): void {
   for (const setting of migration.settings) {
     const last = migration.effective.get(setting.key)
-    if (last !== undefined && last !== setting && last.written !== setting.written) {
+    if (last !== undefined && last !== setting && last.written !== setting.written && setting.note === undefined) {
       const text = `${last.written} (${positionOf(last)}) takes precedence, and this setting is left out`
       remark(migration, 'differs', setting, text)
     }

@@ -4,6 +4,9 @@ import { formatDuration } from '../config/units.ts'
 /** Thrown for a file that is not a configuration of a known gateway, or that cannot be parsed. */
 export class UnreadableFile extends Error {}
 
+/** How much a difference matters; each grade is a section of the report. */
+export type Grade = 'security' | 'differs' | 'gap' | 'builtin' | 'todo'
+
 export interface Setting {
   /** The name of the setting in the documentation of the other gateway. */
   readonly key: string
@@ -13,7 +16,17 @@ export interface Setting {
   readonly file: string
   /** The line, counted from 1. */
   readonly line: number
+  /** The line of each item, if the items of a list are not all in `line`. */
+  readonly lines?: readonly number[]
+  /** Where the value of the variable comes from that is the whole value. */
+  readonly origin?: string
+  /** What the reader has to say about the setting. */
+  readonly note?: { readonly grade: Grade; readonly text: string }
 }
+
+/** The key of a source that cannot be read, and of one that may contain the variables of the client. */
+export const UNREAD = 'a source that cannot be read'
+export const UNREAD_VARIABLES = 'variables that cannot be read'
 
 export function positionOf({ file, line }: Setting): string {
   return `${file}:${line}`
@@ -40,6 +53,15 @@ export function listOf({ value }: Setting): string[] {
   return (Array.isArray(value) ? texts : texts.flatMap((text) => text.split(',')))
     .map((text) => text.trim())
     .filter((text) => text !== '')
+}
+
+/** Returns the items of the value with their lines. */
+export function itemsOf(setting: Setting): { readonly text: string; readonly line: number }[] {
+  const { lines, line, value } = setting
+  if (lines === undefined || !Array.isArray(value)) return listOf(setting).map((text) => ({ text, line }))
+  return value
+    .map((item, index) => ({ text: scalarText(item).trim(), line: lines[index] ?? line }))
+    .filter(({ text }) => text !== '')
 }
 
 /** Returns the value as a flag; `null` if it is neither true nor false. */

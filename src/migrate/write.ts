@@ -1,11 +1,14 @@
 import { Document, isMap, isPair, isScalar, Scalar } from 'yaml'
-import type { Grade, Migration, Remark } from './migration.ts'
-import { positionOf, type Setting } from './setting.ts'
+import type { Migration, Remark } from './migration.ts'
+import type { Grade, Setting } from './setting.ts'
+import { withVariables } from './variable.ts'
 
 const MAX_COMMENT_WIDTH = 110
 
 const KEY_ORDER = [
   'listen',
+  'listenMode',
+  'forwardAuth',
   'publicUrl',
   'loginHost',
   'basePath',
@@ -22,35 +25,69 @@ const KEY_ORDER = [
   'routes',
 ]
 
-export function writeYaml({ product, settings, parts, secrets }: Migration): string {
+/** Writes the configuration. */
+export function writeYaml(migration: Migration): string {
+  const document = configDocument(migration)
+  document.commentBefore = [
+    ...introduction(migration),
+    ' then run gatehouse check --config FILE. Comments name the settings that a value comes from, with their lines.',
+    ...secretComments(migration),
+  ].join('\n')
+  return textOf(document)
+}
+
+/** Writes values of the Helm chart, with the configuration in `config`. */
+export function writeValues(migration: Migration): string {
+  const { values } = migration
+  const config = textOf(configDocument(migration, YAML_OF_HELM)).replace(/^(?=.)/gm, '  ')
+  const document = new Document({}, YAML_OF_HELM)
+  for (const [name, value] of values) document.set(name, document.createNode(value, { aliasDuplicateObjects: false }))
+  const comment = [
+    ...introduction(migration),
+    ' then run helm install --values FILE. Comments name the settings that a value comes from, with their lines.',
+    ...secretComments(migration),
+  ]
+  return `${comment.map((line) => `#${line}\n`).join('')}\nconfig:\n${config}${values.size === 0 ? '' : textOf(document)}`
+}
+
+function textOf(document: Document): string {
+  return withVariables(document.toString({ lineWidth: 0 }))
+}
+
+/** Quotes texts such as `off`, which are booleans for Helm. */
+const YAML_OF_HELM = { compat: 'yaml-1.1' } as const
+
+function configDocument({ parts }: Migration, options: { readonly compat?: 'yaml-1.1' } = {}): Document {
   const sorted = parts.toSorted((a, b) => KEY_ORDER.indexOf(a.path[0] ?? '') - KEY_ORDER.indexOf(b.path[0] ?? ''))
-  const document = new Document({})
+  const document = new Document({}, options)
   for (const { path, value } of sorted)
     document.setIn([...path], document.createNode(value, { aliasDuplicateObjects: false }))
   for (const { path, from } of sorted) {
     if (from.length > 0) addComment(document, path, from)
   }
+  return document
+}
+
+function introduction({ product, settings }: Migration): string[] {
   const files = [...new Set(settings.map(({ file }) => file))].join(', ')
-  document.commentBefore = [
-    ` Written by gatehouse migrate from ${files} (${product}). Read its report on stderr before you use this;`,
-    ' then run gatehouse check --config FILE. Comments name the settings that a value comes from, with their lines.',
-    ...(secrets.size === 0
-      ? []
-      : [
-          ' Set these variables, or write ${file:/path} in their place:',
-          ...[...secrets].map(([name, how]) => `   ${name}: ${how}`),
-        ]),
-  ].join('\n')
-  return document.toString({ lineWidth: 0 })
+  return [` Written by gatehouse migrate from ${files} (${product}). Read its report on stderr before you use this;`]
+}
+
+function secretComments({ secrets }: Migration): string[] {
+  if (secrets.size === 0) return []
+  const lines = [...secrets].map(([name, how]) => `   ${name}: ${how}`)
+  return [' Set these variables, or write ${file:/path} in their place:', ...lines]
 }
 
 function commentLines(from: readonly Setting[]): string[] {
   const lines = ['']
-  for (const { written, line } of from) {
-    const key = ` ${written} (${line})`
+  const names = from.flatMap(({ written, line, lines: itemLines }) =>
+    [...new Set(itemLines ?? [line])].map((number) => ` ${written} (${number})`),
+  )
+  for (const name of names) {
     const last = lines.at(-1) ?? ''
-    if (last.length + key.length > MAX_COMMENT_WIDTH) lines.push(key)
-    else lines[lines.length - 1] = last === '' ? key : `${last},${key}`
+    if (last.length + name.length > MAX_COMMENT_WIDTH) lines.push(name)
+    else lines[lines.length - 1] = last === '' ? name : `${last},${name}`
   }
   return lines
 }
@@ -90,7 +127,7 @@ export function writeReport({ product, settings, remarks, secrets }: Migration):
     return ofGrade.length === 0 ? [] : [`\n${HEADINGS[grade]}`, ...linesOf(ofGrade.toSorted(byPosition))]
   })
   const secretLines = [...secrets].map(([name, how]) => `  ${name}: ${how}`)
-  return [
+  const report = [
     `gatehouse migrate: ${files}: ${product}, ${settings.length} keys, ${settings.length - named.size} of them ` +
       'carried over unchanged.',
     ...sections,
@@ -99,22 +136,29 @@ export function writeReport({ product, settings, remarks, secrets }: Migration):
       : ['\nSECRETS: set these variables, or write ${file:/path} in their place', ...secretLines]),
     '',
   ].join('\n')
+  return withVariables(report)
 }
 
 function byPosition(a: Remark, b: Remark): number {
-  return (a.setting?.file ?? '').localeCompare(b.setting?.file ?? '') || (a.setting?.line ?? 0) - (b.setting?.line ?? 0)
+  return (a.setting?.file ?? '').localeCompare(b.setting?.file ?? '') || lineNumberOf(a) - lineNumberOf(b)
+}
+
+function lineNumberOf({ setting, line }: Remark): number {
+  return line ?? setting?.line ?? 0
 }
 
 /** Returns a line for each remark; those that say the same about one key share a line with all their positions. */
 function linesOf(remarks: readonly Remark[]): string[] {
-  const lines = new Map<string, { readonly position: string; readonly others: Set<number>; readonly rest: string }>()
-  for (const { setting, text } of remarks) {
-    const rest = setting === null ? text : `: ${setting.written}: ${text}`
+  const positions = new Map<string, { readonly file: string; readonly numbers: Set<number>; readonly rest: string }>()
+  for (const remark of remarks) {
+    const { setting, text } = remark
+    const rest = setting === null ? text : `${setting.written}: ${text}`
     const id = `${setting?.file ?? ''}\n${rest}`
-    const known = lines.get(id)
-    if (known === undefined)
-      lines.set(id, { position: setting === null ? '' : positionOf(setting), others: new Set(), rest })
-    else if (setting !== null && !known.position.endsWith(`:${setting.line}`)) known.others.add(setting.line)
+    const known = positions.get(id) ?? { file: setting?.file ?? '', numbers: new Set(), rest }
+    known.numbers.add(lineNumberOf(remark))
+    positions.set(id, known)
   }
-  return [...lines.values()].map(({ position, others, rest }) => `  ${[position, ...others].join(', ')}${rest}`)
+  return [...positions.values()].map(({ file, numbers, rest }) =>
+    file === '' ? `  ${rest}` : `  ${file}:${[...numbers].join(', ')}: ${rest}`,
+  )
 }

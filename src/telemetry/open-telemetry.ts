@@ -12,6 +12,8 @@ import {
   type Span,
 } from '@opentelemetry/api'
 import { W3CTraceContextPropagator } from '@opentelemetry/core'
+import { OTLPTraceExporter as JsonExporter } from '@opentelemetry/exporter-trace-otlp-http'
+import { OTLPTraceExporter as ProtobufExporter } from '@opentelemetry/exporter-trace-otlp-proto'
 import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
 import { BasicTracerProvider, BatchSpanProcessor, type SpanExporter } from '@opentelemetry/sdk-trace-base'
 import { causes } from '../errors.ts'
@@ -22,13 +24,17 @@ import type { RequestTrace, TracedRequest, Tracing } from './tracing.ts'
 const CLOSE_TIMEOUT_MS = 3_000
 
 /** Starts OpenTelemetry, which reads endpoint, headers, sampler, limits and names from its environment variables. */
-export async function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf', log: Log): Promise<Tracing> {
+export function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf', log: Log): Tracing {
   logVariableMistakes(log)
   const provider = new BasicTracerProvider({
     resource: defaultResource()
       .merge(resourceFromAttributes({ 'service.name': 'gatehouse' }))
       .merge(detectResources({ detectors: [envDetector] })),
-    spanProcessors: [new BatchSpanProcessor(withLossLogged(await exporterFor(protocol), log))],
+    spanProcessors: [
+      new BatchSpanProcessor(
+        withLossLogged(protocol === 'http/json' ? new JsonExporter() : new ProtobufExporter(), log),
+      ),
+    ],
   })
   const tracer = provider.getTracer('gatehouse')
   const propagator = new W3CTraceContextPropagator()
@@ -123,14 +129,6 @@ function describe(span: Span, method: string, { id, route, kind, verdict, status
   })
   if (route !== null) span.updateName(`${method} ${route}`)
   if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR })
-}
-
-async function exporterFor(protocol: 'http/json' | 'http/protobuf'): Promise<SpanExporter> {
-  const { OTLPTraceExporter } =
-    protocol === 'http/json'
-      ? await import('@opentelemetry/exporter-trace-otlp-http')
-      : await import('@opentelemetry/exporter-trace-otlp-proto')
-  return new OTLPTraceExporter()
 }
 
 /** Wraps an exporter to log when it starts to lose spans and when it delivers them again. */

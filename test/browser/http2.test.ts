@@ -36,6 +36,10 @@ void t.test('Chromium speaks HTTP/2 over TLS: login, calls, event stream, WebSoc
   )
   t.same(new Set(statuses), new Set([200]), '50 calls at once')
 
+  const handshakes: number[] = []
+  const devtools = await page.context().newCDPSession(page)
+  await devtools.send('Network.enable')
+  devtools.on('Network.webSocketHandshakeResponseReceived', ({ response }) => handshakes.push(response.status))
   const message = await page.evaluate(
     async (target) =>
       new Promise<string>((resolve) => {
@@ -46,13 +50,17 @@ void t.test('Chromium speaks HTTP/2 over TLS: login, calls, event stream, WebSoc
         socket.addEventListener('message', ({ data }) => {
           resolve(String(data))
         })
+        socket.addEventListener('close', ({ code }) => {
+          Object.assign(globalThis, { code })
+        })
         socket.addEventListener('error', () => {
           resolve('error')
         })
       }),
     `wss://app.test:${port}/ws`,
   )
-  t.match(message, /hello/, 'a WebSocket has its own HTTP/1.1 connection')
+  t.match(message, /hello/)
+  t.same(handshakes, [200], 'the WebSocket is a stream of the HTTP/2 connection')
 
   await page.evaluate(() => {
     const events = new EventSource('/api/stream')
@@ -68,4 +76,6 @@ void t.test('Chromium speaks HTTP/2 over TLS: login, calls, event stream, WebSoc
     return [status, answer.status, answer.headers.get('gatehouse')]
   })
   t.same(ended, [204, 401, 'login_required'])
+  await page.waitForFunction(() => 'code' in globalThis)
+  t.equal(await page.evaluate(() => Reflect.get(globalThis, 'code')), 4401, 'the WebSocket ends with the session')
 })

@@ -17,6 +17,7 @@ await t.test('a minimal configuration gets every default', async (t) => {
     loginHost: null,
     basePath: '/oauth2',
     trustedProxies: [],
+    listenProxyProtocol: false,
     upstream: { origin: 'http://127.0.0.1:3000', socketPath: null },
     tls: null,
     forwardAuth: null,

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync, existsSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -27,6 +27,12 @@ type ImageConfig = {
 }
 
 const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
+const project = script('../..')
+const filesIn = (folder: string): string[] =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name))
+
 const folder = mkdtempSync(join(tmpdir(), 'gatehouse-image-'))
 t.teardown(() => {
   rmSync(folder, { recursive: true, force: true })
@@ -109,17 +115,48 @@ void t.test('the image has a numeric user, no shell, SIGTERM, a health check and
   t.equal(image.StopSignal, 'SIGTERM')
   t.equal(asked, 'CMD')
   t.same(Object.keys(image.ExposedPorts), ['8080/tcp'])
-  for (const label of ['title', 'description', 'licenses', 'version', 'revision'])
-    t.ok(image.Labels[`org.opencontainers.image.${label}`], label)
+  const label = (name: string): string => image.Labels[`org.opencontainers.image.${name}`] ?? ''
+  for (const name of ['title', 'description', 'licenses', 'version', 'revision']) t.ok(label(name), name)
+  for (const name of ['source', 'url']) t.ok(URL.canParse(label(name)), name)
+  t.match(label('created'), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/)
 })
 
-void t.test('the image holds only the program and its production dependencies', async (t) => {
-  const inside = (path: string): boolean => existsSync(join(root, 'opt/gatehouse', path))
-  for (const path of ['dist/main.js', 'dist/browser/client.js', 'node_modules/fastify', 'LICENSE'])
-    t.ok(inside(path), path)
-  for (const path of ['src', 'test', 'node_modules/typescript', 'node_modules/esbuild', 'node_modules/oidc-provider'])
-    t.notOk(inside(path), path)
+void t.test('the Dockerfile names its base images by digest', async (t) => {
+  const dockerfile = readFileSync(join(project, 'Dockerfile'), 'utf8')
+  const images = [...dockerfile.matchAll(/^ARG \w+_IMAGE=(.*)$/gm)].map(([, image]) => image)
+  t.equal(images.length, 2)
+  for (const image of images) t.match(image, /@sha256:[0-9a-f]{64}$/)
+  const stages = [...dockerfile.matchAll(/^FROM (\S+)/gm)].map(([, image]) => image)
+  t.same(new Set(stages), new Set(['${BUILD_IMAGE}', '${RUNTIME_IMAGE}']))
+})
+
+void t.test('the image contains the program and the packages that it loads, nothing else', async (t) => {
+  t.same(
+    new Set(readdirSync(join(root, 'opt/gatehouse'))),
+    new Set(['LICENSE', 'dist', 'node_modules', 'package.json']),
+  )
+  for (const path of ['main.js', 'browser/client.js']) t.ok(existsSync(join(root, 'opt/gatehouse/dist', path)), path)
   t.notOk(existsSync(join(root, 'bin/sh')), 'the image has no shell')
+
+  const packages = join(root, 'opt/gatehouse/node_modules')
+  const code = filesIn(packages).filter((path) => /\.(js|node)$/.test(path))
+  const printLoaded = `
+    const load = require('node:module').createRequire('/opt/gatehouse/dist/main.js')
+    load('sodium-native')
+    console.log(JSON.stringify(Object.keys(load.cache)))`
+  const loading = run(t, ['node', '-e', printLoaded], {})
+  t.equal(await loading.ended, 0, loading.said())
+  const loaded: string[] = JSON.parse(loading.said())
+  t.same(
+    new Set(code.map((path) => path.slice(root.length))),
+    new Set(loaded.filter((path) => !path.endsWith('.json'))),
+  )
+})
+
+void t.test('the image is at most 150 MB larger than its base', async (t) => {
+  const bytes = filesIn(join(root, 'opt')).reduce((sum, path) => sum + statSync(path).size, 0)
+  t.comment(`${(bytes / 1e6).toFixed(1)} MB`)
+  t.ok(bytes < 150e6)
 })
 
 void t.test(
@@ -174,6 +211,31 @@ void t.test(
     t.equal(await gateway.ended, 0)
   },
 )
+
+void t.test('the `docker run` of the README starts the gateway', async (t) => {
+  const [, commands = ''] =
+    /^```sh\n(docker build .*?)^```$/ms.exec(readFileSync(join(project, 'README.md'), 'utf8')) ?? []
+  const [, options = ''] = /^docker run (--read-only .*) gatehouse$/m.exec(commands.replaceAll('\\\n', ' ')) ?? []
+  const variables = [...options.matchAll(/-e (\w+)(?:=(\S+))?/g)].map(([, name = '', value]) => [name, value] as const)
+  t.ok(variables.some(([name]) => name === 'GATEHOUSE_PUBLIC_URL'))
+  const exported: Record<string, string> = {
+    GATEHOUSE_PROVIDER_CLIENT_SECRET: 'only-for-this-test',
+    GATEHOUSE_SESSION_KEYS: Buffer.alloc(32, 3).toString('base64'),
+  }
+  for (const [name, value] of variables)
+    if (value === undefined) t.match(commands, `export ${name}=`, `${name} comes from the shell`)
+
+  const [port, adminPort] = [await freePort(), await freePort()]
+  const gateway = run(t, start, {
+    ...Object.fromEntries(variables.map(([name, value]) => [name, value ?? exported[name] ?? ''])),
+    GATEHOUSE_LISTEN: `127.0.0.1:${port}`,
+    GATEHOUSE_ADMIN_LISTEN: `127.0.0.1:${adminPort}`,
+  })
+  await gateway.listening()
+  t.equal((await fetch(`http://127.0.0.1:${port}/api/orders`)).status, 401)
+  process.kill(gateway.pid(), image.StopSignal)
+  t.equal(await gateway.ended, 0)
+})
 
 void t.test('the other commands work, and an invalid configuration ends the container with status 2', async (t) => {
   const keygen = run(t, [...image.Entrypoint, 'keygen'], {})

@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { parseAllDocuments } from 'yaml'
 
 /** A Kubernetes object that Helm rendered. */
@@ -62,3 +62,52 @@ export const render = async (chart: string, ...args: readonly string[]): Promise
     return manifest === null ? [] : [manifest]
   })
 }
+
+/** The chart of the gateway. */
+export const chart = join(charts, 'gatehouse')
+
+/** Returns a folder with the chart of an application that includes the sidecar and depends on the gateway's chart. */
+export const application = (t: Test): string => {
+  const folder = mkdtempSync(join(tmpdir(), 'gatehouse-chart-'))
+  t.teardown(() => {
+    rmSync(folder, { recursive: true })
+  })
+  cpSync(join(charts, 'example'), folder, { recursive: true })
+  cpSync(chart, join(folder, 'charts/gatehouse'), { recursive: true })
+  return folder
+}
+
+/** Returns Helm's arguments for these values, as JSON: Helm reads YAML 1.1, where an unquoted yes is true. */
+export const withValues = (t: Test, given: object): string[] => {
+  const folder = mkdtempSync(join(tmpdir(), 'gatehouse-values-'))
+  t.teardown(() => {
+    rmSync(folder, { recursive: true })
+  })
+  writeFileSync(join(folder, 'values.json'), JSON.stringify(given))
+  return ['-f', join(folder, 'values.json')]
+}
+
+/** Returns values with which the chart renders, and changes to them. */
+export const values = (change: object = {}): object => ({
+  upstreamService: { name: 'orders' },
+  existingSecret: 'orders-gatehouse',
+  ...change,
+  config: {
+    publicUrl: 'https://orders.example.com',
+    provider: { issuer: 'https://login.example.com', clientId: 'orders' },
+    ...('config' in change ? (change.config as object) : {}),
+  },
+})
+
+/** Returns the object of this kind, and with this name if given. */
+export const of = (manifests: readonly Manifest[], kind: string, name?: string): Manifest => {
+  const found = manifests.find((one) => one.kind === kind && (name === undefined || one.metadata.name === name))
+  if (found === undefined) throw new Error(`no ${kind} was rendered`)
+  return found
+}
+
+/** Returns the gateway's configuration in the chart's ConfigMap. */
+export const configurationIn = (manifests: readonly Manifest[]): string =>
+  manifests
+    .map((one) => (one as unknown as { data?: Record<string, string> }).data?.['gatehouse.yaml'])
+    .find((text) => text !== undefined) ?? ''

@@ -2,17 +2,20 @@
 {{- define "gatehouse.config" -}}
 {{- $values := .values -}}
 {{- $config := deepCopy ($values.config | default dict) -}}
-{{- $pod := dict "listen" "0.0.0.0:8080" "shutdown" (dict "wait" "5s") -}}
+{{- $pod := dict "listen" (printf "0.0.0.0:%v" ($values.containerPort | default 8080)) "shutdown" (dict "wait" "5s") -}}
 {{- if ne (include "gatehouse.probes" .) "exec" }}
-{{- $_ := set $pod "admin" (dict "listen" "0.0.0.0:9090") }}
+{{- $_ := set $pod "admin" (dict "listen" (printf "0.0.0.0:%v" (($values.metrics | default dict).port | default 9090))) }}
 {{- end -}}
 {{- with $values.forwardAuth }}{{ if .enabled }}
 {{- $_ := set $pod "forwardAuth" (dict "listen" (printf "0.0.0.0:%v" (.port | default 8081))) }}
 {{- end }}{{ end -}}
-{{- $service := $values.upstreamService | default dict -}}
-{{- if $service.name }}
-{{- $host := ternary (printf "%s.%s.svc" $service.name $service.namespace) $service.name (not (empty $service.namespace)) }}
-{{- $_ := set $pod "upstream" (printf "%s://%s:%v" ($service.scheme | default "http") $host ($service.port | default 80)) }}
+{{- with $values.upstreamService }}{{ if .name }}
+{{- $host := ternary (printf "%s.%s.svc" .name .namespace) .name (not (empty .namespace)) }}
+{{- $_ := set $pod "upstream" (printf "%s://%s:%v" (.scheme | default "http") $host (.port | default 80)) }}
+{{- end }}{{ end -}}
+{{- with (include "gatehouse.store" . | fromYaml).url }}
+{{- $_ := set $pod "session" (dict "store" .) }}
+{{- with $config.session }}{{ if kindIs "invalid" .store }}{{ $_ := unset . "store" }}{{ end }}{{ end }}
 {{- end -}}
 {{- if kindIs "bool" $config.admin }}{{ $_ := unset $pod "admin" }}{{ end -}}
 {{- mergeOverwrite $pod $config | toYaml }}
@@ -50,5 +53,14 @@
 
 {{/* Pod annotations. The checksum makes Kubernetes replace the pods when the configuration changes. */}}
 {{- define "gatehouse.annotations" -}}
+{{- if not .values.existingConfig -}}
 checksum/config: {{ include "gatehouse.config" . | sha256sum }}
+{{- end }}
+{{- end }}
+
+{{/* Not empty if there is a PodDisruptionBudget: one that never lets a pod go would stop each drain of a node. */}}
+{{- define "gatehouse.hasDisruptionBudget" -}}
+{{- $pods := .values.autoscaling.enabled | ternary .values.autoscaling.minReplicas .values.replicaCount -}}
+{{- $least := toString .values.podDisruptionBudget.minAvailable -}}
+{{- if and .values.podDisruptionBudget.enabled (not (and (regexMatch "^[1-9][0-9]*$" $least) (ge (int $least) (int $pods)))) }}yes{{ end }}
 {{- end }}

@@ -1,5 +1,3 @@
-{{/* Every named template takes (dict "root" $ "values" VALUES), because an application's chart keeps our values in a subkey. */}}
-
 {{- define "gatehouse.name" -}}
 {{- .values.nameOverride | default "gatehouse" | trunc 63 | trimSuffix "-" }}
 {{- end }}
@@ -21,21 +19,63 @@
 {{- end }}
 {{- end }}
 
+{{- define "gatehouse.namespace" -}}
+{{- .values.namespaceOverride | default .root.Release.Namespace }}
+{{- end }}
+
 {{- define "gatehouse.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "gatehouse.name" . }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- end }}
 
+{{/* The labels of the pod of `helm test`, which no Service selects. */}}
+{{- define "gatehouse.testLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-test" (include "gatehouse.name" . | trunc 58 | trimSuffix "-") }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- end }}
+
+{{/* The labels of every object. customLabels cannot replace those that Helm and the selectors depend on. */}}
 {{- define "gatehouse.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "gatehouse.selectorLabels" . }}
-app.kubernetes.io/version: {{ include "gatehouse.appVersion" . | quote }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- $chart := printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" -}}
+{{- $labels := dict "helm.sh/chart" $chart "app.kubernetes.io/version" (include "gatehouse.appVersion" .) "app.kubernetes.io/managed-by" .root.Release.Service -}}
+{{- merge $labels (include "gatehouse.selectorLabels" . | fromYaml) (.values.customLabels | default dict) | toYaml }}
+{{- end }}
+
+{{/* The metadata of an object: (list CONTEXT NAME LABELS ANNOTATIONS). */}}
+{{- define "gatehouse.metadata" -}}
+{{- $context := index . 0 -}}
+name: {{ index . 1 }}
+namespace: {{ include "gatehouse.namespace" $context }}
+labels:
+  {{- mergeOverwrite (include "gatehouse.labels" $context | fromYaml) (index . 2 | default dict) | toYaml | nindent 2 }}
+{{- with index . 3 }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "gatehouse.serviceAccountName" -}}
 {{- $account := .values.serviceAccount | default dict -}}
-{{- if $account.create }}{{ $account.name | default (include "gatehouse.fullname" .) }}{{ else }}{{ $account.name | default "default" }}{{ end }}
+{{- if $account.enabled }}{{ $account.name | default (include "gatehouse.fullname" .) }}{{ else }}{{ $account.name | default "default" }}{{ end }}
+{{- end }}
+
+{{/* A registry replaces the registry in the repository. */}}
+{{- define "gatehouse.image" -}}
+{{- $image := .values.image | default dict -}}
+{{- $repository := $image.repository | default "gatehouse" -}}
+{{- with $image.registry | default (.values.global | default dict).imageRegistry }}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") }}
+{{- end -}}
+{{- if $image.digest }}{{ printf "%s@%s" $repository $image.digest }}{{ else }}{{ printf "%s:%s" $repository ($image.tag | default (include "gatehouse.appVersion" .)) }}{{ end }}
+{{- end }}
+
+{{/* The imagePullSecrets of pods: a Secret is named by a text, or by a map with its name. */}}
+{{- define "gatehouse.imagePullSecrets" -}}
+{{- $names := list -}}
+{{- range concat ((.values.global | default dict).imagePullSecrets | default list) (.values.imagePullSecrets | default list) }}
+{{- $names = append $names (kindIs "map" . | ternary (dict "name" (get (kindIs "map" . | ternary . dict) "name")) (dict "name" .)) }}
+{{- end -}}
+{{- with uniq $names }}{{ toYaml . }}{{ end }}
 {{- end }}
 
 {{/* The hosts of config.publicUrl, as a JSON list. */}}

@@ -29,17 +29,19 @@
 {{- fail (printf "%s is a secret, and a ConfigMap is no place for it: put it into the Secret that existingSecret names, and write ${NAME} here" $path) }}
 {{- end }}
 {{- end -}}
-{{- $store := $session.store | default "memory:" -}}
+{{- include "gatehouse.refuseStore" . -}}
+{{- $effective := include "gatehouse.config" . | fromYaml -}}
+{{- $store := ($effective.session | default dict).store | default "memory:" -}}
 {{- if regexMatch "://[^@/${]*:[^@/${]+@" $store }}
 {{- fail "config.session.store has a password in it, and a ConfigMap is no place for that: write ${REDIS_URL}, and put REDIS_URL into the Secret that existingSecret names" }}
 {{- end -}}
 
 {{- $several := and (not $sidecar) (or $autoscaling.enabled (gt (int $values.replicaCount) 1)) -}}
 {{- $given := $autoscaling.enabled | ternary "autoscaling" "replicaCount above 1" -}}
-{{- if and $several (hasPrefix "memory" $store) }}
-{{- fail (printf "%s needs a store that all replicas share: write config.session.store: rediss://HOST:6379, or ${REDIS_URL} with REDIS_URL in the Secret that existingSecret names; the memory store is for replicaCount: 1" $given) }}
+{{- if and $several (hasPrefix "memory" $store) (not $values.existingConfig) }}
+{{- fail (printf "%s needs a store that all replicas share: write config.session.store: rediss://HOST:6379, or ${REDIS_URL} with REDIS_URL in the Secret that existingSecret names, or redis.enabled: true; the memory store is for replicaCount: 1" $given) }}
 {{- end -}}
-{{- if and $several (not $session.keys) (not $values.existingSecret) }}
+{{- if and $several (not $session.keys) (not $values.existingSecret) (not $values.envFrom) (not $values.existingConfig) (not (contains "GATEHOUSE_SESSION_KEYS" (toJson $values.extraEnv))) }}
 {{- fail (printf "%s needs session keys that all replicas share: put GATEHOUSE_SESSION_KEYS into a Secret and name it with existingSecret" $given) }}
 {{- end -}}
 {{- if and $several (kindIs "string" $config.listen) (hasPrefix "unix:" $config.listen) }}
@@ -52,8 +54,32 @@
 {{- if and $sidecar $service.name }}
 {{- fail "upstreamService is for mode: proxy; a sidecar's application is in the same pod: write config.upstream: http://127.0.0.1:PORT" }}
 {{- end -}}
-{{- if and $sidecar (or $autoscaling.enabled ($values.ingress | default dict).enabled ($values.httpRoute | default dict).enabled ($values.podDisruptionBudget | default dict).enabled ($values.networkPolicy | default dict).enabled ($values.serviceMonitor | default dict).enabled) }}
-{{- fail "mode: sidecar makes the ConfigMap only: ingress, httpRoute, autoscaling, podDisruptionBudget, networkPolicy and serviceMonitor belong to the application's chart" }}
+{{- if $sidecar }}
+{{- $useless := list -}}
+{{- range $key := list "autoscaling" "ingress" "gatewayApi" "podDisruptionBudget" "networkPolicy" }}
+{{- if (get $values $key | default dict).enabled }}{{ $useless = append $useless (eq $key "gatewayApi" | ternary $.route $key) }}{{ end }}
+{{- end }}
+{{- range $key := list "affinity" "deploymentAnnotations" "deploymentLabels" "dnsConfig" "dnsPolicy" "extraContainers" "extraInitContainers" "hostAliases" "imagePullSecrets" "nodeSelector" "podAnnotations" "podLabels" "priorityClassName" "runtimeClassName" "strategy" "tolerations" }}
+{{- if get $values $key }}{{ $useless = append $useless $key }}{{ end }}
+{{- end }}
+{{- if $useless }}
+{{- fail (printf "mode: sidecar makes the ConfigMap only: %s %s to the application's chart" (join ", " $useless) (eq (len $useless) 1 | ternary "belongs" "belong")) }}
+{{- end }}
+{{- end -}}
+
+{{- if and $values.existingConfig $config }}
+{{- fail "existingConfig and config both hold the configuration: keep one of them" }}
+{{- end -}}
+{{- with $values.kubeVersion }}
+{{- if semverCompare "<1.29.0-0" . }}
+{{- fail (printf "kubeVersion: %s is too old: the chart needs Kubernetes 1.29, which has native sidecars" .) }}
+{{- end }}
+{{- end -}}
+{{- if and (eq ($values.httpScheme | default "http") "https") (not $config.tls) (not $values.existingConfig) }}
+{{- fail "httpScheme: https needs a certificate: write config.tls: { certFile: PATH, keyFile: PATH }, and mount the files with extraVolumes and extraVolumeMounts" }}
+{{- end -}}
+{{- if and $autoscaling.enabled (not $autoscaling.targetCPUUtilizationPercentage) (not $autoscaling.targetMemoryUtilizationPercentage) }}
+{{- fail "autoscaling has no target: write autoscaling.targetCPUUtilizationPercentage" }}
 {{- end -}}
 
 {{- $forwardAuth := $values.forwardAuth | default dict -}}
@@ -71,6 +97,14 @@
 {{- fail "networkPolicy.forwardAuthFrom is for the forward-auth listener: write forwardAuth.enabled: true, or leave it out" }}
 {{- end -}}
 
+{{- $exposed := printf "%s%s" (($values.ingress | default dict).extraPaths | toJson) (($values.gatewayApi | default dict).rules | toJson) -}}
+{{- if contains (printf "\"%s\"" (include "gatehouse.forwardAuthName" .)) $exposed }}
+{{- fail (printf "ingress.extraPaths and gatewayApi.rules must not lead to the Service %s: its responses carry access tokens" (include "gatehouse.forwardAuthName" .)) }}
+{{- end -}}
+{{- if and $policy.ingress $policy.from }}
+{{- fail "networkPolicy.ingress and networkPolicy.from both say who may reach the gateway: keep one of them" }}
+{{- end -}}
+
 {{- $probes := include "gatehouse.probes" . -}}
 {{- if and (eq $probes "http") (kindIs "bool" $config.admin) }}
 {{- fail "config.admin: false leaves nothing for the kubelet to ask: leave it out, or write probes.type: exec" }}
@@ -78,7 +112,24 @@
 {{- if and (eq $probes "http") (regexMatch "^(unix:|127\\.|localhost|\\[::1\\])" (toString ($admin.listen | default ""))) }}
 {{- fail (printf "config.admin.listen: %s is out of the kubelet's reach: write 0.0.0.0:9090 or leave it out, or write probes.type: exec" $admin.listen) }}
 {{- end -}}
-{{- if and ($values.serviceMonitor | default dict).enabled (eq $probes "exec") }}
-{{- fail "serviceMonitor needs the admin listener on the pod's address: write probes.type: http" }}
-{{- end -}}
+{{- include "gatehouse.refuseMonitoring" . -}}
+{{- end }}
+
+{{/* Fails on values of oauth2-proxy's chart that this chart does not have, and says for each what to write instead. */}}
+{{- define "gatehouse.refuse-oauth2-proxy" -}}
+{{- $values := .values -}}
+{{- $found := list -}}
+{{- range $key, $instead := (.root.Files.Get "oauth2-proxy.yaml" | fromYaml).refused }}
+{{- $value := $values }}
+{{- range splitList "." $key }}{{ $value = kindIs "map" $value | ternary (get (kindIs "map" $value | ternary $value dict) .) "" }}{{ end }}
+{{- if $value }}{{ $found = append $found (printf "%s: %s" $key $instead) }}{{ end }}
+{{- end }}
+{{- range include "gatehouse.extraArgs" . | fromJsonArray }}
+{{- with regexFind "^--?(client-|cookie-|email-|oidc-|pass-|provider|redirect-url|reverse-proxy|scope|session-|set-|skip-|upstream|whitelist-)[a-z0-9-]*" . }}
+{{- $found = append $found (printf "extraArgs %s: `gatehouse migrate` writes config from it" .) }}
+{{- end }}
+{{- end }}
+{{- with $found }}
+{{- fail (printf "these values are of oauth2-proxy's chart, and this chart has others (`gatehouse migrate` reads the values file):\n  %s" (join "\n  " .)) }}
+{{- end }}
 {{- end }}

@@ -17,7 +17,7 @@ export interface WorkerCalls {
   metrics(): Promise<unknown>
 }
 
-export type Addresses = Pick<RunningGateway, 'address' | 'forwardAuth'>
+export type Addresses = Pick<RunningGateway, 'address' | 'forwardAuth' | 'redirectFrom'>
 
 /** The id of the reply that a worker sends when it is ready for calls. */
 export const READY_ID = 0
@@ -57,8 +57,8 @@ async function serveUntilStopped(): Promise<void> {
     async serve(config) {
       log.level = config.log.level
       begin(serveHere(config, log))
-      const { address, forwardAuth } = await running
-      return { address, forwardAuth }
+      const { address, forwardAuth, redirectFrom } = await running
+      return { address, forwardAuth, redirectFrom }
     },
     async reload(config) {
       await (await running).reload(config)

@@ -70,33 +70,46 @@ function findLoginHost({ publicUrl, loginHost, session }: ResolvedConfig): Findi
   ]
 }
 
-function findListeners({ listen, admin, forwardAuth, tls }: ResolvedConfig): Finding[] {
+/** The listeners besides the public one, each with a free address to suggest. */
+const OTHER_LISTENERS = [
+  { path: ['admin', 'listen'], name: 'admin', example: '127.0.0.1:9090' },
+  { path: ['forwardAuth', 'listen'], name: 'forward-auth', example: '127.0.0.1:8081' },
+  { path: ['tls', 'redirectFrom'], name: 'redirecting', example: '0.0.0.0:8080' },
+] as const
+
+function findListeners(config: ResolvedConfig): Finding[] {
+  const { listen, tls } = config
   const findings: Finding[] = []
   if (tls !== null && 'path' in listen) {
     const instead = 'remove tls, or listen on host:port'
     findings.push({ path: ['tls'], part: 'key', message: 'cannot be combined with a Unix socket', instead })
   }
-  if (admin !== null && collide(listen, admin.listen)) {
-    findings.push({
-      path: ['admin', 'listen'],
-      message: 'is the address of the public listener',
-      instead: 'give it a port of its own, such as 127.0.0.1:9090',
-    })
-  }
-  if (forwardAuth === null) return findings
-  const taken = collide(listen, forwardAuth.listen)
-    ? 'public'
-    : admin !== null && collide(admin.listen, forwardAuth.listen)
-      ? 'admin'
-      : null
-  if (taken !== null) {
-    findings.push({
-      path: ['forwardAuth', 'listen'],
-      message: `is the address of the ${taken} listener`,
-      instead: 'give it a port of its own, such as 127.0.0.1:8081',
-    })
+  const all = new Map(listenersOf(config))
+  const earlier: { readonly name: string; readonly at: Listen }[] = [{ name: 'public', at: listen }]
+  for (const { path, name, example } of OTHER_LISTENERS) {
+    const at = all.get(path.join('.'))
+    if (at === undefined) continue
+    const taken = earlier.find((other) => collide(other.at, at))
+    if (taken !== undefined) {
+      const message = `is the address of the ${taken.name} listener`
+      findings.push({ path: [...path], message, instead: `give it a port of its own, such as ${example}` })
+    }
+    earlier.push({ name, at })
   }
   return findings
+}
+
+function findRedirect({ tls, publicUrl }: ResolvedConfig): Finding[] {
+  if ((tls?.redirectFrom ?? null) === null || publicUrl.every((url) => url.startsWith('https:'))) return []
+  const message = 'needs an https publicUrl, because it redirects there'
+  return [{ path: ['tls', 'redirectFrom'], part: 'key', message, instead: 'use an https publicUrl' }]
+}
+
+function findProxyProtocol({ listenProxyProtocol, trustedProxies }: ResolvedConfig): Finding[] {
+  if (!listenProxyProtocol || trustedProxies.length > 0) return []
+  const message = 'needs trustedProxies: the gateway would close every connection'
+  const instead = 'list the addresses of the proxies that send the header'
+  return [{ path: ['listenProxyProtocol'], part: 'key', message, instead }]
 }
 
 function findListenMode({ listen, listenMode }: ResolvedConfig): Finding[] {
@@ -105,11 +118,18 @@ function findListenMode({ listen, listenMode }: ResolvedConfig): Finding[] {
   return [{ path: ['listenMode'], part: 'key', message: 'needs a Unix socket in listen', instead }]
 }
 
-function listenersOf({ listen, admin, forwardAuth }: ResolvedConfig): readonly (readonly [key: string, at: Listen])[] {
+function listenersOf({
+  listen,
+  admin,
+  forwardAuth,
+  tls,
+}: ResolvedConfig): readonly (readonly [key: string, at: Listen])[] {
+  const redirectFrom = tls?.redirectFrom ?? null
   return [
     ['listen', listen],
     ...(admin === null ? [] : [['admin.listen', admin.listen] as const]),
     ...(forwardAuth === null ? [] : [['forwardAuth.listen', forwardAuth.listen] as const]),
+    ...(redirectFrom === null ? [] : [['tls.redirectFrom', redirectFrom] as const]),
   ]
 }
 
@@ -203,7 +223,13 @@ export const servingRules: readonly Rule[] = [
   { reads: ['publicUrl', 'loginHost', 'session.cookie.domain'], find: findLoginHost },
   { reads: ['listen', 'admin', 'forwardAuth', 'tls'], find: findListeners },
   { reads: ['listen', 'listenMode'], find: findListenMode },
-  { reads: ['listen', 'admin', 'forwardAuth', 'publicUrl', 'upstream'], routeReads: ['upstream'], find: findLoops },
+  { reads: ['tls', 'publicUrl'], find: findRedirect },
+  { reads: ['listenProxyProtocol', 'trustedProxies'], find: findProxyProtocol },
+  {
+    reads: ['listen', 'admin', 'forwardAuth', 'tls', 'publicUrl', 'upstream'],
+    routeReads: ['upstream'],
+    find: findLoops,
+  },
   { reads: ['tls'], find: findTls },
   { reads: ['trustedProxies'], find: findTrust },
   { reads: ['workers', 'session.store'], find: findWorkers },

@@ -60,7 +60,7 @@ export function integer(min: number): ValueType<number> {
 
 /**
  * One of several words. Booleans are accepted for `on` and `off` and for the words `true` and `false`, and numbers for
- * words of digits.
+ * words that are numbers.
  */
 export function choice<const T extends string>(words: readonly T[]): ValueType<T> {
   const aliases = new Map<unknown, T>(words.map((word) => [word, word]))
@@ -73,7 +73,7 @@ export function choice<const T extends string>(words: readonly T[]): ValueType<T
   for (const word of words) {
     if (word === 'on' || word === 'true') alias(true, word)
     if (word === 'off' || word === 'false') alias(false, word)
-    if (/^\d+$/.test(word)) alias(Number(word), word)
+    if (/^\d+(?:\.\d+)?$/.test(word)) alias(Number(word), word)
   }
   return {
     name: words.map((word) => `\`${word}\``).join(', '),

@@ -48,7 +48,8 @@ import { faultOf, isStale, unusable } from './upstream-errors.ts'
 import { bodyOf, uploadOf, type Upload } from './upload.ts'
 import { dispatcherOf, upstreamHeaders } from './upstream-request.ts'
 import type { Upstreams } from './upstreams.ts'
-import { joinWebSocket, switchProtocols } from './websocket.ts'
+import { phraseOf } from './undici-parser.ts'
+import { joinWebSocket } from './websocket.ts'
 
 export interface ExchangeServices {
   readonly config: Config
@@ -266,7 +267,14 @@ export class Exchange implements ResponseBody, Dispatcher.DispatchHandler {
     toPublicUrls(headers, this.#verdict.route, this.#context.facts, this.#services.config)
     this.#addNonce(headers)
     headers.push('X-Request-Id', this.#context.facts.requestId)
-    switchProtocols(upgrade, socket, headers)
+    try {
+      upgrade.accept(headers, statusText(101, phraseOf(socket)))
+    } catch (cause) {
+      // HTTP/2 cannot send every header of the upstream.
+      socket.destroy()
+      this.#fail(new Fault('upstream_unreachable', { cause }))
+      return
+    }
     this.#noteWait(performance.now() - this.#sentAt, 101, true)
     joinWebSocket(this.#services, this.#verdict, this.#request, upgrade.socket, socket)
   }

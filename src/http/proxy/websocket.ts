@@ -9,10 +9,7 @@ import { printable } from '../../telemetry/log.ts'
 import { contextOf } from '../context.ts'
 import { identityOf } from '../identity.ts'
 import { takenBySystem, watchIdleReaders } from '../server/idle-readers.ts'
-import type { Upgrade } from '../server/upgrade.ts'
 import type { Streams } from './open-streams.ts'
-import { statusText } from './response-headers.ts'
-import { phraseOf } from './undici-parser.ts'
 
 interface Joint {
   readonly client: Duplex
@@ -31,17 +28,6 @@ const GOING_AWAY = 1001
 const CLOSE_MS = 1_000
 /** How long the last bytes of one end may take to reach the other. */
 const LAST_BYTES_MS = 10_000
-
-/**
- * Returns the head of the response that switches protocols, with the upstream's headers and status text. The returned
- * string has one character per byte.
- * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.2.2
- */
-function switchingHead(headers: readonly string[], protocol: string, phrase: string): string {
-  const lines: string[] = []
-  for (let i = 0; i + 1 < headers.length; i += 2) lines.push(`${headers[i] ?? ''}: ${headers[i + 1] ?? ''}`)
-  return [`HTTP/1.1 101 ${phrase}`, 'Connection: Upgrade', `Upgrade: ${protocol}`, ...lines, '', ''].join('\r\n')
-}
 
 /**
  * Connects both ends byte for byte, with backpressure. If one side ends, the other direction stays open. Returns a
@@ -130,12 +116,6 @@ function join({ client, upstream, onMessage, onClosed, idleRead }: Joint): (code
     if (fromUpstream.atBoundary()) sayGoodbye(code)
     else upstream.resume()
   }
-}
-
-/** Answers the client's handshake with the upstream's headers, and detaches the client's connection from HTTP. */
-export function switchProtocols(upgrade: Upgrade, upstream: Duplex, headers: readonly string[]): void {
-  upgrade.take()
-  upgrade.socket.write(switchingHead(headers, 'websocket', statusText(101, phraseOf(upstream))), 'latin1')
 }
 
 interface WebSocketServices {

@@ -4,14 +4,16 @@ import type { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import type { Config } from '../../config/schema.ts'
 import { Fault } from '../../errors.ts'
+import { wantsWebSocket } from '../../gate/classify.ts'
 import { SlotList } from '../slot-list.ts'
 import { peerOf } from '../facts.ts'
 import { REPEATED_FIELDS } from '../http2-fields.ts'
 import { waitForContinue } from './expect-continue.ts'
-import { Http2Request, Http2Response } from './http2-stream.ts'
+import { Http2Request, Http2Response, tunnelOf, type Http2Tunnel } from './http2-stream.ts'
 import { watchIdleReaders } from './idle-readers.ts'
 import { headTooLarge, uploadStopped, type Refusals } from './parser-errors.ts'
 import { watchSilentUploads, type Upload } from './silent-uploads.ts'
+import { offerUpgrade } from './upgrade.ts'
 
 /** The HTTP/2 connections of a listener. */
 export interface Http2Sessions {
@@ -70,9 +72,11 @@ export function createHttp2Sessions(
 ): Http2Sessions {
   const sessions = new Map<ServerHttp2Session, Activity>()
   const open = new SlotList<Http2Response>()
+  /** The streams with an open WebSocket. */
+  const tunnels = new SlotList<Http2Tunnel>()
   let { headers: maxHeaders, keepAlive } = limits
   let draining = false
-  let readers: NodeJS.Timeout | undefined
+  let readers: NodeJS.Timeout[] = []
   let connection: Socket | null = null
 
   const server = createServer({
@@ -106,20 +110,45 @@ export function createHttp2Sessions(
       const request = new Http2Request(stream, socket, headers, rawHeaders, (flags & NGHTTP2_FLAG_END_STREAM) !== 0)
       const response = new Http2Response(request)
       open.add(response)
-      response.on('close', () => {
-        open.remove(response)
+      const done = (): void => {
         activity.streams -= 1
         activity.idleSince = performance.now()
+      }
+      response.on('close', () => {
+        open.remove(response)
+        // An open WebSocket has ended its request, but not its stream.
+        if (request.wantsTunnel && !stream.closed) stream.once('close', done)
+        else done()
       })
+      if (request.wantsTunnel) offerTunnel(request, response)
       serve(request, response)
     })
     if (draining) shutDown(session)
   })
 
+  function offerTunnel(request: Http2Request, response: Http2Response): void {
+    const tunnel = tunnelOf(request.stream)
+    offerUpgrade(request, {
+      socket: tunnel,
+      accept(headers) {
+        response.openTunnel(headers)
+        tunnels.add(tunnel)
+        tunnel.once('close', () => {
+          tunnels.remove(tunnel)
+        })
+      },
+    })
+  }
+
   function serve(request: Http2Request, response: Http2Response): void {
     const { method = '' } = request
     if (REFUSED_METHODS.has(method)) {
       refusals.refuseStream(new Fault('method_not_allowed', { cause: new Error(method) }), response, false)
+      return
+    }
+    if (request.wantsTunnel && !wantsWebSocket(method, request.headers)) {
+      const cause = new Error('a request for a WebSocket has a body')
+      refusals.refuseStream(new Fault('bad_request', { cause }), response, false)
       return
     }
     // Node's HTTP/1.1 parser also knows only these methods.
@@ -138,16 +167,26 @@ export function createHttp2Sessions(
   function limit(next: Config['limits']): void {
     ;({ headers: maxHeaders, keepAlive } = next)
     server.updateSettings(settingsFor(next))
-    clearInterval(readers)
-    readers = watchIdleReaders(
-      open,
-      next.idleRead,
-      (response) => {
-        response.req.stream.close(NGHTTP2_CANCEL)
-      },
-      // Node.js does not report how much of a chunk has been sent, so progress is measured in whole chunks.
-      (response) => (response.writableLength === 0 ? null : response.written - response.writableLength),
-    )
+    for (const timer of readers) clearInterval(timer)
+    // Node.js does not report how much of a chunk has been sent, so progress is measured in whole chunks.
+    readers = [
+      watchIdleReaders(
+        open,
+        next.idleRead,
+        (response) => {
+          response.req.stream.close(NGHTTP2_CANCEL)
+        },
+        (response) => (response.writableLength === 0 ? null : response.written - response.writableLength),
+      ),
+      watchIdleReaders(
+        tunnels,
+        next.idleRead,
+        (tunnel) => {
+          tunnel.close(NGHTTP2_CANCEL)
+        },
+        ({ writableLength, bytesWritten }) => (writableLength === 0 ? null : bytesWritten - writableLength),
+      ),
+    ]
   }
 
   function closeIdle(): void {
@@ -185,14 +224,15 @@ export function createHttp2Sessions(
       for (const session of sessions.keys()) shutDown(session)
     },
     stop() {
-      for (const timer of timers) clearInterval(timer)
-      clearInterval(readers)
+      for (const timer of [...timers, ...readers]) clearInterval(timer)
     },
   }
 }
 
 function settingsFor({ headers }: Config['limits']): Settings {
   return {
+    // https://www.rfc-editor.org/rfc/rfc8441#section-3
+    enableConnectProtocol: true,
     maxConcurrentStreams: MAX_STREAMS,
     initialWindowSize: STREAM_WINDOW,
     maxHeaderListSize: headers * HEADERS_FACTOR + MAX_HEADER_FIELDS * FIELD_OVERHEAD,

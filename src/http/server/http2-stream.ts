@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import { IncomingMessage, type IncomingHttpHeaders, type OutgoingHttpHeader, type OutgoingHttpHeaders } from 'node:http'
 import { constants, type ServerHttp2Stream } from 'node:http2'
@@ -19,6 +20,9 @@ interface Stream extends ServerHttp2Stream {
 }
 
 const MAX_STATUS = 599
+const HANDSHAKE_KEY_BYTES = 16
+/** The headers of a WebSocket's opening handshake that HTTP/2 does not have. */
+const ONLY_IN_HANDSHAKE = new Set(['sec-websocket-accept', 'connection', 'upgrade'])
 const RESET_CONTENT = 205
 /** The limit of interim responses to a request. Node.js keeps them in memory for a client that does not read. */
 const MAX_INTERIM = 16
@@ -32,6 +36,8 @@ const NOT_IN_HTTP2 = [...HOP_BY_HOP, 'http2-settings'].filter((name) => name !==
  */
 export class Http2Request extends IncomingMessage {
   readonly stream: ServerHttp2Stream
+  /** Whether the client requests a WebSocket. The stream then carries the WebSocket in place of a body. */
+  readonly wantsTunnel: boolean
   /** The bytes of the body that have arrived. */
   received = 0
   #isReading = false
@@ -52,9 +58,11 @@ export class Http2Request extends IncomingMessage {
     this.method = String(headers[':method'])
     // CONNECT has no path.
     this.url = String(headers[':path'] ?? '')
+    this.wantsTunnel = this.method === 'CONNECT' && headers[':protocol'] === 'websocket'
     this.rawHeaders = http1Headers(rawHeaders)
     this.headers = http1HeadersByName(headers)
-    if (isBodyless) {
+    if (this.wantsTunnel) this.#becomeHandshake()
+    if (isBodyless || this.wantsTunnel) {
       this.complete = true
       this.push(null)
       return
@@ -64,7 +72,19 @@ export class Http2Request extends IncomingMessage {
 
   /** Returns whether the client sends a body, which may be empty. */
   get hasBody(): boolean {
-    return !this.stream.endAfterHeaders
+    return !this.stream.endAfterHeaders && !this.wantsTunnel
+  }
+
+  /**
+   * Gives the request the form of the opening handshake of HTTP/1.1. HTTP/2 has no keys, but upstreams need one.
+   * @see https://www.rfc-editor.org/rfc/rfc8441#section-5
+   */
+  #becomeHandshake(): void {
+    const key = randomBytes(HANDSHAKE_KEY_BYTES).toString('base64')
+    const added = { 'connection': 'Upgrade', 'upgrade': 'websocket', 'sec-websocket-key': key }
+    this.method = 'GET'
+    this.rawHeaders = this.rawHeaders.concat(Object.entries(added).flat())
+    Object.assign(this.headers, added)
   }
 
   override _read(): void {
@@ -255,8 +275,24 @@ export class Http2Response extends EventEmitter {
       this.written += chunk.length
       this.#stream.end(chunk, encoding ?? 'utf8')
     } else this.#stream.end()
-    if (!this.req.complete) this.#endUpload()
+    if (!this.req.complete || this.req.wantsTunnel) this.#endUpload()
     return this
+  }
+
+  /**
+   * Answers that the WebSocket is open, and returns the stream, which the caller then owns. The request ends.
+   * @see https://www.rfc-editor.org/rfc/rfc8441#section-5
+   */
+  openTunnel(headers: readonly string[]): void {
+    const stream = this.#stream
+    stream.respond({ ...headersOf(headers, ONLY_IN_HANDSHAKE), ':status': 200 })
+    this.#isHeadSent = true
+    this.#head = {}
+    this.statusCode = 101
+    stream.off('drain', onDrain).off('close', onClose)
+    stream[kResponse] = undefined
+    this.emit('finish')
+    process.nextTick(() => this.emit('close'))
   }
 
   /** Resets the stream. The connection stays open for the other streams. */
@@ -320,6 +356,27 @@ export class Http2Response extends EventEmitter {
   }
 }
 
+/** A stream that carries a WebSocket, with the members that the connection of a WebSocket has in HTTP/1.1. */
+export interface Http2Tunnel extends ServerHttp2Stream {
+  /** The bytes that were written. Streams of HTTP/2 have no counter of their own. */
+  bytesWritten: number
+  slot: number
+}
+
+/** Makes a stream count the bytes that are written to it. */
+export function tunnelOf(stream: ServerHttp2Stream): Http2Tunnel {
+  const write = stream.write.bind(stream)
+  const tunnel: Http2Tunnel = Object.assign(stream, {
+    bytesWritten: 0,
+    slot: -1,
+    write(chunk: Buffer): boolean {
+      tunnel.bytesWritten += chunk.length
+      return write(chunk)
+    },
+  })
+  return tunnel
+}
+
 function onTrailers(this: Stream, _headers: unknown, _flags: unknown, rawTrailers: string[]): void {
   const response = this[kResponse]
   if (response !== undefined) response.req.rawTrailers = rawTrailers
@@ -381,6 +438,6 @@ function http1Headers(fields: readonly string[]): string[] {
 function http1HeadersByName(headers: IncomingHttpHeaders): IncomingHttpHeaders {
   const authority = headers[':authority']
   if (typeof authority === 'string') headers.host ??= authority
-  for (const name of [':method', ':path', ':scheme', ':authority']) headers[name] = undefined
+  for (const name of [':method', ':path', ':scheme', ':authority', ':protocol']) headers[name] = undefined
   return headers
 }

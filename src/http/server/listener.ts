@@ -11,7 +11,7 @@ import {
 import { createServer as createHttpsServer } from 'node:https'
 import { Server as NetServer, createServer as createNetServer, type AddressInfo, type Socket } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
-import { Server as TlsServer } from 'node:tls'
+import { Server as TlsServer, type SecureContextOptions } from 'node:tls'
 import type { Config, Listen } from '../../config/schema.ts'
 import { Fault } from '../../errors.ts'
 import { withDeadline } from '../../resilience/deadline.ts'
@@ -22,10 +22,12 @@ import { routeExpectations } from './expect-continue.ts'
 import { isLastOnConnection, hasBody } from './framing.ts'
 import { createHttp2Sessions } from './http2-sessions.ts'
 import { takenBySystem, watchIdleReaders } from './idle-readers.ts'
+import { peerOf } from '../facts.ts'
 import type { ClientError, Refusals } from './parser-errors.ts'
 import { limitPipelining } from './pipelining.ts'
 import { parseRawTarget, trackPackets } from './raw-targets.ts'
-import { detectHttp2, takeConnections } from './protocol-detection.ts'
+import { detectHttp2, readAhead, takeConnections } from './protocol-detection.ts'
+import { actFor, plainConnectionOf, readProxyHeader, type ProxiedClient } from './proxy-protocol.ts'
 import { answerUnderWay, latestAnswer } from './response-queue.ts'
 import { watchSilentUploads, type Upload } from './silent-uploads.ts'
 import { GatewayRequest, routeUpgrades } from './upgrade.ts'
@@ -40,7 +42,7 @@ export interface Listener {
   address(): AddressInfo | string | null
   /** Sets the limits of new connections. `keepAlive` and `headersTimeout` also apply to open connections. */
   limit(limits: Config['limits']): void
-  /** Sets the certificate of new connections. Open connections keep theirs. */
+  /** Sets the certificate, the lowest version and the ciphers of new connections. Open connections keep theirs. */
   certify(tls: NonNullable<Config['tls']>): void
   /** Makes each further response the last on its connection, so that clients reconnect elsewhere. */
   drain(): void
@@ -63,10 +65,22 @@ const CLOSE_EVENTS_MS = 1_000
 /** The shortest time between two log lines about too many connections. */
 const COMPLAIN_MS = 10_000
 
+interface ListenerOptions {
+  /**
+   * Whether clients may begin with HTTP/2 without TLS.
+   * @see https://www.rfc-editor.org/rfc/rfc9113#section-3
+   */
+  readonly h2c?: boolean
+  /**
+   * Returns whether a connection comes from a proxy that sends a PROXY protocol header. All other connections are
+   * closed. By default, no connection begins with such a header.
+   */
+  readonly sendsProxyHeader?: ((connection: Socket) => boolean) | null
+}
+
 /**
  * Creates a listener. `route` answers every request, including those for WebSockets. With TLS, clients may negotiate
- * HTTP/2. `h2c`: without TLS, clients may begin with HTTP/2.
- * @see https://www.rfc-editor.org/rfc/rfc9113#section-3
+ * HTTP/2.
  */
 export function createListener(
   tls: Config['tls'],
@@ -74,7 +88,7 @@ export function createListener(
   log: Log,
   limits: Config['limits'],
   refusals: Refusals,
-  h2c = false,
+  { h2c = false, sendsProxyHeader = null }: ListenerOptions = {},
 ): Listener {
   const options: ServerOptions = {
     // The gateway refuses a request without Host itself, so that the response has a body.
@@ -92,7 +106,7 @@ export function createListener(
       ? createHttpServer(options)
       : createHttpsServer({
           ...options,
-          ...pairOf(tls),
+          ...contextOf(tls),
           ALPNProtocols: ['h2', 'http/1.1'],
           handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
         })
@@ -131,6 +145,9 @@ export function createListener(
   const http2 = tls !== null || h2c ? createHttp2Sessions(countedRoute, limits, refusals) : null
   const ready = tls === null ? 'connection' : 'secureConnection'
   const serveConnection = takeConnections(server, ready)
+  const startTls = tls === null || sendsProxyHeader === null ? null : takeConnections(server, 'connection')
+  /** The clients of plain connections on which TLS begins behind a PROXY protocol header. */
+  const clientsBehindTls = new WeakMap<object, ProxiedClient>()
   const acceptHttp1 = (socket: Socket): void => {
     serveConnection(socket)
     trackPackets(socket)
@@ -142,13 +159,12 @@ export function createListener(
       sockets.delete(socket)
     })
   })
-  server.on(ready, (socket: Socket) => {
-    http1Connections.set(socket, 'nothing')
-    socket.once('close', () => {
-      http1Connections.delete(socket)
-    })
+  const accept = (socket: Socket): void => {
+    watch(socket)
     if (http2 === null) {
       acceptHttp1(socket)
+      // A connection that was read ahead is paused.
+      if (sendsProxyHeader !== null) socket.resume()
       return
     }
     detectHttp2(socket, headersTimeout, (isHttp2) => {
@@ -157,9 +173,13 @@ export function createListener(
         http2.accept(socket)
       } else acceptHttp1(socket)
     })
-  })
+  }
+  if (sendsProxyHeader === null) server.on(ready, accept)
+  else acceptBehindProxies(sendsProxyHeader)
   server.on('request', serve)
   server.on('clientError', (error: ClientError, socket: Socket) => {
+    // A failed handshake has an address too.
+    if (startTls !== null) nameClient(socket)
     const asked = http1Connections.get(socket)
     if (!refusals.hasRefused(socket) && parseRawTarget(error, socket, server, typeof asked === 'object')) return
     refusals.onClientError(error, socket, typeof asked === 'object' && !asked.complete ? asked : null)
@@ -187,6 +207,58 @@ export function createListener(
     watchingReaders = watchIdleReaders(sockets, idleRead, destroy, takenBySystem)
     http2?.limit(next)
     for (const one of [server, ...others]) one.maxConnections = connections ?? MAX_CONNECTIONS
+  }
+
+  function watch(socket: Socket): void {
+    http1Connections.set(socket, 'nothing')
+    socket.once('close', () => {
+      http1Connections.delete(socket)
+    })
+  }
+
+  /** Accepts connections that begin with a PROXY protocol header, which comes before TLS. */
+  function acceptBehindProxies(isProxy: (connection: Socket) => boolean): void {
+    const mayComplain = createLimiter(1, COMPLAIN_MS)
+    const complain = (socket: Socket, cause: string): void => {
+      if (!mayComplain()) return
+      const client = peerOf(socket) || '-'
+      log.warn({ event: 'proxy_protocol_refused', client, cause }, 'a connection was closed')
+    }
+    server.on('connection', (socket: Socket) => {
+      if (!isProxy(socket)) {
+        // A peer without an address has disconnected.
+        if (peerOf(socket) !== '') complain(socket, 'the connection does not come from an address in trustedProxies')
+        socket.destroy()
+        return
+      }
+      watch(socket)
+      const begin = ({ client }: { readonly client: ProxiedClient | null }): void => {
+        if (startTls === null) {
+          if (client !== null) actFor(socket, client)
+          accept(socket)
+          return
+        }
+        http1Connections.delete(socket)
+        if (client !== null) clientsBehindTls.set(socket, client)
+        startTls(socket)
+      }
+      readAhead(socket, headersTimeout, readProxyHeader, begin, ({ message }) => {
+        complain(socket, message)
+      })
+    })
+    if (startTls === null) return
+    server.on(ready, (socket: Socket) => {
+      if (nameClient(socket)) accept(socket)
+      else socket.destroy()
+    })
+  }
+
+  /** Gives a TLS connection the client's address. Returns `false` if the plain connection below it is unknown. */
+  function nameClient(socket: Socket): boolean {
+    const plain = plainConnectionOf(socket)
+    const client = plain === null ? undefined : clientsBehindTls.get(plain)
+    if (client !== undefined) actFor(socket, client)
+    return plain !== null
   }
 
   function* uploads(): Iterable<Upload> {
@@ -286,7 +358,7 @@ export function createListener(
     address: () => server.address(),
     limit,
     certify(pair) {
-      if (server instanceof TlsServer) server.setSecureContext(pairOf(pair))
+      if (server instanceof TlsServer) server.setSecureContext(contextOf(pair))
     },
     drain: endAfterAnswer,
     close: () => (closing ??= close()),
@@ -300,8 +372,13 @@ function destroy(socket: Socket): void {
   socket.destroy()
 }
 
-function pairOf({ certFile, keyFile }: NonNullable<Config['tls']>): { cert: Buffer; key: Buffer } {
-  return { cert: certFile.content, key: keyFile.content }
+function contextOf({ certFile, keyFile, minVersion, ciphers }: NonNullable<Config['tls']>): SecureContextOptions {
+  return {
+    cert: certFile.content,
+    key: keyFile.content,
+    minVersion: `TLSv${minVersion}`,
+    ...(ciphers === null ? {} : { ciphers }),
+  }
 }
 
 async function bind(server: NetServer, where: Listen, mode: number | null = null): Promise<void> {

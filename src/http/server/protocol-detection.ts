@@ -24,6 +24,52 @@ export function takeConnections(
 }
 
 /**
+ * Reads the first bytes of a connection until `read` returns something else than `null`. The first `length` bytes are
+ * consumed, the others stay in the socket's buffer, and the connection is paused. Closes the connection if this takes
+ * longer than `timeout` ms, and after calling `onProblem` if `read` throws.
+ */
+export function readAhead<T extends { readonly length: number }>(
+  connection: Socket,
+  timeout: number,
+  read: (bytes: Buffer) => T | null,
+  done: (found: T) => void,
+  onProblem: (problem: Error) => void = () => {},
+): void {
+  let bytes: Buffer = Buffer.alloc(0)
+  const close = (): void => {
+    connection.destroy()
+  }
+  const fail = (problem: unknown): void => {
+    onProblem(problem instanceof Error ? problem : new Error(String(problem)))
+    close()
+  }
+  const timer = setTimeout(() => {
+    fail(new Error('the first bytes of the connection did not arrive in time'))
+  }, timeout).unref()
+  const onData = (chunk: Buffer): void => {
+    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk])
+    let found: T | null
+    try {
+      found = read(bytes)
+    } catch (problem) {
+      fail(problem)
+      return
+    }
+    if (found === null) return
+    connection.off('data', onData).off('end', close).off('error', close)
+    clearTimeout(timer)
+    connection.pause()
+    if (found.length < bytes.length) connection.unshift(bytes.subarray(found.length))
+    done(found)
+  }
+  connection.on('data', onData).on('end', close).on('error', close)
+  connection.once('close', () => {
+    clearTimeout(timer)
+  })
+  connection.resume()
+}
+
+/**
  * Finds out whether a client speaks HTTP/2: over TLS by the negotiated protocol, otherwise by the first bytes, which stay
  * in the socket's buffer. Closes the connection if these bytes take longer than `timeout` ms.
  */
@@ -32,26 +78,16 @@ export function detectHttp2(connection: Socket, timeout: number, tell: (isHttp2:
     tell(connection.alpnProtocol === 'h2')
     return
   }
-  let read = Buffer.alloc(0)
-  const close = (): void => {
-    connection.destroy()
-  }
-  const timer = setTimeout(close, timeout).unref()
-  const onData = (chunk: Buffer): void => {
-    read = Buffer.concat([read, chunk])
-    const seen = Math.min(read.length, PREFACE.length)
-    const isPreface = read.compare(PREFACE, 0, seen, 0, seen) === 0
-    if (isPreface && seen < PREFACE.length) return
-    connection.off('data', onData).off('end', close).off('error', close)
-    clearTimeout(timer)
-    connection.pause()
-    connection.unshift(read)
+  readAhead(connection, timeout, findPreface, ({ isPreface }) => {
     tell(isPreface)
     // HTTP/1.1 servers expect a flowing connection. HTTP/2 servers have already taken over the connection.
     if (!isPreface) connection.resume()
-  }
-  connection.on('data', onData).on('end', close).on('error', close)
-  connection.once('close', () => {
-    clearTimeout(timer)
   })
+}
+
+/** Returns `null` if more bytes are needed. The preface is not consumed. */
+function findPreface(bytes: Buffer): { readonly isPreface: boolean; readonly length: 0 } | null {
+  const seen = Math.min(bytes.length, PREFACE.length)
+  const isPreface = bytes.compare(PREFACE, 0, seen, 0, seen) === 0
+  return isPreface && seen < PREFACE.length ? null : { isPreface, length: 0 }
 }

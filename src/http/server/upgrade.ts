@@ -8,15 +8,22 @@ import { answerUnderWay, passDrain } from './response-queue.ts'
 const kUpgrade = Symbol('upgrade')
 const kAsked = Symbol('asked')
 
+/** A WebSocket that a client has requested. */
 export interface Upgrade {
-  readonly socket: Socket
+  readonly socket: Tunnel
   /**
-   * Detaches the connection from HTTP after the upstream has switched protocols. The caller then owns the connection.
+   * Answers that the protocol is switched, with these headers, and detaches `socket` from HTTP. The caller then owns
+   * `socket`. `phrase` is the status text of HTTP/1.1, with one character per byte.
    */
-  take(): void
+  accept(headers: readonly string[], phrase: string): void
 }
 
-interface Upgrading extends IncomingMessage {
+/** The client's end of a WebSocket: a connection, or a stream of an HTTP/2 connection. */
+export interface Tunnel extends Duplex {
+  readonly bytesWritten: number
+}
+
+export interface Upgrading extends IncomingMessage {
   [kUpgrade]?: Upgrade
 }
 
@@ -90,9 +97,9 @@ export function routeUpgrades(
     response.assignSocket(socket)
     // If the upgrade is refused, the plain response is the last on this connection.
     response.on('finish', refused)
-    request[kUpgrade] = {
+    offerUpgrade(request, {
       socket,
-      take() {
+      accept(headers, phrase) {
         socket.off('error', gone).off('end', gone).off('readable', watch).off('drain', passDrain)
         response.off('finish', refused)
         response.detachSocket(socket)
@@ -100,12 +107,29 @@ export function routeUpgrades(
         response.statusCode = 101
         response.emit('finish')
         over()
+        socket.write(switchingHead(headers, phrase), 'latin1')
       },
-    }
+    })
     route(request, response)
   })
 }
 
+/** Offers that a request for a WebSocket can be upgraded. */
+export function offerUpgrade(request: Upgrading, upgrade: Upgrade): void {
+  request[kUpgrade] = upgrade
+}
+
 export function upgradeOf(request: Upgrading): Upgrade | null {
   return request[kUpgrade] ?? null
+}
+
+/**
+ * Returns the head of the response that switches protocols, with the upstream's headers and status text. The returned
+ * string has one character per byte.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.2.2
+ */
+function switchingHead(headers: readonly string[], phrase: string): string {
+  const lines: string[] = []
+  for (let i = 0; i + 1 < headers.length; i += 2) lines.push(`${headers[i] ?? ''}: ${headers[i + 1] ?? ''}`)
+  return [`HTTP/1.1 101 ${phrase}`, 'Connection: Upgrade', 'Upgrade: websocket', ...lines, '', ''].join('\r\n')
 }

@@ -1,5 +1,6 @@
-import type { Grade, ReadFile } from '../migration.ts'
+import type { ReadFile } from '../migration.ts'
 import { type Directive, readApache } from '../readers/apache.ts'
+import type { Grade } from '../setting.ts'
 
 interface Source {
   readonly name: string

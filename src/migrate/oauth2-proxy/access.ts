@@ -144,10 +144,8 @@ interface EmailList {
   readonly text: string | null
 }
 
-/** Returns the file with the addresses of users, or the text in the values of the chart that becomes this file. */
+/** Returns the file with the addresses of users. */
 function emailList(migration: Migration): EmailList | null {
-  const inline = migration.settings.find(({ key }) => /[.:]authenticatedEmailsFile\.restricted_access$/.test(key))
-  if (inline !== undefined) return { setting: inline, text: textOf(inline) }
   const setting = migration.effective.get('authenticated_emails_file')
   if (setting === undefined || textOf(setting) === '') return null
   return { setting, text: migration.readFile(textOf(setting), setting.file) }

@@ -15,7 +15,7 @@ import { combined, noEquivalent, type Rule, type Rules } from '../rule.ts'
 import { duration, flagOf, goDuration, listOf, literal, type Setting, textOf } from '../setting.ts'
 import { templateOf } from './headers.ts'
 import { oauth2Proxy } from './keys.ts'
-import { DEFAULT_TIMEOUT_MS, sentHost } from './routes.ts'
+import { DEFAULT_TIMEOUT_MS, sentHost, VERDICTS_ONLY } from './routes.ts'
 
 /** Keys of the alpha configuration that mean the same as an older key. */
 const OLDER_KEYS: Readonly<Record<string, string>> = {
@@ -171,6 +171,8 @@ export const oauth2ProxyAlpha: Rules = {
   'metricsServer.tls.cert.value': noEquivalent('the admin listener is plain http'),
   'metricsServer.tls.cert.fromEnv': noEquivalent('the admin listener is plain http'),
   'metricsServer.tls.key.value': noEquivalent('the admin listener is plain http'),
+  'metricsServer.tls.minVersion': noEquivalent('the admin listener is plain http'),
+  'metricsServer.tls.cipherSuites': noEquivalent('the admin listener is plain http'),
   'metricsServer.tls.key.fromEnv': noEquivalent('the admin listener is plain http'),
   'upstreamConfig.proxyRawPath': noEquivalent(
     'paths are sent upstream unchanged; ambiguous paths are rejected',
@@ -198,11 +200,15 @@ export const oauth2ProxyAlpha: Rules = {
 /** Renames keys of the alpha configuration to their older names. Keys of further providers share one key. */
 export function withOlderNames(settings: readonly Setting[]): Setting[] {
   return settings.map((setting) => {
-    if (/^providers\[(?!0\])/.test(setting.written)) return { ...setting, key: FURTHER_PROVIDER }
-    const old = Object.hasOwn(OLDER_KEYS, setting.key) ? OLDER_KEYS[setting.key] : undefined
-    return old === undefined ? setting : { ...setting, key: old }
+    if (/^providers\[(?!0\])/i.test(setting.written)) return { ...setting, key: FURTHER_PROVIDER }
+    // oauth2-proxy compares these names without case.
+    const key = CANONICAL_KEYS.get(setting.key.toLowerCase()) ?? setting.key
+    const old = Object.hasOwn(OLDER_KEYS, key) ? OLDER_KEYS[key] : undefined
+    return { ...setting, key: old ?? key }
   })
 }
+
+const CANONICAL_KEYS = new Map(Object.keys(oauth2ProxyAlpha).map((key) => [key.toLowerCase(), key]))
 
 /** The rules for an alpha configuration whose keys have their older names. */
 export const alphaRules: Rules = {
@@ -223,7 +229,7 @@ interface Item {
 function itemsOf(settings: readonly Setting[], list: string): Item[] {
   const items = new Map<string, Setting[]>()
   for (const setting of settings) {
-    const index = setting.written.startsWith(`${list}[`)
+    const index = setting.written.toLowerCase().startsWith(`${list.toLowerCase()}[`)
       ? /^\[(\d+)\]/.exec(setting.written.slice(list.length))?.[1]
       : undefined
     if (index !== undefined) items.set(index, [...(items.get(index) ?? []), setting])
@@ -267,7 +273,7 @@ function migrateUpstream(migration: Migration, fields: Item['fields'], all: read
     if (only)
       migration.baseRoutes.push({
         path: '/**',
-        upstream: 'http://upstream.invalid',
+        upstream: VERDICTS_ONLY,
         from: all.filter((setting) => setting === path),
       })
     if (path !== undefined) markRouteSource(migration, path)

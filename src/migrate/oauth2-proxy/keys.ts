@@ -1,4 +1,13 @@
-import { has, markRouteSource, put, putEndpoint, putSessionKey, remark, secretVariableFor } from '../migration.ts'
+import {
+  has,
+  markRouteSource,
+  type Migration,
+  put,
+  putEndpoint,
+  putSessionKey,
+  remark,
+  secretVariableFor,
+} from '../migration.ts'
 import { always, becomes, combined, copied, noEquivalent, type Rule, type Rules, unavailable } from '../rule.ts'
 import { duration, flagOf, goDuration, listenAddress, listOf, literal, textOf } from '../setting.ts'
 import { bearer, providerType, tenants } from './access.ts'
@@ -131,6 +140,13 @@ const insecureUpstream = becomes(
   },
   'carried over for https upstreams, with a warning: set upstreamTls.caFile instead',
 )
+
+function hasCertificate({ effective }: Migration): boolean {
+  return ['tls_cert_file', 'tls_key_file'].every((key) => {
+    const setting = effective.get(key)
+    return setting !== undefined && textOf(setting) !== ''
+  })
+}
 
 /** Where the workload identity webhook of Azure puts the token. */
 const AZURE_TOKEN_FILE = '/var/run/secrets/azure/tokens/azure-identity-token'
@@ -330,10 +346,13 @@ export const oauth2Proxy: Rules = {
   disable_keep_alives: unavailable('connections to the upstream are kept alive', 'gap'),
   encode_state: noEquivalent(LOGIN_STATE, 'builtin'),
   allow_query_semicolons: noEquivalent('the query is sent upstream unchanged', 'builtin'),
-  force_https: unavailable(
-    'let the proxy in front redirect to https; the cookie is Secure wherever publicUrl is https',
-    'gap',
-  ),
+  force_https: {
+    target: 'tls.redirectFrom',
+    note: 'http_address becomes tls.redirectFrom if the gateway has a certificate; otherwise let the proxy in front redirect',
+    apply(setting, migration) {
+      if (flagOf(setting) === false) remark(migration, 'builtin', setting, 'it is off: nothing is redirected to https')
+    },
+  },
   redirect_url: redirectUri,
   relative_redirect_url: unavailable(
     'the redirect URI is derived from publicUrl, which may list several origins',
@@ -448,13 +467,30 @@ export const oauth2Proxy: Rules = {
 
   http_address: combined(
     'listen, listenMode',
-    'it becomes listen if the old configuration has no TLS certificate; mode= of a Unix socket becomes listenMode',
+    'it becomes listen if the old configuration has no TLS certificate, and tls.redirectFrom with force_https; mode= of a ' +
+      'Unix socket becomes listenMode',
   ),
   https_address: combined('listen', 'it becomes listen if the old configuration has a TLS certificate'),
   tls_cert_file: combined('tls.certFile'),
   tls_key_file: combined('tls.keyFile'),
-  tls_min_version: noEquivalent('the minimum is TLS 1.2, the default of Node.js'),
-  tls_cipher_suites: noEquivalent('the default cipher suites of Node.js are used'),
+  tls_min_version: becomes(
+    'tls.minVersion',
+    (setting, migration) => {
+      const [, version] = /^TLS(1\.[23])$/i.exec(textOf(setting)) ?? []
+      if (version === undefined)
+        return remark(migration, 'security', setting, 'TLS 1.2 is the lowest version, and the default')
+      if (hasCertificate(migration)) put(migration, 'tls.minVersion', version, setting)
+    },
+    'carried over together with a certificate',
+  ),
+  tls_cipher_suites: becomes(
+    'tls.ciphers',
+    (setting, migration) => {
+      if (hasCertificate(migration) && listOf(setting).length > 0)
+        put(migration, 'tls.ciphers', listOf(setting).map(literal), setting)
+    },
+    'carried over together with a certificate; the suites of TLS 1.3 are also allowed',
+  ),
   reverse_proxy: becomes(
     'trustedProxies',
     (setting, migration) => {
@@ -483,7 +519,7 @@ export const oauth2Proxy: Rules = {
       if (address === null) remark(migration, 'gap', setting, 'the admin listener needs host:port or unix:/path')
       else put(migration, 'admin.listen', literal(address), setting)
     },
-    'the admin listener also serves health and session administration: do not expose it to users',
+    'the admin listener also serves health, and sessions only with admin.sessions: do not expose it to users',
   ),
   metrics_secure_address: noEquivalent("the admin listener is plain http: keep it on loopback or in the pod's network"),
   metrics_tls_cert_file: noEquivalent(PLAIN_HTTP_ADMIN),
@@ -492,6 +528,12 @@ export const oauth2Proxy: Rules = {
   ping_user_agent: noEquivalent(HEALTH),
   ready_path: noEquivalent(HEALTH),
   gcp_healthchecks: unavailable(HEALTH, 'gap'),
+
+  config: noEquivalent('the keys of the file are carried over', 'builtin'),
+  alpha_config: noEquivalent('the keys of the file are carried over', 'builtin'),
+  config_test: noEquivalent('gatehouse check checks a configuration', 'builtin'),
+  convert_config_to_alpha: noEquivalent('it has no effect on a running gateway', 'builtin'),
+  version: noEquivalent('gatehouse --version prints the version', 'builtin'),
 
   custom_templates_dir: noEquivalent(PAGES),
   banner: noEquivalent(PAGES),
@@ -520,6 +562,11 @@ export function keyOfFlag(flag: string): string {
 /** Returns the key of a variable; `null` if the variable belongs to another program. */
 export function keyOfVariable(name: string): string | null {
   return name.startsWith('OAUTH2_PROXY_') ? name.slice('OAUTH2_PROXY_'.length).toLowerCase() : null
+}
+
+/** Returns whether the value of a key may be a secret, or is only named in the configuration of a client. */
+export function isReferenced(key: string): boolean {
+  return /^client_(?:id|secret)$|cookie_secret$|password$|^jwt_key$|^signature_key$|_token$|account_json$/.test(key)
 }
 
 /** How the keys of switches begin. A switch needs no value on the command line. */
@@ -552,6 +599,9 @@ const SWITCH_PREFIXES = [
   'logging_(?:local|compress)',
   'errors_to',
   'entra_id_federated',
+  'config_test$',
+  'convert_config',
+  'version$',
 ]
 const SWITCH = new RegExp(`^(?:${SWITCH_PREFIXES.join('|')})`)
 

@@ -159,9 +159,19 @@ export function migrateListener(migration: Migration): void {
   put(migration, 'listen', literal(address ?? '127.0.0.1:4180'), ...(used === undefined ? [] : [used]))
   const mode = used === undefined ? null : socketMode(textOf(used))
   if (mode !== null && used !== undefined) put(migration, 'listenMode', literal(mode), used)
+  const force = migration.effective.get('force_https')
+  const isForced = force !== undefined && flagOf(force) !== false
+  const redirect = secure && isForced && plain !== undefined ? listenAddress(textOf(plain)) : null
   const unused = secure ? plain : tls
-  if (unused !== undefined)
-    remark(migration, 'gap', unused, 'there is one public listener, and it uses the other address')
+  if (force !== undefined && plain !== undefined && redirect !== null)
+    put(migration, 'tls.redirectFrom', literal(redirect), plain, force)
+  else if (unused !== undefined)
+    remark(
+      migration,
+      'gap',
+      unused,
+      `there is one public listener, and it uses the other address${secure ? '; tls.redirectFrom redirects from this one' : ''}`,
+    )
   migrateCookie(migration)
 }
 
@@ -202,8 +212,18 @@ function migrateCookiePath(migration: Migration): void {
     return remark(migration, 'differs', setting, text)
   }
   const byDefault = basePath.slice(0, basePath.lastIndexOf('/')) || '/'
-  if (path !== byDefault) put(migration, 'session.cookie.path', path, ...from)
-  else if (setting !== undefined) remark(migration, 'builtin', setting, 'it is the default, the path above basePath')
+  if (path !== byDefault) {
+    put(migration, 'session.cookie.path', path, ...from)
+    const prefix = migration.effective.get('proxy_prefix')
+    if (path === '/' && prefix !== undefined && !has(migration, 'session.cookie.name'))
+      remark(
+        migration,
+        'differs',
+        prefix,
+        'the cookies have the path /, as before: if another gateway serves paths of the same host, give each its own ' +
+          'session.cookie.name, or set session.cookie.path',
+      )
+  } else if (setting !== undefined) remark(migration, 'builtin', setting, 'it is the default, the path above basePath')
 }
 
 function migrateDomains(migration: Migration, origin: string): void {

@@ -1,6 +1,7 @@
 import { has, type Migration, put, putSessionKey, remark, secretVariable, secretVariableFor } from '../migration.ts'
 import { parseRedisUrl } from '../redis-url.ts'
 import { flagOf, listOf, literal, type Setting, textOf } from '../setting.ts'
+import { onlyVariable } from '../variable.ts'
 
 export function migrateStore(migration: Migration): void {
   const type = migration.effective.get('session_store_type')
@@ -31,7 +32,10 @@ function migrateRedis(migration: Migration, type: Setting): void {
   const { urls, scheme, master } = redisNodes(migration)
   const nodes = urls.map(parseRedisUrl)
   const hosts = nodes.map(({ host }) => host).filter((host) => host !== '')
-  if (hosts.length === 0 || (scheme === '+sentinel' && master === '')) {
+  const variable = urls.find((url) => onlyVariable(url) !== null)
+  if (variable !== undefined && urls.length === 1 && scheme === '')
+    put(migration, 'session.store', variable, ...sources)
+  else if (hosts.length === 0 || (scheme === '+sentinel' && master === '')) {
     put(migration, 'session.store', 'redis://redis.change-me.invalid:6379', ...sources)
     remark(migration, 'todo', type, 'no URL of Redis is given: set session.store')
   } else {

@@ -1,5 +1,4 @@
-import type { Grade } from '../migration.ts'
-import { UnreadableFile } from '../setting.ts'
+import { type Grade, UnreadableFile } from '../setting.ts'
 
 export interface Directive {
   readonly name: string

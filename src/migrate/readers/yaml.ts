@@ -1,9 +1,10 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
 import { isMapping } from '../../config/key-path.ts'
 import { type Setting, UnreadableFile } from '../setting.ts'
+import { expanded, type Lookup } from './shell.ts'
 
 /** Reads the settings of a YAML file by their paths; only `written` contains the index of a list item. */
-export function readYaml(text: string, file: string): Setting[] {
+export function readYaml(text: string, file: string, lookup: Lookup = () => undefined): Setting[] {
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
   const [error] = document.errors
@@ -36,7 +37,7 @@ export function readYaml(text: string, file: string): Setting[] {
     }
     const value: unknown =
       node === null ? '' : isAlias(node) ? node.resolve(document)?.toJS(document) : node.toJS(document)
-    settings.push({ key, written, value: withoutDefaults(value), file, line })
+    settings.push({ key, written, value: substituted(value, lookup), file, line })
   }
   visit(document.contents, '', '', 1)
   return settings
@@ -46,14 +47,14 @@ function isNode(value: unknown): value is Node {
   return isMap(value) || isSeq(value) || isScalar(value) || isAlias(value)
 }
 
-/** Unifies `$NAME` and `${NAME:-default}` as `${NAME}`; a default is dropped because it may be a secret. */
-function withoutDefaults(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutDefaults)
+/** Replaces `$NAME` and `${NAME:-default}` by the value or a token; a default is dropped because it may be a secret. */
+function substituted(value: unknown, lookup: Lookup): unknown {
+  if (Array.isArray(value)) return value.map((item: unknown) => substituted(item, lookup))
   if (isMapping(value))
-    return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, withoutDefaults(inner)]))
+    return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, substituted(inner, lookup)]))
   if (typeof value !== 'string') return value
   return value.replace(
     /\$\{([A-Za-z_][A-Za-z0-9_]*)[^}]*\}|\$([A-Za-z_][A-Za-z0-9_]*)/g,
-    (_, braced: string | undefined, bare: string | undefined) => `\${${braced ?? bare ?? ''}}`,
+    (_, braced: string | undefined, bare: string | undefined) => expanded(braced ?? bare ?? '', undefined, lookup),
   )
 }

@@ -1,0 +1,344 @@
+import type { Invocation, IsProgram, MountedFile, UnreadSource, Variable } from '../invocation.ts'
+import type { ReadFile } from '../migration.ts'
+import { variableToken } from '../variable.ts'
+import { defaultOf, programWords, scriptOf, unreadFile, withScript } from './command-line.ts'
+import { type Cursor, cursorsOf } from './cursor.ts'
+import { variablesOf } from './environment.ts'
+import { BRACED_OR_BARE, expanded, wordsOf } from './shell.ts'
+
+/** A ConfigMap or a Secret that the file contains. */
+interface Store {
+  readonly kind: string
+  readonly name: string
+  readonly data: ReadonlyMap<string, { readonly text: string; readonly linesBefore: number; readonly line: number }>
+}
+
+interface Context {
+  readonly file: string
+  readonly stores: readonly Store[]
+  readonly isProgram: IsProgram
+  /** Whether a container without the program's image, name and command counts because of this variable. */
+  readonly isVariable: (name: string) => boolean
+  readonly readFile: ReadFile
+}
+
+/**
+ * Reads how Kubernetes objects, a compose file, or a part of them such as `args` and `env` start the program. Returns one
+ * invocation for each container of the program, and `null` if the text is no such file.
+ */
+export function readWorkload(
+  text: string,
+  file: string,
+  program: Pick<Context, 'isProgram' | 'isVariable'>,
+  readFile: ReadFile,
+): Invocation[] | null {
+  const documents = cursorsOf(text)
+  if (documents === null) return null
+  const objects = documents.flatMap(objectsOf)
+  const context = { ...program, file, readFile, stores: objects.flatMap(storeOf) }
+  const pods = objects.flatMap((object) => podsOf(object))
+  if (pods.length > 0)
+    return pods.flatMap((pod) =>
+      (pod.get('containers')?.items() ?? [])
+        .filter((container) => isOfProgram(container, context))
+        .map((container) => containerOf(container, pod, context)),
+    )
+  const services = objects.flatMap((object) => object.get('services')?.entries() ?? []).map(([, service]) => service)
+  if (services.length > 0)
+    return services.filter((service) => isOfProgram(service, context)).map((one) => serviceOf(one, objects, context))
+  const parts = objects.filter((object) =>
+    ['args', 'env', 'envFrom', 'environment', 'command'].some((name) => object.get(name) !== undefined),
+  )
+  if (parts.some((part) => isOfProgram(part, context)))
+    return parts.map((part) =>
+      part.get('environment') === undefined ? containerOf(part, part, context) : serviceOf(part, objects, context),
+    )
+  return null
+}
+
+/** Returns the objects of a document, also those in a `List`. */
+function objectsOf(document: Cursor): Cursor[] {
+  const isList = document.get('kind')?.text()?.endsWith('List') === true
+  return isList ? (document.get('items')?.items() ?? []).flatMap(objectsOf) : [document]
+}
+
+function storeOf(object: Cursor): Store[] {
+  const kind = object.get('kind')?.text() ?? ''
+  if (kind !== 'ConfigMap' && kind !== 'Secret') return []
+  const isEncoded = kind === 'Secret'
+  const plain = (object.get(isEncoded ? 'stringData' : 'data')?.entries() ?? []).map(
+    ([key, value]) => [key, { text: value.text() ?? '', linesBefore: value.linesBefore, line: value.line }] as const,
+  )
+  const encoded = (object.get(isEncoded ? 'data' : 'binaryData')?.entries() ?? []).map(
+    ([key, value]) =>
+      [
+        key,
+        {
+          text: Buffer.from(value.text() ?? '', 'base64').toString(),
+          // The lines of an encoded text are all on the line of its key.
+          linesBefore: value.line - 1,
+          line: value.line,
+        },
+      ] as const,
+  )
+  return [{ kind, name: object.get('metadata', 'name')?.text() ?? '', data: new Map([...encoded, ...plain]) }]
+}
+
+/** Returns every mapping with `containers`, in any kind of object. */
+function podsOf(object: Cursor): Cursor[] {
+  if (object.get('containers')?.isList() === true) return [object]
+  return object.entries().flatMap(([, member]) => podsOf(member))
+}
+
+function isOfProgram(container: Cursor, { isProgram, isVariable }: Context): boolean {
+  const named = [container.get('image'), ...(container.get('command')?.items() ?? [])].some((one) =>
+    isProgram(one?.text() ?? ''),
+  )
+  const variables = [
+    ...(container.get('env')?.items() ?? []).map((one) => one.get('name')?.text() ?? ''),
+    ...['env', 'environment'].flatMap((name) => container.get(name)?.entries() ?? []).map(([name]) => name),
+    ...(container.get('environment')?.items() ?? []).map((one) => /^\w*/.exec(one.text() ?? '')?.[0] ?? ''),
+  ]
+  const words = ['command', 'args'].flatMap((name) => {
+    const member = container.get(name)
+    return member === undefined ? [] : [...member.items(), member].map((one) => one.text() ?? '')
+  })
+  return (
+    named ||
+    variables.some(isVariable) ||
+    (container.get('image') === undefined && words.some((word) => word.startsWith('-'))) ||
+    words.some((word) => word.split(/[\s;&|]+/).some(isProgram))
+  )
+}
+
+/** Reads a container of a pod. */
+function containerOf(container: Cursor, pod: Cursor, context: Context): Invocation {
+  const { file } = context
+  const items = (name: string): Cursor[] => container.get(name)?.items() ?? []
+  const environment = readVariables(items('env'), items('envFrom'), file, context.stores)
+  // A part of a chart's values may have `env` as a mapping.
+  for (const [name, value] of container.get('env')?.entries() ?? [])
+    environment.variables.push({ name, value: value.text() ?? '', file, line: value.line })
+  const variables = new Map(environment.variables.map((variable) => [variable.name, variable]))
+  const used = new Set(
+    [...variables.keys()].filter((name) =>
+      [...items('command'), ...items('args'), ...items('env')].some(
+        (item) => (item.text() ?? item.get('value')?.text())?.includes(`$(${name})`) === true,
+      ),
+    ),
+  )
+  const words = [...items('command'), ...items('args')].map((item) => ({
+    text: referencesOf(item.text() ?? '', variables),
+    line: item.line,
+  }))
+  return completed({ file, words, files: mountedFiles(container, pod, context), used, ...environment }, context)
+}
+
+/** Reads `env` and `envFrom` of a container. */
+export function readVariables(
+  env: readonly Cursor[],
+  envFrom: readonly Cursor[],
+  file: string,
+  stores: readonly Store[] = [],
+): { readonly variables: Variable[]; readonly unread: UnreadSource[] } {
+  const unread: UnreadSource[] = []
+  const variables = new Map<string, Variable>()
+  for (const source of envFrom) {
+    for (const kind of ['configMap', 'secret'] as const) {
+      const reference = source.get(`${kind}Ref`)
+      if (reference === undefined) continue
+      const name = reference.get('name')?.text() ?? ''
+      const title = `${kind === 'secret' ? 'Secret' : 'ConfigMap'} ${name}`
+      const store = storeNamed(stores, kind, name)
+      if (store === undefined) unread.push(unreadVariables(source, `envFrom.${kind}Ref`, title, file))
+      const prefix = source.get('prefix')?.text() ?? ''
+      for (const [key, { text, line }] of store?.data ?? []) {
+        if (!/^[A-Za-z_]\w*$/.test(key)) continue
+        const origin = { text: `key ${key} of the ${title}`, valueFrom: { [`${kind}KeyRef`]: { name, key } } }
+        const variable = { name: `${prefix}${key}`, value: text, file, line }
+        variables.set(variable.name, kind === 'secret' ? { ...variable, origin } : variable)
+      }
+    }
+  }
+  for (const item of env) {
+    const name = item.get('name')?.text() ?? ''
+    variables.set(name, variableOf(item, name, variables, file, stores))
+  }
+  return { variables: [...variables.values()], unread }
+}
+
+function unreadVariables(source: Cursor, written: string, title: string, file: string): UnreadSource {
+  return {
+    written,
+    file,
+    line: source.line,
+    hasVariables: true,
+    text: `the variables of the ${title} are not in this file: what they set or protect is not carried over; name the file with it as well`,
+  }
+}
+
+function variableOf(
+  item: Cursor,
+  name: string,
+  before: ReadonlyMap<string, Variable>,
+  file: string,
+  stores: readonly Store[],
+): Variable {
+  const at = { name, file, line: item.line }
+  const from = item.get('valueFrom')
+  if (from === undefined) return { ...at, value: referencesOf(item.get('value')?.text() ?? '', before) }
+  const valueFrom = from.toJS()
+  for (const kind of ['secret', 'configMap'] as const) {
+    const reference = from.get(`${kind}KeyRef`)
+    if (reference === undefined) continue
+    const [store, key] = [reference.get('name')?.text() ?? '', reference.get('key')?.text() ?? '']
+    const value = storeNamed(stores, kind, store)?.data.get(key)?.text
+    if (kind === 'configMap' && value !== undefined) return { ...at, value }
+    const text = `key ${key} of the ${kind === 'secret' ? 'Secret' : 'ConfigMap'} ${store}`
+    return { ...at, value: value ?? variableToken(name), origin: { text, valueFrom } }
+  }
+  const field = from.get('fieldRef', 'fieldPath')?.text() ?? from.get('resourceFieldRef', 'resource')?.text() ?? ''
+  return { ...at, value: variableToken(name), origin: { text: `the field ${field} of the pod`, valueFrom } }
+}
+
+function storeNamed(stores: readonly Store[], kind: 'secret' | 'configMap', name: string): Store | undefined {
+  return stores.find((store) => store.name === name && store.kind.toLowerCase() === kind.toLowerCase())
+}
+
+/** Replaces `$(NAME)`, in which `$$` stands for a dollar sign. */
+function referencesOf(text: string, variables: ReadonlyMap<string, Variable>): string {
+  return text.replace(/\$\$|\$\(([A-Za-z_][\w.-]*)\)/g, (whole, name: string | undefined) => {
+    if (name === undefined) return '$'
+    const variable = variables.get(name)
+    if (variable === undefined) return whole
+    return variable.origin === undefined ? variable.value : variableToken(name)
+  })
+}
+
+/** Returns the files of the ConfigMaps and Secrets that a container mounts. */
+function mountedFiles(container: Cursor, pod: Cursor, context: Context): MountedFile[] {
+  const found: MountedFile[] = []
+  const volumes = pod.get('volumes')?.items() ?? []
+  for (const mount of container.get('volumeMounts')?.items() ?? []) {
+    const volume = volumes.find((one) => one.get('name')?.text() === mount.get('name')?.text())
+    const folder = (mount.get('mountPath')?.text() ?? '').replace(/\/$/, '')
+    const subPath = mount.get('subPath')?.text()
+    const projected = volume?.get('projected', 'sources')?.items() ?? []
+    for (const source of [volume, ...projected]) {
+      for (const kind of ['configMap', 'secret'] as const) {
+        const reference = source?.get(kind)
+        const name = reference?.get('name')?.text() ?? reference?.get('secretName')?.text()
+        const store = name === undefined ? undefined : storeNamed(context.stores, kind, name)
+        if (store === undefined) continue
+        const paths = new Map(
+          (reference?.get('items')?.items() ?? []).map((one) => [one.get('key')?.text(), one.get('path')?.text()]),
+        )
+        for (const [key, { text, linesBefore }] of store.data) {
+          if (paths.size > 0 && !paths.has(key)) continue
+          const path = paths.get(key) ?? key
+          if (subPath !== undefined && subPath !== path) continue
+          found.push({
+            path: subPath === undefined ? `${folder}/${path}` : folder,
+            text,
+            file: context.file,
+            linesBefore,
+          })
+        }
+      }
+    }
+  }
+  return found
+}
+
+/** Reads a service of a compose file. */
+function serviceOf(service: Cursor, objects: readonly Cursor[], context: Context): Invocation {
+  const { file, readFile } = context
+  const dotenv = readFile('.env', file)
+  const shared = new Map(dotenv === null ? [] : variablesOf(dotenv, '.env').map(({ name, value }) => [name, value]))
+  const unread: UnreadSource[] = []
+  const interpolated = (text: string, line = service.line): string =>
+    text.replace(BRACED_OR_BARE, (_, braced?: string, operator?: string, value?: string, bare?: string) => {
+      const name = braced ?? bare
+      if (name === undefined) return '$'
+      const defaultValue = operator?.endsWith('-') === true ? value : undefined
+      if (defaultValue !== undefined && !shared.has(name)) unread.push(defaultOf(name, line, file))
+      return expanded(name, defaultValue, (one) => shared.get(one))
+    })
+  const variables = new Map<string, Variable>()
+  const envFile = service.get('env_file')
+  const envFiles = envFile === undefined ? [] : envFile.isList() ? envFile.items() : [envFile]
+  for (const entry of envFiles) {
+    const path = interpolated(entry.text() ?? entry.get('path')?.text() ?? '')
+    const text = readFile(path, file)
+    if (text === null) unread.push(unreadFile(path, 'env_file', entry.line, file))
+    for (const one of text === null ? [] : variablesOf(text, path)) variables.set(one.name, one)
+  }
+  const environment = service.get('environment')
+  for (const [name, value] of environment?.entries() ?? []) {
+    const text = value.text()
+    variables.set(name, {
+      name,
+      value: text === undefined ? (shared.get(name) ?? variableToken(name)) : interpolated(text, value.line),
+      file,
+      line: value.line,
+    })
+  }
+  for (const item of environment?.items() ?? []) {
+    const [, name = '', , value] = /^([^=]*)(=([^]*))?$/.exec(item.text() ?? '') ?? []
+    variables.set(name, {
+      name,
+      value: value === undefined ? (shared.get(name) ?? variableToken(name)) : interpolated(value, item.line),
+      file,
+      line: item.line,
+    })
+  }
+  const words = ['entrypoint', 'command'].flatMap((name) => {
+    const member = service.get(name)
+    if (member === undefined) return []
+    const text = member.text()
+    if (text !== undefined) return wordsOf(interpolated(text, member.line), member.linesBefore + 1)
+    return member.items().map((item) => ({ text: interpolated(item.text() ?? '', item.line), line: item.line }))
+  })
+  const files = composeFiles(service, objects, context, interpolated)
+  return completed({ file, words, variables: [...variables.values()], files, unread }, context)
+}
+
+/** Returns the files that a service mounts, from `volumes`, `configs` and `secrets`. */
+function composeFiles(
+  service: Cursor,
+  objects: readonly Cursor[],
+  { file, readFile }: Context,
+  interpolated: (text: string) => string,
+): MountedFile[] {
+  const found: MountedFile[] = []
+  const add = (path: string, source: string): void => {
+    const text = readFile(source, file)
+    if (text !== null) found.push({ path, text, file: source, linesBefore: 0 })
+  }
+  for (const volume of service.get('volumes')?.items() ?? []) {
+    const [source = '', target = ''] = interpolated(volume.text() ?? '').split(':')
+    const from = volume.get('source')?.text() ?? source
+    add(volume.get('target')?.text() ?? target, interpolated(from))
+  }
+  for (const kind of ['configs', 'secrets'] as const) {
+    for (const item of service.get(kind)?.items() ?? []) {
+      const name = item.text() ?? item.get('source')?.text() ?? ''
+      const definition = objects.map((object) => object.get(kind, name)).find((one) => one !== undefined)
+      const path = item.get('target')?.text() ?? (kind === 'secrets' ? `/run/secrets/${name}` : `/${name}`)
+      const content = definition?.get('content')
+      const text = content?.text()
+      if (content !== undefined && text !== undefined)
+        found.push({ path, text: interpolated(text), file, linesBefore: content.linesBefore })
+      else add(path, interpolated(definition?.get('file')?.text() ?? ''))
+    }
+  }
+  return found
+}
+
+/** Keeps only the words of the program, also of one that a shell starts (`sh -c`). */
+function completed(invocation: Invocation, { isProgram, readFile }: Context): Invocation {
+  const script = scriptOf(invocation.words)
+  return script === null
+    ? { ...invocation, words: programWords(invocation.words, isProgram) }
+    : withScript(invocation, script, isProgram, readFile)
+}
