@@ -17,6 +17,7 @@ const KEY_ORDER = [
   'tls',
   'admin',
   'provider',
+  'providers',
   'session',
   'log',
   'pages',

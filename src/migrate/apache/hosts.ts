@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type Migration, type Part, partAt, put, type Remark, remark } from '../migration.ts'
+import { SET_AGAIN } from '../rule.ts'
 import { positionOf, type Setting, textOf } from '../setting.ts'
 import { namesWithLines, someAboutAccess } from './preprocess.ts'
 import { TO_HTTPS } from './refusals.ts'
-import { originOfServer } from './routes.ts'
+import { originOfServer, REGISTER } from './routes.ts'
 import type { PlacedDirective, Section, Site } from './sections.ts'
 
 /** A virtual host, or the whole configuration if there is none. */
@@ -112,6 +113,8 @@ export function mergeHosts(hosts: readonly HostMigration[], into: Migration): vo
   }
   mergeUrls(hosts, into)
   const providers = mergeProviders(hosts, into)
+  const kept = into.remarks.filter((one) => !isOfOneHost(one, hosts) && !(providers.size > 0 && isAboutCallback(one)))
+  into.remarks.splice(0, into.remarks.length, ...kept)
   for (const { host, migration } of others) reportOtherParts(host, migration, into)
   const upstream = partAt(main.migration, 'upstream')
   if (upstream !== undefined) {
@@ -121,6 +124,19 @@ export function mergeHosts(hosts: readonly HostMigration[], into: Migration): vo
   const routes = open.flatMap((one) => routesOf(one, upstream?.value, providers.get(one)))
   const from = hosts.flatMap(({ migration }) => partAt(migration, 'routes')?.from ?? [])
   put(into, 'routes', routes, ...from)
+}
+
+/** Returns whether a remark says that a host overrides a setting, which applies to other hosts. */
+function isOfOneHost(one: Remark, hosts: readonly HostMigration[]): boolean {
+  if (!one.text.startsWith(SET_AGAIN)) return false
+  return !hosts.every(({ migration }) =>
+    migration.remarks.some((other) => other.setting === one.setting && other.text.startsWith(SET_AGAIN)),
+  )
+}
+
+/** With several providers, the redirect URIs end with their names. */
+function isAboutCallback({ grade, text }: Remark): boolean {
+  return grade === 'todo' && text.startsWith(REGISTER)
 }
 
 function addRemarks(remarks: readonly Remark[], into: Migration): void {
@@ -196,12 +212,14 @@ function mergeProviders(hosts: readonly HostMigration[], into: Migration): Reado
     const name = names.get(one) ?? ''
     for (const { path, value, from } of providerParts(one))
       put(into, ['providers', name, ...path.slice(1)].join('.'), value, ...from)
-    remark(
-      into,
-      'todo',
-      one.host.section?.setting ?? null,
-      `its provider is ${name} of providers: register …/oauth2/callback/${name} there as the redirect URI`,
-    )
+  }
+  const base = String(partAt(into, 'basePath')?.value ?? '/oauth2')
+  const login = partAt(into, 'loginHost')?.value
+  for (const one of hosts) {
+    const name = names.get(one) ?? ''
+    const urls = (login === undefined ? ownUrls(one) : [String(login)]).map((url) => `${url}${base}/callback/${name}`)
+    const text = `its provider is ${name} of providers: register ${urls.join(' and ')} there as redirect URI`
+    remark(into, 'todo', one.host.section?.setting ?? null, text)
   }
   return names
 }

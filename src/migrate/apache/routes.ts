@@ -309,13 +309,13 @@ function migratePublicUrl(directives: readonly PlacedDirective[], migration: Mig
   const all = [...new Set([origin, ...(isCentral ? [served] : []), ...more.map((alias) => `https://${alias}`)])]
   put(migration, 'publicUrl', all.length === 1 ? all[0] : all, ...from)
   if (isCentral) put(migration, 'loginHost', origin, ...(uri === undefined ? [] : [uri]))
-  remark(
-    migration,
-    'todo',
-    uri ?? null,
-    `register ${origin}${cookiePathOf(migration) ?? ''}/oauth2/callback at the provider: it is the new redirect URI`,
-  )
+  const logins = (isCentral ? [origin] : all).map((one) => `${one}${cookiePathOf(migration) ?? ''}/oauth2/callback`)
+  const what = logins.length === 1 ? 'it is the new redirect URI' : 'they are the new redirect URIs'
+  remark(migration, 'todo', uri ?? null, `${REGISTER}${logins.join(' and ')} at the provider: ${what}`)
 }
+
+/** How a remark about redirect URIs begins. */
+export const REGISTER = 'register '
 
 /** Returns the names of `ServerAlias` that a public URL can have. */
 function aliasesOf(aliases: readonly Setting[], migration: Migration): string[] {
