@@ -26,6 +26,7 @@ export interface SessionCache {
   drop(id: string): void
   end(id: string): void
   hasEnded(id: string): boolean
+  sessions(): Iterable<Session>
 }
 
 export function createSessionCache(): SessionCache {
@@ -54,5 +55,8 @@ export function createSessionCache(): SessionCache {
       versions.delete(id)
     },
     hasEnded: (id) => ended.has(id),
+    *sessions() {
+      for (const { session } of cached.values()) yield session
+    },
   }
 }

@@ -8,7 +8,7 @@ import { createEnding, type SessionServices } from './ending.ts'
 import { createLookup } from './lookup.ts'
 import { createRetryQueue } from './retry-queue.ts'
 import { END_REASONS, type EndReason, type Session } from './session.ts'
-import { type SessionPolicy, type SessionSettings } from './lifetime.ts'
+import { endReasonOf, type SessionPolicy, type SessionSettings } from './lifetime.ts'
 import type { Ticket } from './ticket.ts'
 
 const CACHE_RESULTS = ['hit', 'miss', 'confirmed', 'grace', 'lost']
@@ -80,6 +80,12 @@ export function openSessions({
   const services: SessionServices = { store, cache, retryQueue, settings, log, metrics, adopt }
   countFromZero(metrics.sessionsEnded, 'reason', END_REASONS)
   countFromZero(metrics.sessionCache, 'result', CACHE_RESULTS)
+  metrics.watchSessions(() => {
+    const now = Date.now()
+    let count = 0
+    for (const session of cache.sessions()) if (endReasonOf(settings, session, now) === null) count += 1
+    return count
+  })
   const ending = createEnding(services)
   // Changes and lookup depend on each other: a delayed write may have to read, and a read may find that a write is missing.
   const lookup = createLookup(services, ending, (session) => {

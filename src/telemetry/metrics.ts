@@ -31,6 +31,8 @@ export interface Metrics {
   readonly lockWaitSeconds: Histogram
   /** Registers a gauge of the sessions in the store, which is read whenever the metrics are collected. */
   watchStore(size: () => number | null): void
+  /** Registers a gauge of the sessions that this process has in memory, counted whenever the metrics are collected. */
+  watchSessions(count: () => number): void
   watchStreams(kinds: readonly string[], count: (kind: string) => number): void
   watchReady(isReady: () => Promise<boolean>): void
 }
@@ -223,6 +225,18 @@ export function createMetrics(): Metrics {
           registers: [],
           collect() {
             this.set(size() ?? Number.NaN)
+          },
+        }),
+      )
+    },
+    watchSessions(count) {
+      registry.registerMetric(
+        new Gauge({
+          name: 'gatehouse_session_cache_sessions',
+          help: 'Sessions in the memory of this process that have neither ended nor timed out',
+          registers: [],
+          collect() {
+            this.set(count())
           },
         }),
       )

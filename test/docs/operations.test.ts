@@ -27,6 +27,7 @@ const firstColumn = (text: string): string[] =>
 const metrics = createMetrics()
 metrics.watchReady(async () => true)
 metrics.watchStore(() => 0)
+metrics.watchSessions(() => 0)
 metrics.watchStreams([], () => 0)
 const registered = new Map((await metrics.registry.getMetricsAsJSON()).map(({ name, type }) => [name, String(type)]))
 

@@ -103,6 +103,10 @@ const cases: Readonly<Record<string, (target: Labels) => readonly Case[]>> = {
     { series: { up: '0x9' }, at: '3m', fires: target },
     { series: { up: '1 0 1 0 1 0 1' }, at: '5m', fires: null },
   ],
+  GatehouseAbsent: ({ job = '' }) => [
+    { series: { 'up{other="target"}': '_x9' }, at: '6m', fires: { job } },
+    { series: { up: '0x9' }, at: '6m', fires: null },
+  ],
   GatehouseNotReady: (target) => [
     { series: { gatehouse_ready: '0x9' }, at: '3m', fires: target },
     { series: { gatehouse_ready: '1x9' }, at: '5m', fires: null },
@@ -274,16 +278,47 @@ const test = ({ alert, labels, annotations }: Rule, target: Labels, { series, at
 const monitored = async (change: object, folder = chart): Promise<Manifest[]> =>
   render(folder, ...withValues(t, values({ prometheusRule: on, dashboard: on, ...change })))
 
-const [ofServices, ofPods, renamed, sidecar] = await Promise.all([
+const serviceMonitor = {
+  enabled: true,
+  namespace: 'monitoring',
+  prometheusInstance: 'default',
+  interval: '60s',
+  scrapeTimeout: '30s',
+  labels: { release: 'prometheus' },
+  scheme: 'https',
+  tlsConfig: { insecureSkipVerify: true },
+  bearerTokenFile: '/var/run/token',
+  annotations: { owner: 'platform' },
+  metricRelabelings: [{ action: 'drop', regex: 'gatehouse_nodejs_.*', sourceLabels: ['__name__'] }],
+  relabelings: [{ sourceLabels: ['__meta_kubernetes_pod_node_name'], targetLabel: 'node', action: 'replace' }],
+}
+
+const [ofServices, ofPods, renamed, sidecar, theirs, changed] = await Promise.all([
   monitored({ serviceMonitor: on }),
   monitored({ podMonitor: on }),
   monitored({ serviceMonitor: on, nameOverride: 'front' }),
   render(application(t), ...withValues(t, { gatehouse: { podMonitor: on, prometheusRule: on, dashboard: on } })),
+  monitored({
+    metrics: { enabled: true, port: 44180, service: { appProtocol: 'http' }, serviceMonitor },
+  }),
+  monitored({
+    prometheusRule: {
+      ...on,
+      namespace: 'monitoring',
+      labels: { release: 'prometheus' },
+      annotations: { owner: 'platform' },
+      alerts: { GatehouseDown: { for: '10m', labels: { severity: 'page' } }, GatehouseSessionsLost: false },
+      groups: [{ name: 'orders', rules: [{ alert: 'OrdersQuiet', expr: 'absent(gatehouse_ready)' }] }],
+    },
+  }),
 ])
+
+void t.test('the objects for Prometheus and Grafana are valid', async (t) => {
+  t.same(await mistakesIn([ofServices, ofPods, sidecar, theirs, changed].flat()), [])
+})
 
 for (const [what, manifests, target] of [
   ['the ServiceMonitor', ofServices, targetOfService(ofServices)],
-  ['the PodMonitor', ofPods, targetOfPod(ofPods)],
   ['the ServiceMonitor with nameOverride', renamed, targetOfService(renamed)],
   ['the PodMonitor of a sidecar', sidecar, targetOfPod(sidecar)],
 ] as const)
@@ -411,20 +446,6 @@ void t.test('what alerts and dashboard query is what a real gateway measures', a
 })
 
 void t.test('the monitors have the names and keys of oauth2-proxy’s chart', async (t) => {
-  const serviceMonitor = {
-    enabled: true,
-    namespace: 'monitoring',
-    prometheusInstance: 'default',
-    interval: '60s',
-    scrapeTimeout: '30s',
-    labels: { release: 'prometheus' },
-    scheme: 'https',
-    tlsConfig: { insecureSkipVerify: true },
-    bearerTokenFile: '/var/run/token',
-    annotations: { owner: 'platform' },
-    metricRelabelings: [{ action: 'drop', regex: 'gatehouse_nodejs_.*', sourceLabels: ['__name__'] }],
-    relabelings: [{ sourceLabels: ['__meta_kubernetes_pod_node_name'], targetLabel: 'node', action: 'replace' }],
-  }
   const expected = {
     metadata: {
       namespace: 'monitoring',
@@ -449,13 +470,9 @@ void t.test('the monitors have the names and keys of oauth2-proxy’s chart', as
       ],
     },
   }
-  const theirs = await monitored({
-    metrics: { enabled: true, port: 44180, service: { appProtocol: 'http' }, serviceMonitor },
-  })
   t.match(of(theirs, 'ServiceMonitor'), expected)
   t.match(of(theirs, 'Service', 'shop-gatehouse-admin'), { spec: { ports: [{ port: 44180, appProtocol: 'http' }] } })
   t.match(configurationIn(theirs), 'listen: 0.0.0.0:44180')
-  t.same(await mistakesIn(theirs), [])
   const ours = await monitored({ serviceMonitor })
   t.same(of(ours, 'ServiceMonitor'), of(theirs, 'ServiceMonitor'))
   const off = await monitored({ metrics: { enabled: false, serviceMonitor } })
@@ -463,7 +480,6 @@ void t.test('the monitors have the names and keys of oauth2-proxy’s chart', as
 })
 
 void t.test('a PodMonitor scrapes the sidecars that an application’s pods contain', async (t) => {
-  t.same(await mistakesIn(sidecar), [])
   const { spec } = of(sidecar, 'PodMonitor') as unknown as Monitor
   const { template } = (
     of(sidecar, 'Deployment') as unknown as { spec: { template: Monitor & { spec: { initContainers: object[] } } } }
@@ -477,24 +493,13 @@ void t.test('a PodMonitor scrapes the sidecars that an application’s pods cont
   t.same((of(own, 'PodMonitor') as unknown as Monitor).spec.selector, { matchLabels: { app: 'orders' } })
 })
 
-void t.test('a PodMonitor selects the pods of the Deployment', async (t) => {
-  t.same(await mistakesIn(ofPods), [])
+void t.test('a PodMonitor selects the pods of the Deployment, whose targets are those of a sidecar', async (t) => {
   const { template } = (of(ofPods, 'Deployment') as unknown as { spec: { template: Monitor } }).spec
   t.match(template.metadata.labels, (of(ofPods, 'PodMonitor') as unknown as Monitor).spec.selector.matchLabels)
+  t.same(targetOfPod(ofPods), targetOfPod(sidecar))
 })
 
 void t.test('alerts can be changed, dropped and added', async (t) => {
-  const changed = await monitored({
-    prometheusRule: {
-      ...on,
-      namespace: 'monitoring',
-      labels: { release: 'prometheus' },
-      annotations: { owner: 'platform' },
-      alerts: { GatehouseDown: { for: '10m', labels: { severity: 'page' } }, GatehouseSessionsLost: false },
-      groups: [{ name: 'orders', rules: [{ alert: 'OrdersQuiet', expr: 'absent(gatehouse_ready)' }] }],
-    },
-  })
-  t.same(await mistakesIn(changed), [])
   t.match(of(changed, 'PrometheusRule'), {
     metadata: { namespace: 'monitoring', labels: { release: 'prometheus' }, annotations: { owner: 'platform' } },
   })
@@ -569,4 +574,14 @@ void t.test('contradictory values of monitors are refused', async (t) => {
     t.not(status, 0)
     t.match(output, words)
   }
+})
+
+void t.test('the installation notes say when the NetworkPolicy keeps Prometheus out', async (t) => {
+  const notes = async (networkPolicy: object): Promise<string> => {
+    const given = withValues(t, values({ podMonitor: on, networkPolicy: { ...on, ...networkPolicy } }))
+    return (await helm('install', 'shop', chart, '--dry-run=client', ...given)).output
+  }
+  const prometheus = [{ podSelector: { matchLabels: { app: 'prometheus' } } }]
+  t.match(await notes({}), /Prometheus cannot scrape the pods until you list it there/)
+  t.notMatch(await notes({ adminFrom: prometheus }), /cannot scrape/)
 })

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -32,6 +33,7 @@ type Container = {
   readonly image: string
   readonly command: readonly string[]
   readonly args: readonly string[]
+  readonly readinessProbe: { readonly exec: { readonly command: readonly string[] } }
   readonly env: readonly {
     readonly name: string
     readonly value?: string
@@ -88,6 +90,19 @@ const runRedis = (t: Test, manifests: readonly Manifest[], port: number): void =
   })
 }
 
+/** Runs the readiness probe of the rendered Redis, and returns its exit status. */
+const probe = async (manifests: readonly Manifest[], port: number, password: string): Promise<number> => {
+  const [{ readinessProbe }] = podOf(manifests, 'StatefulSet').spec.containers
+  const [shell = '', ...args] = readinessProbe.exec.command
+  const child = spawn(
+    shell,
+    args.map((arg) => arg.replace('redis-cli', `redis-cli -p ${port}`)),
+    { env: { PATH: process.env['PATH'] ?? '', REDIS_PASSWORD: password }, stdio: 'ignore' },
+  )
+  const [status]: unknown[] = await once(child, 'close')
+  return Number(status)
+}
+
 void t.test('a gateway of the chart keeps its sessions in the chart’s Redis, and `helm test` reaches it', async (t) => {
   const [port, adminPort, redisPort, idp, upstream] = await Promise.all([
     freePort(),
@@ -139,6 +154,8 @@ void t.test('a gateway of the chart keeps its sessions in the chart’s Redis, a
   await eventually(async () => (await fetch(`http://127.0.0.1:${adminPort}/readyz`)).status === 200, {
     what: 'the gateway is ready',
   })
+  t.equal(await probe(manifests, redisPort, password), 0)
+  t.not(await probe(manifests, redisPort, 'another password'), 0)
   const browser = createBrowser()
   t.equal((await browser.login(`${url}/`, 'alice')).answer.status, 200)
   t.equal((await browser.get(`${url}/api/echo`, { kind: 'script' })).status, 200)

@@ -344,6 +344,11 @@ void t.test('values that contradict each other are refused', async (t) => {
       },
       'autoscaling has no target',
     ],
+    [
+      { service: { targetPort: 'admin' } },
+      'service.targetPort: admin is a listener that must not be behind the Service',
+    ],
+    [{ service: { targetPort: 8081 } }, 'service.targetPort: 8081 is a listener that must not be behind the Service'],
     [{ gatewayApi: { enabled: true } }, 'gatewayApi belongs to no Gateway: write gatewayApi.gatewayRef'],
   ]
   for (const [change, words] of refusals) t.match(await messageOf(t, values(change)), words)

@@ -27,6 +27,7 @@ const promised: readonly [name: string, type: string, labels: readonly string[]]
   ['gatehouse_sessions_ended_total', 'counter', ['reason']],
   ['gatehouse_store_seconds', 'histogram', ['operation', 'outcome']],
   ['gatehouse_session_cache_total', 'counter', ['result']],
+  ['gatehouse_session_cache_sessions', 'gauge', []],
   ['gatehouse_streams_open', 'gauge', ['kind']],
   ['gatehouse_nodejs_eventloop_lag_seconds', 'gauge', []],
   ['gatehouse_nodejs_eventloop_lag_p99_seconds', 'gauge', []],
@@ -69,6 +70,7 @@ void t.test('each documented metric exists after real flows, with its type and l
   t.equal((await scrape(admin)).value('gatehouse_streams_open', { kind: 'websocket' }), 1)
   moveClock(t, 101_000)
   t.equal((await call()).status, 200)
+  t.equal((await scrape(admin)).value('gatehouse_session_cache_sessions'), 1)
   await browser.post(`${url}/oauth2/logout/local`, undefined, script)
   await Promise.all([events, socket.closed])
 
@@ -114,6 +116,7 @@ void t.test('each documented metric exists after real flows, with its type and l
   t.ok(metrics.value('gatehouse_session_cache_total', { result: 'hit' }) >= 3)
   t.equal(metrics.value('gatehouse_streams_open', { kind: 'websocket' }), 0)
   t.equal(metrics.value('gatehouse_streams_open', { kind: 'event-stream' }), 0)
+  t.equal(metrics.value('gatehouse_session_cache_sessions'), 0)
   t.equal(metrics.value('gatehouse_ready'), 1)
   const passed = metrics.value('gatehouse_upstream_seconds_count')
   t.equal(metrics.value('gatehouse_added_seconds_count'), passed, 'one of each for each request that went through')

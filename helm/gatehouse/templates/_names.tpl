@@ -73,7 +73,7 @@ annotations:
 {{- define "gatehouse.imagePullSecrets" -}}
 {{- $names := list -}}
 {{- range concat ((.values.global | default dict).imagePullSecrets | default list) (.values.imagePullSecrets | default list) }}
-{{- $names = append $names (kindIs "map" . | ternary (dict "name" (get (kindIs "map" . | ternary . dict) "name")) (dict "name" .)) }}
+{{- $names = append $names (kindIs "map" . | ternary . (dict "name" .)) }}
 {{- end -}}
 {{- with uniq $names }}{{ toYaml . }}{{ end }}
 {{- end }}

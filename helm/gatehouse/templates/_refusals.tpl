@@ -101,6 +101,11 @@
 {{- if contains (printf "\"%s\"" (include "gatehouse.forwardAuthName" .)) $exposed }}
 {{- fail (printf "ingress.extraPaths and gatewayApi.rules must not lead to the Service %s: its responses carry access tokens" (include "gatehouse.forwardAuthName" .)) }}
 {{- end -}}
+{{- with ($values.service | default dict).targetPort }}
+{{- if has (toString .) (list "admin" (include "gatehouse.adminPort" $) "forward-auth" (toString $forwardAuth.port)) }}
+{{- fail (printf "service.targetPort: %v is a listener that must not be behind the Service: leave it out" .) }}
+{{- end }}
+{{- end -}}
 {{- if and $policy.ingress $policy.from }}
 {{- fail "networkPolicy.ingress and networkPolicy.from both say who may reach the gateway: keep one of them" }}
 {{- end -}}
@@ -116,12 +121,14 @@
 {{- end }}
 
 {{/* Fails on values of oauth2-proxy's chart that this chart does not have, and says for each what to write instead. */}}
-{{- define "gatehouse.refuse-oauth2-proxy" -}}
+{{- define "gatehouse.refuseOauth2Proxy" -}}
 {{- $values := .values -}}
 {{- $found := list -}}
 {{- range $key, $instead := (.root.Files.Get "oauth2-proxy.yaml" | fromYaml).refused }}
 {{- $value := $values }}
-{{- range splitList "." $key }}{{ $value = kindIs "map" $value | ternary (get (kindIs "map" $value | ternary $value dict) .) "" }}{{ end }}
+{{- range splitList "." $key }}
+{{- if kindIs "map" $value }}{{ $value = get $value . }}{{ else }}{{ $value = "" }}{{ end }}
+{{- end }}
 {{- if $value }}{{ $found = append $found (printf "%s: %s" $key $instead) }}{{ end }}
 {{- end }}
 {{- range include "gatehouse.extraArgs" . | fromJsonArray }}
@@ -130,6 +137,6 @@
 {{- end }}
 {{- end }}
 {{- with $found }}
-{{- fail (printf "these values are of oauth2-proxy's chart, and this chart has others (`gatehouse migrate` reads the values file):\n  %s" (join "\n  " .)) }}
+{{- fail (printf "these values exist only in oauth2-proxy's chart (`gatehouse migrate` reads a whole values file):\n  %s" (join "\n  " .)) }}
 {{- end }}
 {{- end }}

@@ -48,7 +48,7 @@ export class Cursor {
     return typeof this.#node.value === 'string' ? this.#node.value : this.#node.source
   }
 
-  /** The number of lines before the first line of the text: a block scalar begins below its key. */
+  /** The number of lines before the first line of the text; a block scalar begins below its key. */
   get linesBefore(): number {
     const isBlock = isScalar(this.#node) && this.#node.type?.startsWith('BLOCK') === true
     return isBlock ? this.#lineOf(this.#node) : this.#lineOf(this.#node) - 1

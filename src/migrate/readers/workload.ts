@@ -129,7 +129,7 @@ function containerOf(container: Cursor, pod: Cursor, context: Context): Invocati
   )
   const words = [...items('command'), ...items('args')].map((item) => ({
     text: referencesOf(item.text() ?? '', variables),
-    line: item.line,
+    line: item.linesBefore + 1,
   }))
   return completed({ file, words, files: mountedFiles(container, pod, context), used, ...environment }, context)
 }
@@ -297,7 +297,9 @@ function serviceOf(service: Cursor, objects: readonly Cursor[], context: Context
     if (member === undefined) return []
     const text = member.text()
     if (text !== undefined) return wordsOf(interpolated(text, member.line), member.linesBefore + 1)
-    return member.items().map((item) => ({ text: interpolated(item.text() ?? '', item.line), line: item.line }))
+    return member
+      .items()
+      .map((item) => ({ text: interpolated(item.text() ?? '', item.line), line: item.linesBefore + 1 }))
   })
   const files = composeFiles(service, objects, context, interpolated)
   return completed({ file, words, variables: [...variables.values()], files, unread }, context)

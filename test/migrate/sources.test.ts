@@ -1,0 +1,374 @@
+import t, { type Test } from 'tap'
+import { parse } from 'yaml'
+import { migrateFiles } from '../../src/migrate/migrate.ts'
+import { UnreadableFile } from '../../src/migrate/setting.ts'
+import { writeReport, writeYaml } from '../../src/migrate/write.ts'
+import { key, loadText, problemsOf } from '../config/configuration.ts'
+
+interface Route {
+  readonly path: string
+  readonly access?: string
+  readonly methods?: string[]
+  readonly require?: { readonly claims?: Record<string, string[]> }
+}
+interface Written {
+  readonly publicUrl: string
+  readonly upstream: string
+  readonly provider: Record<string, unknown>
+  readonly session: Record<string, unknown>
+  readonly routes: Route[]
+}
+interface Migrated {
+  readonly config: Written
+  readonly yaml: string
+  readonly report: string
+}
+
+const SECRET = 'a-value-that-must-not-be-printed'
+
+/** Migrates files; `others` are files beside them. Checks that the result has no secret and is valid, apart from files. */
+function migrated(t: Test, files: Record<string, string>, others: Record<string, string> = {}): Migrated {
+  const sources = Object.entries(files).map(([name, text]) => ({ name, text }))
+  const migration = migrateFiles(sources, (path) => others[path.slice(path.lastIndexOf('/') + 1)] ?? null)
+  const [yaml, report] = [writeYaml(migration), writeReport(migration)]
+  const variables = [...yaml.matchAll(/\$\{([A-Z][A-Z0-9_]*)\}/g)].map(([, name = '']) => name)
+  const env = Object.fromEntries(variables.map((name) => [name, name === 'SESSION_KEY' ? key : 'x']))
+  const problems = problemsOf(() => loadText(t.testdir(), yaml, env))
+  t.same(
+    problems.filter(({ path }) => !path.endsWith('File')),
+    [],
+  )
+  t.notMatch(`${yaml}${report}`, SECRET)
+  const config: Written = parse(yaml)
+  return { config, yaml, report }
+}
+
+const openPaths = ({ routes }: Written): string[] =>
+  routes.flatMap(({ path, access }) => (access === 'public' ? [path] : []))
+
+const FLAGS = ['--provider=oidc', '--oidc-issuer-url=https://id.example.com', '--upstream=http://app:8080']
+
+const DEPLOYMENT = `
+apiVersion: v1
+kind: Secret
+metadata: { name: proxy }
+stringData: { client-secret: ${SECRET}, groups: admins }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: proxy }
+spec:
+  template:
+    spec:
+      initContainers:
+        - { name: wait, image: busybox, args: ["--upstream=http://wrong"] }
+      containers:
+        - { name: app, image: app, args: ["--upstream=http://wrong"], env: [{ name: ONE, value: "1" }] }
+        - name: proxy
+          image: quay.io/oauth2-proxy/oauth2-proxy:v7.15.3
+          args:
+            - --provider=oidc
+            - --oidc-issuer-url=https://$(HOST)
+            - --upstream=http://app:8080
+            - --email-domain=example.com
+            - --skip-auth-route=^/a$
+            - --skip-auth-route=^/.b/c
+            - --skip-auth-route=^/d/
+          env:
+            - { name: HOST, value: id.example.com }
+            - { name: OAUTH2_PROXY_CLIENT_ID, valueFrom: { secretKeyRef: { name: other, key: client-id } } }
+            - name: OAUTH2_PROXY_CLIENT_SECRET
+              valueFrom: { secretKeyRef: { name: proxy, key: client-secret } }
+            - name: OAUTH2_PROXY_ALLOWED_GROUPS
+              valueFrom: { secretKeyRef: { name: proxy, key: groups } }
+            - { name: OAUTH2_PROXY_UPSTREAMS, value: "http://wrong" }
+`
+
+void t.test('a Deployment: arguments and variables together, with values from Secrets', (t) => {
+  const { config, report } = migrated(t, { 'proxy.yaml': DEPLOYMENT })
+  t.match(config, {
+    upstream: 'http://app:8080',
+    provider: { issuer: 'https://id.example.com', clientId: '${OAUTH2_PROXY_CLIENT_ID}' },
+  })
+  t.match(report, 'OAUTH2_PROXY_CLIENT_ID: key client-id of the Secret other')
+  t.match(report, 'OAUTH2_PROXY_CLIENT_SECRET: key client-secret of the Secret proxy')
+  t.notMatch(report, 'is not given: set provider')
+  t.notMatch(report, 'wrong')
+  t.same(config.routes[0]?.require?.claims, { groups: ['admins'], email: ['*@example.com'] })
+  t.end()
+})
+
+void t.test('each item of a repeated flag is reported with its own line', (t) => {
+  const { report, yaml } = migrated(t, { 'proxy.yaml': DEPLOYMENT })
+  const first = DEPLOYMENT.split('\n').findIndex((line) => line.includes('^/a$')) + 1
+  for (const [index, regex] of ['^/a$', '^/.b/c', '^/d/'].entries()) {
+    const line = report.split('\n').find((one) => one.includes(JSON.stringify(regex)))
+    t.match(line, `proxy.yaml:${first + index}: --skip-auth-route`)
+    t.match(yaml, `--skip-auth-route (${first + index})`)
+  }
+  t.end()
+})
+
+void t.test('ConfigMaps of the same file are read: variables, the configuration file and the addresses', (t) => {
+  const { config, report } = migrated(t, {
+    'all.yaml': `
+apiVersion: v1
+kind: List
+items:
+  - apiVersion: v1
+    kind: ConfigMap
+    metadata: { name: env }
+    data: { OAUTH2_PROXY_EMAIL_DOMAINS: "example.com,example.org", OAUTH2_PROXY_COOKIE_EXPIRE: 9h }
+  - apiVersion: v1
+    kind: ConfigMap
+    metadata: { name: files }
+    data:
+      proxy.cfg: |
+        provider = "oidc"
+        upstreams = ["http://app"]
+        cookie_expire = "1h"
+        skip_auth_routes = ["^/x$"]
+      list: |
+        ann@partner.example
+  - apiVersion: v1
+    kind: Pod
+    metadata: { name: proxy }
+    spec:
+      containers:
+        - name: proxy
+          image: registry.example.com/mirror/oauth2-proxy@sha256:00
+          command: [/bin/oauth2-proxy]
+          args: [--config, /etc/proxy/oauth.cfg, --authenticated-emails-file=/etc/emails, --oidc-issuer-url=https://id.example.com]
+          envFrom:
+            - configMapRef: { name: env }
+            - secretRef: { name: elsewhere }
+          volumeMounts:
+            - { name: config, mountPath: /etc/proxy }
+            - { name: emails, mountPath: /etc/emails, subPath: list }
+      volumes:
+        - { name: config, configMap: { name: files, items: [{ key: proxy.cfg, path: oauth.cfg }] } }
+        - { name: emails, projected: { sources: [{ configMap: { name: files } }] } }
+`,
+  })
+  t.same(config.routes[0]?.require?.claims, { email: ['*@example.com', '*@example.org', 'ann@partner.example'] })
+  t.match(config.session, { lifetime: '9h' }, 'a variable goes before the file')
+  t.match(report, /all\.yaml:16: cookie_expire: OAUTH2_PROXY_COOKIE_EXPIRE \(.*\) takes precedence/)
+  t.same(openPaths(config), ['/x'])
+  t.match(report, /SECURITY[^]*envFrom\.secretRef: the variables of the Secret elsewhere are not in this file/)
+  t.equal(config.provider['clientId'], '${OAUTH2_PROXY_CLIENT_ID}', 'it may be in that Secret')
+  t.end()
+})
+
+void t.test('what is not in the files is named under SECURITY', (t) => {
+  const { report, config } = migrated(t, {
+    'proxy.yaml': `
+apiVersion: apps/v1
+kind: DaemonSet
+spec:
+  template:
+    spec:
+      containers:
+        - image: oauth2-proxy
+          args: [--config=/etc/proxy.cfg, --alpha-config=/etc/alpha.yaml]
+          envFrom: [{ configMapRef: { name: shared } }]
+        - image: oauth2-proxy
+          args: [--upstream=http://second]
+`,
+  })
+  for (const text of [
+    '/etc/proxy.cfg cannot be read',
+    '/etc/alpha.yaml cannot be read',
+    'ConfigMap shared',
+    'a further container',
+  ])
+    t.match(report, new RegExp(`SECURITY[^]*${text}[^]*TO FILL IN`))
+  t.match(config.routes[0]?.require?.claims, { not_migrated: ['email_domains'] })
+  t.end()
+})
+
+void t.test('an alpha configuration beside the flags takes the variables of the container', (t) => {
+  const { config } = migrated(t, {
+    'proxy.yaml': `
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: alpha }
+data:
+  alpha.yaml: |
+    upstreamConfig: { upstreams: [{ id: app, path: /, uri: "http://\${BACKEND}:8080" }] }
+    Providers:
+      - { id: a, provider: oidc, clientID: $CLIENT, clientSecret: "\${SECRET}", oidcConfig: { issuerURL: "https://id.example.com" } }
+---
+apiVersion: v1
+kind: Pod
+spec:
+  containers:
+    - name: oauth2-proxy
+      image: mirror/auth
+      command: [oauth2-proxy]
+      args: [--alpha-config=/a/alpha.yaml, --email-domain=*]
+      env:
+        - { name: BACKEND, value: app }
+        - { name: CLIENT, value: orders }
+        - { name: SECRET, valueFrom: { secretKeyRef: { name: proxy, key: secret } } }
+      volumeMounts: [{ name: a, mountPath: /a }]
+  volumes: [{ name: a, configMap: { name: alpha } }]
+`,
+  })
+  t.match(config, {
+    upstream: 'http://app:8080',
+    provider: { clientId: 'orders', clientSecret: '${SECRET}' },
+  })
+  t.end()
+})
+
+void t.test('a compose file: anchors, env_file, a shell, defaults and dollar signs', (t) => {
+  const { config, report } = migrated(
+    t,
+    {
+      'compose.yaml': `
+x-common: &common
+  OAUTH2_PROXY_PROVIDER: oidc
+services:
+  app: { image: app, command: --upstream=http://wrong }
+  auth:
+    image: bitnami/oauth2-proxy:7
+    entrypoint: [/bin/sh, -c]
+    command:
+      - |
+        # no word of the command
+        exec oauth2-proxy --oidc-issuer-url=\${ISSUER:-https://id.example.com} \\
+          --skip-auth-route='^/a$$' --skip-auth-route=^/b/ \\
+          --upstream=http://app
+    env_file: [./auth.env]
+    environment:
+      <<: *common
+      OAUTH2_PROXY_CLIENT_ID: \${CLIENT}
+      OAUTH2_PROXY_CLIENT_SECRET:
+`,
+    },
+    {
+      '.env': 'CLIENT=orders',
+      'auth.env': `OAUTH2_PROXY_COOKIE_SECRET=${SECRET}\nOAUTH2_PROXY_EMAIL_DOMAINS=*\nOAUTH2_PROXY_UPSTREAM=http://x`,
+    },
+  )
+  t.match(config, { upstream: 'http://app', provider: { issuer: 'https://id.example.com', clientId: 'orders' } })
+  t.same(openPaths(config), ['/a', '/b/**'])
+  t.match(report, /compose\.yaml:\d+: ISSUER: .*default/)
+  t.match(report, 'OAUTH2_PROXY_UPSTREAM: oauth2-proxy does not read this name, only upstreams')
+  const list = migrated(t, {
+    'compose.yaml': `
+services:
+  auth:
+    image: oauth2-proxy
+    command: >-
+      ${FLAGS.join(' ')} --email-domain="example.com"
+    environment: ["OAUTH2_PROXY_CLIENT_ID=list", OAUTH2_PROXY_CLIENT_SECRET]
+`,
+  })
+  t.match(list.config, { upstream: 'http://app:8080', provider: { clientId: 'list' } })
+  t.same(list.config.routes[0]?.require?.claims, { email: ['*@example.com'] })
+  t.end()
+})
+
+void t.test('a script with docker run: variables, files and quotes', (t) => {
+  const { config, report } = migrated(
+    t,
+    {
+      'run.sh': `#!/bin/sh
+export CLIENT=orders OAUTH2_PROXY_EMAIL_DOMAINS=example.com
+docker run -d --rm --name oauth2-proxy -p 80:4180 \\
+  -e OAUTH2_PROXY_CLIENT_SECRET="$SECRET" -e OAUTH2_PROXY_EMAIL_DOMAINS --env-file=extra.env \\
+  quay.io/oauth2-proxy/oauth2-proxy:latest \\
+  ${FLAGS.join(' ')} --client-id "$CLIENT" \\
+  --skip-auth-route '^/a$' # the end
+`,
+    },
+    { 'extra.env': 'OAUTH2_PROXY_REDIRECT_URL=https://orders.example.com/oauth2/callback' },
+  )
+  t.match(config, {
+    publicUrl: 'https://orders.example.com',
+    upstream: 'http://app:8080',
+    provider: { clientId: 'orders', clientSecret: '${SECRET}' },
+  })
+  t.same(config.routes[0]?.require?.claims, { email: ['*@example.com'] })
+  t.same(openPaths(config), ['/a'])
+  t.match(report, 'run.sh:7: --skip-auth-route')
+  t.end()
+})
+
+void t.test('a systemd unit with its environment file', (t) => {
+  const unit = `[Service]
+Environment="OAUTH2_PROXY_CLIENT_ID=unit" OAUTH2_PROXY_COOKIE_EXPIRE=2h
+EnvironmentFile=-/etc/proxy.env
+ExecStart=/usr/bin/oauth2-proxy ${FLAGS.join(' ')} \\
+  --email-domain=* \\
+  --skip-auth-route=^/a$ --skip-auth-route=^/b$
+`
+  const { config, report } = migrated(t, { 'proxy.service': unit }, { 'proxy.env': 'OAUTH2_PROXY_COOKIE_EXPIRE=9h' })
+  t.match(config, { provider: { clientId: 'unit' }, session: { lifetime: '9h' } })
+  t.same(openPaths(config), ['/a', '/b'])
+  t.match(report, 'proxy.service:6: --skip-auth-route')
+  t.match(migrated(t, { 'proxy.service': unit }).report, /SECURITY[^]*proxy\.env cannot be read[^]*TO FILL IN/)
+  const given = migrated(t, { 'proxy.service': unit, 'proxy.env': 'OAUTH2_PROXY_COOKIE_EXPIRE=9h' })
+  t.match(given.config.session, { lifetime: '9h' }, 'the file may be given as well')
+  t.notMatch(given.report, 'cannot be read')
+  t.end()
+})
+
+void t.test('a manifest, its configuration file and the list of addresses are given together', (t) => {
+  const { config, report } = migrated(t, {
+    'proxy.yaml': `args: [--config=/etc/oauth2-proxy.cfg, --authenticated-emails-file=/etc/access-list]`,
+    'settings.cfg': 'provider = "oidc"\noidc_issuer_url = "https://id.example.com"\nupstreams = ["http://app"]',
+    'emails.txt': 'ann@example.com\nbob@example.com\n',
+  })
+  t.match(config, { upstream: 'http://app' })
+  t.same(config.routes[0]?.require?.claims, { email: ['ann@example.com', 'bob@example.com'] })
+  t.notMatch(report, 'cannot be read')
+  t.throws(
+    () =>
+      migrateFiles([
+        { name: 'a.cfg', text: 'provider = "oidc"' },
+        { name: 'b.txt', text: 'x' },
+      ]),
+    new UnreadableFile('b.txt: it is not a configuration that this command can read'),
+  )
+  t.end()
+})
+
+void t.test('TLS of its own: versions, ciphers and the redirect', (t) => {
+  const { yaml, report } = migrated(t, {
+    'a.cfg': [
+      'tls_cert_file = "/c"',
+      'tls_key_file = "/k"',
+      'tls_min_version = "TLS1.3"',
+      'tls_cipher_suites = ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]',
+      'force_https = true',
+      'http_address = "0.0.0.0:8080"',
+      'https_address = ":8443"',
+    ].join('\n'),
+  })
+  t.match(parse(yaml), {
+    listen: '0.0.0.0:8443',
+    tls: { minVersion: '1.3', ciphers: ['TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'], redirectFrom: '0.0.0.0:8080' },
+  })
+  t.notMatch(report, 'HAS NO EQUAL')
+  t.end()
+})
+
+void t.test(
+  'an expression that a route cannot express stays closed, with the reason and the route that may be meant',
+  (t) => {
+    for (const [regex, reason, path] of [
+      ['^/.well-known/.*', 'its unescaped dot matches every character', '/.well-known/**'],
+      ['^/health', 'without $ it matches longer names', '/health'],
+      ['/metrics$', 'without ^ it matches in the middle of a path', '/metrics'],
+    ] as const) {
+      const { report, config } = migrated(t, {
+        'a.sh': `oauth2-proxy --upstream=http://a '--skip-auth-route=${regex}'`,
+      })
+      t.match(report, `(${reason}), and stays closed: add routes such as { path: ${path}, access: public }`)
+      t.same(openPaths(config), [])
+    }
+    t.end()
+  },
+)
