@@ -66,7 +66,10 @@ function migrateHost(site: Site, handled: ReadonlySet<Setting>): Omit<HostMigrat
   const migration = startMigration(
     PRODUCT,
     site.directives.map(({ setting }) => setting),
-    siteWide.map(({ setting }) => setting),
+    // The others add to each other, so that the last one is not the one that counts.
+    siteWide
+      .map(({ setting }) => setting)
+      .filter(({ key }) => !Object.hasOwn(apacheDirectives, key) && key !== 'Header'),
   )
   for (const setting of handled) migration.handled.add(setting)
   // Runs before `applyRules`, because no rule may apply to a directive of some paths only.

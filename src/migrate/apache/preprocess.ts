@@ -13,8 +13,8 @@ interface State {
   readonly macros: Map<string, Directive>
   readonly used: Set<string>
   readonly unknown: Map<string, Directive>
-  /** The files that an `Include` has read, and those that are being read. */
-  readonly included: Set<Source>
+  /** The files that an `Include` has read with its path, and those that are being read. */
+  readonly included: Map<Source, string>
   readonly opened: readonly string[]
   readonly sources: readonly Source[]
   readonly readFile: ReadFile
@@ -42,7 +42,7 @@ export function preprocess(sources: readonly Source[], readFile: ReadFile): Prep
     macros: new Map(),
     used: new Set(),
     unknown: new Map(),
-    included: new Set(),
+    included: new Map(),
     opened: [],
     sources,
     readFile,
@@ -80,11 +80,23 @@ function includes(tree: readonly Directive[], file: string): boolean {
 
 /** Returns whether the path or pattern of an `Include` names a file, by its last segment. */
 function isNamed(file: string, pattern: string): boolean {
-  const last = pattern.slice(pattern.lastIndexOf('/') + 1)
+  const last = lastSegment(pattern)
   const parts = last.split('*').map((part) => part.replaceAll(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('?', '.'))
-  // `Include conf.d/` and `Include conf.d` name all files of a folder.
-  const name = file.slice(file.lastIndexOf('/') + 1)
-  return last !== '' && new RegExp(`^${parts.join('[^/]*')}$`).test(name)
+  return last !== '' && new RegExp(`^${parts.join('[^/]*')}$`).test(lastSegment(file))
+}
+
+function lastSegment(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
+}
+
+/** Returns the files of this command that an `Include` names, preferably those in its folder. */
+function givenFiles(include: Directive, path: string, { sources, included }: State): Source[] {
+  const named = sources.filter(({ name }) => name !== include.file && isNamed(name, path))
+  const folder = path.split('/').at(-2)
+  const inFolder = named.filter(({ name }) => folder !== undefined && name.split('/').at(-2) === folder)
+  if (inFolder.length > 0) return inFolder
+  // The files may have been copied from their folder.
+  return named.filter((source) => (included.get(source) ?? path) === path)
 }
 
 function expand(tree: readonly Directive[], state: State): Directive[] {
@@ -179,7 +191,7 @@ function useMacro(use: Directive, state: State): Directive[] {
 const MAX_DEPTH = 32
 
 function includeFile(include: Directive, path: string, state: State): Directive[] {
-  const given = state.sources.filter(({ name }) => name !== include.file && isNamed(name, path))
+  const given = givenFiles(include, path, state)
   const text = given.length > 0 || /[*?[]|\/$/.test(path) ? null : state.readFile(path, include.file)
   const files = text === null ? given : [{ name: path, text }]
   const unread = files.filter(({ name }) => !state.opened.includes(name) && name !== include.file)
@@ -196,7 +208,7 @@ function includeFile(include: Directive, path: string, state: State): Directive[
   return [
     noted(include, 'builtin', `the directives of ${unread.map(({ name }) => name).join(', ')} are read here`),
     ...unread.flatMap((file) => {
-      state.included.add(file)
+      state.included.set(file, path)
       return expand(readApache(file.text, file.name), { ...state, opened: [...state.opened, file.name] })
     }),
   ]
