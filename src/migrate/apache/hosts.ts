@@ -34,24 +34,29 @@ function ofHost({ directives }: Site, host: number): PlacedDirective[] {
 }
 
 function originOf(site: Site, host: number): string | null {
-  const isName = ({ setting }: PlacedDirective): boolean => setting.key === 'ServerName'
-  const name = ofHost(site, host).find(isName) ?? ofHost(site, 0).find(isName)
+  const [name] = [...ofHost(site, host), ...ofHost(site, 0)].filter(({ setting }) => setting.key === 'ServerName')
   return name === undefined ? null : originOfServer(textOf(name.setting))
 }
 
 function hasLogin(site: Site, host: number): boolean {
   const own = ofHost(site, host)
-  const types = (list: readonly PlacedDirective[]): string[] =>
-    list.filter(({ setting }) => setting.key === 'AuthType').map(({ setting }) => textOf(setting).toLowerCase())
-  const isOfModule = (type: string): boolean => /^(openid-connect|oauth20|auth-openidc)$/.test(type)
-  if (types(own).some(isOfModule)) return true
-  const around = types(ofHost(site, 0))
-  if (around.some(isOfModule)) return true
+  if ([...authTypesOf(own), ...authTypesOf(ofHost(site, 0))].some(isOfModule)) return true
   return (
     own.some(({ setting }) => setting.key.startsWith('OIDC')) &&
-    types(own).length === 0 &&
+    authTypesOf(own).length === 0 &&
     own.some(({ directive }) => /^Require$/i.test(directive.name) && directive.args[0]?.toLowerCase() !== 'all')
   )
+}
+
+function authTypesOf(directives: readonly PlacedDirective[]): string[] {
+  return directives
+    .filter(({ setting }) => setting.key === 'AuthType')
+    .map(({ setting }) => textOf(setting).toLowerCase())
+}
+
+/** Returns whether an `AuthType` is one of mod_auth_openidc. */
+function isOfModule(type: string): boolean {
+  return /^(openid-connect|oauth20|auth-openidc)$/.test(type)
 }
 
 /** Returns whether a host has no application and no login, and only redirects to https. */
@@ -195,9 +200,7 @@ function providerParts({ migration }: HostMigration): readonly Part[] {
 /** Writes `providers` if hosts have different ones. Returns the name of the provider of each host. */
 function mergeProviders(hosts: readonly HostMigration[], into: Migration): ReadonlyMap<HostMigration, string> {
   const values = (one: HostMigration): unknown =>
-    providerParts(one)
-      .map(({ path, value }) => [path.join('.'), value])
-      .toSorted()
+    Object.fromEntries(providerParts(one).map(({ path, value }) => [path.join('.'), value]))
   const names = new Map<HostMigration, string>()
   const distinct: HostMigration[] = []
   for (const one of hosts) {
@@ -213,15 +216,20 @@ function mergeProviders(hosts: readonly HostMigration[], into: Migration): Reado
     for (const { path, value, from } of providerParts(one))
       put(into, ['providers', name, ...path.slice(1)].join('.'), value, ...from)
   }
-  const base = String(partAt(into, 'basePath')?.value ?? '/oauth2')
-  const login = partAt(into, 'loginHost')?.value
+  const base = textAt(into, 'basePath') ?? '/oauth2'
+  const login = textAt(into, 'loginHost')
   for (const one of hosts) {
     const name = names.get(one) ?? ''
-    const urls = (login === undefined ? ownUrls(one) : [String(login)]).map((url) => `${url}${base}/callback/${name}`)
+    const urls = (login === undefined ? ownUrls(one) : [login]).map((url) => `${url}${base}/callback/${name}`)
     const text = `its provider is ${name} of providers: register ${urls.join(' and ')} there as redirect URI`
     remark(into, 'todo', one.host.section?.setting ?? null, text)
   }
   return names
+}
+
+function textAt(migration: Migration, path: string): string | undefined {
+  const value = partAt(migration, path)?.value
+  return typeof value === 'string' ? value : undefined
 }
 
 function freeName({ host }: HostMigration, taken: ReadonlySet<string>): string {

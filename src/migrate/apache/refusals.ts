@@ -1,3 +1,4 @@
+import { UNDECIDED_CLAIM } from '../condition.ts'
 import { markRouteSource, type Migration, remark } from '../migration.ts'
 import { pathsOf } from '../path-regex.ts'
 import type { Setting } from '../setting.ts'
@@ -77,7 +78,7 @@ function close(
     migration,
     'security',
     setting,
-    `${what}: no user is let in to ${patterns.join(', ')} until you remove the claim not_migrated`,
+    `${what}: no user is let in to ${patterns.join(', ')} until you remove the claim ${UNDECIDED_CLAIM}`,
   )
 }
 
@@ -140,7 +141,7 @@ function readRewrite(
       remark(migration, 'builtin', setting, 'WebSockets go to the upstream of their route')
       return []
     }
-    const found = conditions.length === 0 ? forwardedSubtree(/^\^/.test(regex) ? regex : `^${regex}`, target) : null
+    const found = conditions.length === 0 ? forwardedSubtree(regex.startsWith('^') ? regex : `^${regex}`, target) : null
     if (found !== null) return [{ ...found, placed }]
     remark(
       migration,
