@@ -88,6 +88,41 @@ const cases: Readonly<Record<string, Case>> = {
     ],
     paths: ['/', '/and/x', '/or/x', '/off/x'],
   },
+  'overlaps': {
+    lines: [
+      ...proxy,
+      ...location('/', ...login),
+      ...location('/pub', 'Require all granted'),
+      '<LocationMatch "^/pub/[^/]+$">',
+      'Require all granted',
+      '</LocationMatch>',
+      '<LocationMatch "/secret$">',
+      'Require claim groups:admin',
+      '</LocationMatch>',
+      ...location('/late', 'Require all granted'),
+      '<LocationMatch "^/shared/[^/]+$">',
+      'Require all granted',
+      '</LocationMatch>',
+      '<LocationMatch "^/[^/]+/admin$">',
+      'Require claim groups:admin',
+      '</LocationMatch>',
+    ],
+    paths: ['/', '/pub/x', '/pub/secret', '/late/secret', '/shared/x', '/shared/admin', '/x/admin'],
+    stricter: ['/', '/pub/x', '/x/admin']
+      .flatMap((path) => ['nobody', 'alice', 'bob'].map((who) => `GET ${path} ${who}`))
+      .concat('GET /pub/secret alice', 'GET /shared/admin alice')
+      .filter((what) => !/ \/ nobody|x\/admin (nobody|bob)/.test(what)),
+  },
+  'inherited-networks': {
+    lines: [
+      ...proxy,
+      ...location('/', ...login, 'Order allow,deny', 'Allow from all'),
+      ...location('/not', 'Order allow,deny', 'Allow from all', 'Deny from 127.0.0.0/8'),
+      ...location('/not/admin', 'Require claim groups:admin'),
+      ...location('/not/open', 'Require all granted'),
+    ],
+    paths: ['/', '/not/x', '/not/admin/x', '/not/open/x'],
+  },
   'methods': {
     lines: [
       ...proxy,

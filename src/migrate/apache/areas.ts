@@ -35,7 +35,10 @@ export interface Area {
   readonly replaces: boolean
   /** How the requirement combines with those of earlier sections. */
   readonly merging: 'off' | 'and' | 'or'
+  /** The networks of clients, from this section or from the section before. */
   readonly network: Condition | null
+  /** Whether the section has directives about networks itself. */
+  readonly hasNetworks: boolean
   readonly authType: string | undefined
 }
 
@@ -44,7 +47,7 @@ export type SiteContext = Pick<RequireContext, 'userClaim' | 'unknownAddress'>
 const NOT_LET_IN = `users who met it are not let in until you decide and replace the claim ${UNDECIDED_CLAIM}`
 
 /** The policy of a path that admits no user until the operator has decided. */
-export const CLOSED: DecidedPolicy = { kind: 'users', condition: undecided('Require'), anonymous: false }
+const CLOSED: DecidedPolicy = { kind: 'users', condition: undecided('Require'), anonymous: false }
 const ANY_SESSION: DecidedPolicy = { kind: 'users', condition: EVERY_USER, anonymous: false }
 
 /** Returns the areas of a site in the order in which Apache merges its sections. */
@@ -64,7 +67,7 @@ export function areasOf({ sections, directives }: Site, context: SiteContext, mi
 }
 
 /** Returns whether the patterns of a section match all paths of another section. */
-export function covers(outer: Section, inner: Section): boolean {
+function covers(outer: Section, inner: Section): boolean {
   if (outer.patterns === null) return false
   const patterns = inner.patterns ?? (inner.parent === null ? ['/**'] : patternsAround(inner.parent))
   return patterns.every(
@@ -73,7 +76,7 @@ export function covers(outer: Section, inner: Section): boolean {
 }
 
 /** Returns patterns that match at least the paths of a section. */
-export function patternsAround({ patterns, parent }: Section): readonly string[] {
+function patternsAround({ patterns, parent }: Section): readonly string[] {
   return patterns ?? (parent === null ? ['/**'] : patternsAround(parent))
 }
 
@@ -91,9 +94,9 @@ function mergedInto(earlier: Area, later: Area): Area {
     policy: change(policy, []),
     exceptions: exceptions.map((one) => ({ methods: one.methods, policy: change(one.policy, one.methods) })),
   })
-  const { network } = later
+  const { network, hasNetworks } = later
   const merged = combined ? { ...earlier, ...policies(earlier, (policy) => mergedPolicy(policy, later)) } : earlier
-  return network === null || later.replaces
+  return network === null || !hasNetworks || later.replaces
     ? merged
     : { ...merged, ...policies(merged, (policy) => inNetwork(policy, network)) }
 }
@@ -178,10 +181,15 @@ function areaOf(
     return policy.kind === 'denied' ? CLOSED : policy
   }
   const merging = mergingOf(settingOf('AuthMerging')?.directive.args[0])
+  // A section without directives of mod_access_compat keeps those of the section before.
+  const effectiveNetwork =
+    network === null ? (before?.network ?? null) : network.isAlternative ? null : network.condition
   const complete = (policy: DecidedPolicy, method: string | null): DecidedPolicy => {
+    // The policy of the section before contains its networks.
+    if (outer.length === 0 && network === null) return policy
     const merged = outer.length === 0 ? policy : mergedWithEarlier(policy, method, merging, before, earlier, section)
-    if (network === null || network.isAlternative) return merged
-    return network.condition === null ? CLOSED : inNetwork(merged, network.condition)
+    if (network !== null && !network.isAlternative && network.condition === null) return CLOSED
+    return effectiveNetwork === null ? merged : inNetwork(merged, effectiveNetwork)
   }
   const policy = complete(policyFor(null), null)
   const exceptions: { methods: string[]; policy: DecidedPolicy }[] = []
@@ -206,7 +214,8 @@ function areaOf(
   const shared = {
     section,
     merging,
-    network: network?.condition ?? null,
+    network: effectiveNetwork,
+    hasNetworks: network !== null,
     authType: type,
     replaces: outer.length > 0,
     withoutToken: withoutToken || before?.withoutToken === true,
@@ -349,6 +358,70 @@ function challengeOf(setting: Setting, migration: Migration): string {
   return ['401', '407', '410'].includes(action) && expression === undefined ? '401' : 'auto'
 }
 
+/**
+ * Returns the areas with patterns, in which an earlier area no longer opens paths that a later section without patterns
+ * may protect, and with an area for the paths that two areas share. In Apache, the later section takes effect there, and
+ * in Gatehouse the more specific pattern.
+ */
+export function withoutOverlaps(areas: readonly Area[], isProxied: boolean, migration: Migration): Area[] {
+  const withPatterns = areas.filter(({ section }) => section.patterns !== null)
+  const closed = withPatterns.map((area) => {
+    const later = areas
+      .slice(areas.indexOf(area) + 1)
+      .find(
+        ({ section, policy }) =>
+          section.patterns === null &&
+          policy.kind === 'users' &&
+          !(isProxied && isOfFiles(section)) &&
+          patternsAround(section).some((around) =>
+            area.section.patterns?.some((path) => sharedPath(path, around) !== null),
+          ),
+      )
+    const opens = area.access !== 'required' || area.exceptions.some(({ policy }) => policy.kind === 'public')
+    if (later === undefined || !opens) return area
+    const paths = area.section.patterns?.join(', ') ?? ''
+    const text = `some requests to ${paths} needed a login, and all of them need one here: add routes for those that must be open`
+    remark(migration, 'security', later.section.setting, text)
+    return { ...area, policy: ANY_SESSION, exceptions: [], access: 'required' as const }
+  })
+  return closed.flatMap((area, index) => [
+    area,
+    ...closed.slice(0, index).flatMap((earlier) => sharedArea(earlier, area)),
+  ])
+}
+
+function sharedArea(earlier: Area, later: Area): Area[] {
+  if (!later.replaces || later.merging !== 'off') return []
+  if (covers(earlier.section, later.section) || covers(later.section, earlier.section)) return []
+  const shared = (earlier.section.patterns ?? []).flatMap((one) =>
+    (later.section.patterns ?? []).flatMap((other) => sharedPath(one, other) ?? []),
+  )
+  const patterns = shared.filter((path) => later.section.patterns?.includes(path) !== true)
+  return patterns.length === 0 ? [] : [{ ...later, section: { ...later.section, patterns, except: [] } }]
+}
+
+/** Returns the pattern of the paths that two patterns match; `null` if they share none. */
+function sharedPath(one: string, other: string): string | null {
+  const [a, b] = [one.split('/'), other.split('/')]
+  const shared: string[] = []
+  for (let index = 0; ; index += 1) {
+    const [left, right] = [a[index], b[index]]
+    if (left === '**') return [...shared, ...b.slice(index)].join('/')
+    if (right === '**') return [...shared, ...a.slice(index)].join('/')
+    if (left === undefined && right === undefined) return shared.join('/')
+    if (left === undefined || right === undefined) {
+      // `/a/**` also matches `/a`.
+      return (left ?? right) === '**' ? shared.join('/') : null
+    }
+    if (left !== right && left !== '*' && right !== '*') return null
+    shared.push(left === '*' ? right : left)
+  }
+}
+
+function isOfFiles({ kind }: Section): boolean {
+  return kind === 'directory' || kind === 'files'
+}
+
 /** Returns whether a later section covers all paths of `area`. In Apache, the later section then takes effect. */
 export function isOverridden(area: Area, areas: readonly Area[], migration: Migration): boolean {
   const later = areas
@@ -374,15 +447,23 @@ export function isOverridden(area: Area, areas: readonly Area[], migration: Migr
  * Reports a section whose paths route patterns cannot express. Paths that Apache made public require a session here. If
  * Apache required more than a session, no user is admitted to any path around them until the operator adds a route.
  */
-export function reportWithoutPatterns({ section, policy }: Area, isProxied: boolean, migration: Migration): void {
-  const { setting, kind } = section
+export function reportWithoutPatterns(area: Area, isProxied: boolean, migration: Migration): void {
+  const { section, policy } = area
+  const { setting } = section
   if (setting === null) return
-  if (isProxied && (kind === 'directory' || kind === 'files'))
+  if (isProxied && isOfFiles(section))
     return remark(
       migration,
       'differs',
       setting,
       'it applies to files of the web server, and all requests go to the application (ProxyPass): it is left out',
+    )
+  if (!area.replaces && !area.hasNetworks)
+    return remark(
+      migration,
+      'gap',
+      setting,
+      "a route can't express its paths exactly: set challenge on routes for them",
     )
   if (policy.kind === 'public') {
     return remark(

@@ -10,7 +10,15 @@ import {
   type TokenIssuer,
 } from '../migration.ts'
 import { argumentsOf, flagOf, literal, type Setting, textOf } from '../setting.ts'
-import { type Area, areasOf, isOverridden, isWithin, reportWithoutPatterns, type SiteContext } from './areas.ts'
+import {
+  type Area,
+  areasOf,
+  isOverridden,
+  isWithin,
+  reportWithoutPatterns,
+  withoutOverlaps,
+  type SiteContext,
+} from './areas.ts'
 import { readRequestHeaders } from './headers.ts'
 import { cookiePathOf } from './keys.ts'
 import { readRefusals } from './refusals.ts'
@@ -46,10 +54,9 @@ export function migrateSections(site: Site, migration: Migration): Setting | nul
   const closed = new Map(refusals.closed)
   const targets = targetsOf(directives, refusals.forwarded, closed, migration)
   const isProxied = targets.some(({ path }) => path === '/**')
-  const whole = areas.findLast(({ section }) => isWholeSite(section))
-  const kept = areas.filter(
-    (area) => area.section.patterns !== null && area !== whole && !isOverridden(area, areas, migration),
-  )
+  const separate = withoutOverlaps(areas, isProxied, migration)
+  const whole = separate.findLast(({ section }) => isWholeSite(section))
+  const kept = separate.filter((area) => area !== whole && !isOverridden(area, separate, migration))
   for (const area of areas) if (area.section.patterns === null) reportWithoutPatterns(area, isProxied, migration)
   if (whole === undefined) {
     remark(
