@@ -120,7 +120,9 @@ function applyChanges(migration: Migration, changes: readonly Change[], variable
   }
   setHeader(migration, name, template)
   for (const { setting, action, path, condition } of setters) {
-    const known = condition === null || (/^env=/i.test(condition) && variables.has(condition.slice('env='.length)))
+    const variable = condition !== null && /^env=/i.test(condition) ? condition.slice('env='.length) : ''
+    // Without its claim, a header is not sent.
+    const known = condition === null || variables.has(variable) || claimOf(variable, migration) !== null
     const differs = [
       ...(path === null ? [] : [`it applied to ${path} only, and is now set on every route that has a session`]),
       ...(known ? [] : [`its condition ${JSON.stringify(condition)} is dropped`]),
