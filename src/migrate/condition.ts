@@ -45,7 +45,7 @@ export function valueOf(parts: readonly (string | null)[]): string {
       // Before a star, a backslash would escape the star.
       return backslashes + backslashes + (star === WILDCARD ? '*' : '\\*')
     })
-    .replaceAll('${', '$${')
+    .replace(/\$\{(?![A-Za-z_]\w*\})/g, () => '$${')
 }
 
 /** A character that no configuration contains. */

@@ -7,7 +7,7 @@ import { readScript, readUnit } from './readers/command-line.ts'
 import { readEnvironment } from './readers/environment.ts'
 import { readFlags } from './readers/flags.ts'
 import { readToml } from './readers/toml.ts'
-import { readWorkload } from './readers/workload.ts'
+import { readWorkload, type Store } from './readers/workload.ts'
 import { readYaml } from './readers/yaml.ts'
 import type { Setting } from './setting.ts'
 import { RANKS, type Reading, readInvocation } from './sources.ts'
@@ -27,8 +27,15 @@ export interface Format {
     | 'toml'
     | 'flags'
   readonly product: 'mod_auth_openidc' | 'oauth2-proxy' | 'Wonderwall'
-  matches(text: string, file: string, readFile: ReadFile): boolean
-  read(text: string, file: string, readFile: ReadFile): Reading
+  matches(text: string, file: string, around: Around): boolean
+  read(text: string, file: string, around: Around): Reading
+}
+
+/** What a file may refer to. */
+interface Around {
+  readonly readFile: ReadFile
+  /** The ConfigMaps and Secrets of other files. */
+  readonly stores: readonly Store[]
 }
 
 const WONDERWALL_VARIABLE = variableLine('WONDERWALL_[A-Z0-9_]+|IDPORTEN_WELL_KNOWN_URL|AZURE_APP_WELL_KNOWN_URL')
@@ -48,6 +55,7 @@ function variableLine(names: string): RegExp {
 /** The names of oauth2-proxy's executable and images. */
 function isOauth2Proxy(name: string): boolean {
   return (
+    !name.includes('://') &&
     /^(?:[^\s=]*\/)?[\w.-]*oauth2[-_]proxy[\w.-]*(?:[:@][\w.:-]+)?$/.test(name) &&
     !/\.(?:cfg|ya?ml|toml|env|sh)$/.test(name)
   )
@@ -61,12 +69,15 @@ interface Program {
   readonly names: ProgramNames
   readonly isProgram: IsProgram
   readonly isVariable: (name: string) => boolean
+  /** Recognizes a flag that other programs do not have. */
+  readonly isFlag: (word: string) => boolean
 }
 
 const oauth2ProxyProgram: Program = {
   names: { keyOfFlag, isSwitch, keyOfVariable, isReferenced },
   isProgram: isOauth2Proxy,
   isVariable: (name) => keyOfVariable(name) !== null,
+  isFlag: (word) => /^--(?:oidc-issuer-url|email-domain|cookie-secret|skip-auth-route|alpha-config)\b/.test(word),
 }
 
 const wonderwallProgram: Program = {
@@ -78,12 +89,14 @@ const wonderwallProgram: Program = {
   },
   isProgram: isWonderwall,
   isVariable: (name) => wonderwallKey(name) !== null,
+  isFlag: (word) => word.startsWith('--openid.'),
 }
 
 /** Reads how a manifest, a compose file, a unit or a script starts the program; `null` if the text is none of these. */
-function readStart(text: string, file: string, program: Program, readFile: ReadFile): Reading | null {
+function readStart(text: string, file: string, program: Program, around: Around): Reading | null {
+  const { readFile, stores } = around
   const found =
-    readWorkload(text, file, program, readFile) ??
+    readWorkload(text, file, program, readFile, stores) ??
     readUnit(text, file, program.isProgram, readFile) ??
     readScript(text, file, program.isProgram, readFile)
   const [invocation, ...others] = Array.isArray(found) ? found : found === null ? [] : [found]
@@ -128,8 +141,8 @@ const formats: readonly Format[] = [
     name: 'wonderwall',
     product: 'Wonderwall',
     matches: (text) => WONDERWALL_VARIABLE.test(text),
-    read: (text, file, readFile) =>
-      readStart(text, file, wonderwallProgram, readFile) ?? {
+    read: (text, file, around) =>
+      readStart(text, file, wonderwallProgram, around) ?? {
         sources: [
           { rank: RANKS.variables, settings: readEnvironment(text, file, wonderwallKey) },
           { rank: RANKS.flags, settings: readLongFlags(text, file, wonderwallProgram.names) },
@@ -145,8 +158,8 @@ const formats: readonly Format[] = [
   {
     name: 'start',
     product: 'oauth2-proxy',
-    matches: (text, file, readFile) => readStart(text, file, oauth2ProxyProgram, readFile) !== null,
-    read: (text, file, readFile) => readStart(text, file, oauth2ProxyProgram, readFile) ?? { sources: [] },
+    matches: (text, file, around) => readStart(text, file, oauth2ProxyProgram, around) !== null,
+    read: (text, file, around) => readStart(text, file, oauth2ProxyProgram, around) ?? { sources: [] },
   },
   {
     name: 'environment',
@@ -163,8 +176,8 @@ const formats: readonly Format[] = [
     name: 'wonderwall-flags',
     product: 'Wonderwall',
     matches: (text) => /--openid\.[a-z-]+/.test(text),
-    read: (text, file, readFile) =>
-      readStart(text, file, wonderwallProgram, readFile) ??
+    read: (text, file, around) =>
+      readStart(text, file, wonderwallProgram, around) ??
       fromSource(RANKS.flags, readFlags(text, file, wonderwallProgram.names)),
   },
   {
@@ -188,8 +201,8 @@ const formats: readonly Format[] = [
 ]
 
 /** Returns the format of a text, recognized by its content; `null` if the format is unknown. */
-export function formatOf(text: string, file: string, readFile: ReadFile): Format | null {
-  return formats.find((format) => format.matches(text, file, readFile)) ?? null
+export function formatOf(text: string, file: string, around: Around): Format | null {
+  return formats.find((format) => format.matches(text, file, around)) ?? null
 }
 
 /** Reads the flags in a manifest that also has variables; one-letter flags such as `-e` belong to the container runtime. */

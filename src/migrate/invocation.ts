@@ -45,6 +45,8 @@ export interface Invocation {
   readonly variables: readonly Variable[]
   readonly files: readonly MountedFile[]
   readonly unread: readonly UnreadSource[]
+  /** The hosts of the Ingresses in the same file. */
+  readonly hosts?: readonly Word[]
   /** The names of variables whose values the arguments or other variables contain. */
   readonly used?: ReadonlySet<string>
 }

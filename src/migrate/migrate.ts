@@ -4,6 +4,7 @@ import type { Migration, OutputForm, ReadFile } from './migration.ts'
 import { migrateOauth2Proxy } from './oauth2-proxy/migrate.ts'
 import { type Setting, UnreadableFile } from './setting.ts'
 import type { Reading } from './sources.ts'
+import { type Store, storesIn } from './readers/workload.ts'
 import { migrateWonderwall } from './wonderwall/migrate.ts'
 
 export interface Source {
@@ -33,10 +34,12 @@ export function migrateFiles(
     return source?.text ?? readFile(path, besideFile)
   }
   const files: ReadSource[] = []
-  for (const source of sources) {
-    const format = formatOf(source.text, source.name, find)
+  const { toRead, stores } = withoutStores(sources)
+  const around = { readFile: find, stores }
+  for (const source of toRead) {
+    const format = formatOf(source.text, source.name, around)
     if (format === null) others.add(source)
-    else files.push({ ...source, format, reading: format.read(source.text, source.name, find) })
+    else files.push({ ...source, format, reading: format.read(source.text, source.name, around) })
   }
   // The reader of a manifest has read the variables of these files already.
   const given = files.filter(
@@ -45,18 +48,43 @@ export function migrateFiles(
   const [first, another] = new Set(files.map(({ format }) => format.product))
   if (another !== undefined)
     throw new UnreadableFile(`these are files of ${first} and of ${another}: migrate them separately`)
+  if (form === 'values' && first !== undefined && first !== 'oauth2-proxy')
+    throw new UnreadableFile(`--format values needs files of oauth2-proxy, not of ${first}`)
   if (first === 'mod_auth_openidc' && [...others].every(({ text }) => APACHE_DIRECTIVE.test(text)))
-    return migrateApache(sources, readFile)
+    return migrateApache(toRead, readFile)
   const migration = migrationOf(given, find, form)
   const [unused] = [...others].filter((source) => !opened.has(source))
   if (migration === null || unused !== undefined)
-    throw new UnreadableFile(`${unused?.name ?? 'the file'}: it is not a configuration that this command can read`)
+    throw new UnreadableFile(
+      `${unused?.name ?? sources[0]?.name ?? 'no file'}: it is not a configuration that this command can read`,
+    )
   return migration
 }
 
 /** A directive of Apache without mod_auth_openidc, in a file that its other files include. */
 const APACHE_DIRECTIVE =
   /^\s*(?:<(?:VirtualHost|Location|LocationMatch|Directory|Proxy|If|IfModule|IfDefine|Macro)\b|(?:Define|ServerName|ServerAlias|Listen|Include|IncludeOptional|LoadModule|ProxyPass\w*|Rewrite\w+|RequestHeader|Header|SSL\w+|Auth\w+|Require|Use|Alias)\s)/im
+
+interface Stored {
+  readonly toRead: readonly Source[]
+  readonly stores: readonly Store[]
+}
+
+/** Separates files that only have ConfigMaps and Secrets. Without other files, their entries are the configuration. */
+function withoutStores(sources: readonly Source[]): Stored {
+  const found = sources.map((source) => ({ source, stores: storesIn(source.text, source.name) }))
+  const stores = found.flatMap((one) => one.stores ?? [])
+  const others = found.flatMap((one) => (one.stores === null ? [one.source] : []))
+  return { toRead: others.length > 0 || stores.length === 0 ? others : stores.flatMap(entriesOf), stores }
+}
+
+/** Returns the entries of a ConfigMap as files, whose lines have the numbers of the lines in the manifest. */
+function entriesOf({ file: name, data }: Store): Source[] {
+  return [...data].flatMap(([key, { text, line, linesBefore }]) => {
+    if (/^[A-Z][A-Z0-9_]*$/.test(key)) return [{ name, text: `${'\n'.repeat(line - 1)}${key}="${text.trim()}"` }]
+    return [{ name, text: `${'\n'.repeat(linesBefore)}${text}` }]
+  })
+}
 
 function nameOf(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1)

@@ -32,9 +32,9 @@ export function positionOf({ file, line }: Setting): string {
   return `${file}:${line}`
 }
 
-/** Escapes `${`, which would start a variable in a Gatehouse configuration. */
+/** Escapes `${`, unless it begins a variable: the old configuration then names a variable as well. */
 export function literal(text: string): string {
-  return text.replaceAll('${', '$${')
+  return text.replace(/\$\{(?![A-Za-z_]\w*\})/g, () => '$${')
 }
 
 /** Returns a text value, or the first item of a list; an empty string for other values. */

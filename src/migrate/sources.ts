@@ -1,7 +1,7 @@
 import type { Invocation, MountedFile, Origin, ProgramNames } from './invocation.ts'
 import type { ReadFile } from './migration.ts'
-import type { Cursor } from './readers/cursor.ts'
 import { flagsOf } from './readers/flags.ts'
+import type { Word } from './readers/shell.ts'
 import { type Setting, UNREAD, UNREAD_VARIABLES } from './setting.ts'
 import { variableToken } from './variable.ts'
 
@@ -20,19 +20,20 @@ export interface Reading {
   readonly files?: readonly MountedFile[]
   /** Where the values of variables come from. */
   readonly origins?: ReadonlyMap<string, Origin>
+  /** The hosts of an Ingress, as a setting. */
+  readonly hosts?: Setting
   /** The values of the Helm chart of the old gateway. */
   readonly chart?: ChartValues
 }
 
 export interface ChartValues {
-  readonly values: Cursor
-  /** `NAME.` for the values of a subchart, otherwise empty. */
-  readonly prefix: string
+  /** What the chart sets by default; empty if the values have a configuration file. */
+  readonly defaults: readonly Setting[]
 }
 
 /** Returns the settings of a program that is started in this way; the files that it opens are not read. */
 export function readInvocation(
-  { file, words, variables, files, unread, used }: Invocation,
+  { file, words, variables, files, unread, used, hosts = [] }: Invocation,
   names: ProgramNames,
 ): Reading {
   const own = variables.filter(({ name }) => names.keyOfVariable(name) !== null || used?.has(name) !== true)
@@ -57,8 +58,13 @@ export function readInvocation(
       { rank: RANKS.flags, settings: flagsOf(words, file, names) },
     ],
     files,
+    ...(hosts.length === 0 ? {} : { hosts: { ...hostsAt(hosts, file), value: hosts.map(({ text }) => text) } }),
     origins: new Map(variables.flatMap(({ name, origin }) => (origin === undefined ? [] : [[name, origin]]))),
   }
+}
+
+function hostsAt([first]: readonly Word[], file: string): Omit<Setting, 'value'> {
+  return { key: 'ingress hosts', written: 'host', file, line: first?.line ?? 1 }
 }
 
 /** Returns a function that reads these files first, then those that `readFile` finds. */

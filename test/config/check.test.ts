@@ -269,6 +269,57 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     ['6:1 tls: cannot be combined with a Unix socket | remove tls, or listen on host:port'],
   ],
   [
+    'a redirect without an https publicUrl',
+    {
+      publicUrl: 'http://localhost:8443',
+      more: 'tls: { certFile: cert.pem, keyFile: key.pem, redirectFrom: "0.0.0.0:8081" }',
+    },
+    ['5:46 tls.redirectFrom: needs an https publicUrl, because it redirects there | use an https publicUrl'],
+  ],
+  [
+    'a redirect from the address of other listeners',
+    { more: 'listen: 0.0.0.0:8443\ntls: { certFile: cert.pem, keyFile: key.pem, redirectFrom: "127.0.0.1:8443" }' },
+    [
+      '6:60 tls.redirectFrom: is the address of the public listener | use different ports, such as listen: 0.0.0.0:8443',
+    ],
+  ],
+  [
+    'a redirect from the address of the admin listener',
+    { more: 'tls: { certFile: cert.pem, keyFile: key.pem, redirectFrom: "0.0.0.0:9090" }' },
+    ['5:60 tls.redirectFrom: is the address of the admin listener | use different ports, such as listen: 0.0.0.0:8443'],
+  ],
+  [
+    'a redirect without a certificate',
+    { more: 'tls: { redirectFrom: "0.0.0.0:80" }' },
+    [
+      '5:1 tls.certFile: is required | set it here, or set GATEHOUSE_TLS_CERT_FILE',
+      '5:1 tls.keyFile: is required | set it here, or set GATEHOUSE_TLS_KEY_FILE',
+    ],
+  ],
+  [
+    'another version of TLS',
+    { more: 'tls: { certFile: cert.pem, keyFile: key.pem, minVersion: 1.1 }' },
+    ['5:58 tls.minVersion: must be one of 1.2, 1.3, not 1.1'],
+  ],
+  [
+    'ciphers that OpenSSL does not have',
+    { more: 'tls: { certFile: cert.pem, keyFile: key.pem, ciphers: [STRONG, TLS_FOO] }' },
+    ['5:55 tls.ciphers: must be cipher suites that OpenSSL has: no cipher match in "STRONG:TLS_FOO"'],
+  ],
+  [
+    'ciphers without encryption',
+    { more: 'tls: { certFile: cert.pem, keyFile: key.pem, ciphers: "HIGH:eNULL" }' },
+    ['5:55 tls.ciphers: must not allow connections without protection: "eNULL"'],
+  ],
+  [
+    'the PROXY protocol from no proxy',
+    { more: 'listenProxyProtocol: true' },
+    [
+      '5:1 listenProxyProtocol: needs trustedProxies: the gateway would close every connection | ' +
+        'list the addresses of the proxies that send the header',
+    ],
+  ],
+  [
     'a key of another certificate',
     { more: 'tls:\n  certFile: cert.pem\n  keyFile: other-key.pem' },
     [
@@ -838,6 +889,19 @@ await t.test('valid configurations are accepted', async (t) => {
     ['a wider cookie path', { session: 'cookie: { path: / }', more: 'basePath: /app1/oauth2' }],
     ['partitioned cookies', { session: 'cookie: { partitioned: true, sameSite: none }' }],
     ['tls', { more: 'tls: { certFile: cert.pem, keyFile: key.pem }' }],
+    ...['1.2', '"1.2"', '1.3', "'1.3'"].map((version): [string, Parameters<typeof configuration>[0]] => [
+      `minVersion: ${version}`,
+      { more: `tls: { certFile: cert.pem, keyFile: key.pem, minVersion: ${version} }` },
+    ]),
+    [
+      'ciphers and a redirect',
+      {
+        more:
+          'tls: { certFile: cert.pem, keyFile: key.pem, ciphers: "ECDHE+AESGCM:!aNULL:@STRENGTH:-AES128-GCM-SHA256", ' +
+          'redirectFrom: "0.0.0.0:8081" }',
+      },
+    ],
+    ['the PROXY protocol', { more: 'listenProxyProtocol: true\ntrustedProxies: [10.0.0.0/8]' }],
     ['the mode of a Unix socket', { more: 'listen: unix:/run/g.sock\nlistenMode: "0660"' }],
     ['the mode of a Unix socket without a leading zero', { more: "listen: unix:/run/g.sock\nlistenMode: '660'" }],
     [

@@ -49,6 +49,7 @@ void t.test('a key of another proxy is refused with the key to use', (t) => {
     ['routes: [{ path: /a, require: { groups: x } }]', 'routes[0].require.groups: | use claims: { groups: [ … ] }'],
     ['routes: [{ path: /a, upstreamTls: { ca: x } }]', 'routes[0].upstreamTls.ca: | use caFile'],
     ['preserveHost: true', 'preserveHost: | in routes, use upstreamHost: preserve, upstream or a fixed name'],
+    ['proxyProtocol: true', 'proxyProtocol: | use listenProxyProtocol: true'],
     ['h2c: true', 'h2c: | use listenH2c: true (with tls, clients negotiate HTTP/2)'],
   ] as const)
     t.same(problemsWith(lines), [expected.replace('|', `${unknown} |`)], lines)

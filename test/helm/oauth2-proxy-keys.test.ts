@@ -57,6 +57,7 @@ const groups: readonly Places[] = [
     'extraEnv': [[{ name: 'TZ', value: 'UTC' }], 'Deployment', `${GATEWAY}.env.#TZ`, { name: 'TZ', value: 'UTC' }],
     'envFrom': [[{ configMapRef: { name: 'more' } }], 'Deployment', `${GATEWAY}.envFrom.1.configMapRef.name`, 'more'],
     'containerPort': [4180, 'Deployment', `${GATEWAY}.ports.0.containerPort`],
+    'config.annotations': [{ note: 'config' }, 'ConfigMap', 'metadata.annotations'],
     'customLabels': [{ team: 'shop' }, 'ConfigMap', 'metadata.labels.team', 'shop'],
     'deploymentLabels': [{ tier: 'edge' }, 'Deployment', 'metadata.labels.tier', 'edge'],
     'deploymentAnnotations': [{ owner: 'shop' }, 'Deployment', 'metadata.annotations.owner', 'shop'],
@@ -233,6 +234,9 @@ const groups: readonly Places[] = [
       'redis+sentinel://one:26379,two:26379/main',
     ],
   },
+  {
+    'config.existingConfig': ['orders-config', 'Deployment', `${POD}.volumes.0.configMap.name`],
+  },
 ]
 
 /** Keys that values combined with others refuse, in _store.tpl. */
@@ -327,7 +331,7 @@ const rendered: Manifest[] = []
 for (const [index, places] of groups.entries())
   void t.test(`keys of oauth2-proxy’s chart are rendered: group ${index + 1}`, async (t) => {
     const given = nested(Object.fromEntries(Object.entries(places).map(([key, [value]]) => [key, value])))
-    const manifests = await render(chart, ...withValues(t, values(given)))
+    const manifests = await render(chart, ...withValues(t, 'config.existingConfig' in places ? given : values(given)))
     rendered.push(...manifests)
     for (const [key, place] of Object.entries(places)) {
       const [value, kind, path] = place

@@ -52,7 +52,7 @@ void t.test('texts that refer to the release are rendered, in every value', asyn
       extraEnv: [{ name: 'TEAM', value: '{{ $.Values.global.team | upper }}' }],
       podAnnotations: { team: '{{.Values.global.team}}', chart: '{{- printf "%s!" .Chart.Name }}' },
       customLabels: { team: '{{ .Values.global.team }}' },
-      ingress: { enabled: true, annotations: { name: '{{ include "gatehouse.name" (dict "values" .Values) }}' } },
+      ingress: { enabled: true, annotations: { name: '{{ include "gatehouse.fullname" $ }}' } },
       gatewayApi: {
         enabled: true,
         gatewayRef: { name: '{{ .Release.Namespace }}' },
@@ -91,7 +91,7 @@ void t.test('texts that refer to the release are rendered, in every value', asyn
     },
   })
   t.match(of(manifests, 'Ingress'), {
-    metadata: { annotations: { name: 'gatehouse' } },
+    metadata: { annotations: { name: 'shop-gatehouse' } },
     spec: { rules: [{ host: 'shop.example.com' }] },
   })
   t.match(of(manifests, 'HTTPRoute'), { spec: { parentRefs: [{ name: 'orders' }], hostnames: ['shop.test'] } })
@@ -197,7 +197,7 @@ void t.test('values of the container apply to the sidecar', async (t) => {
     global: { imageRegistry: 'mirror.example.com', secret: 'orders-oidc' },
     gatehouse: {
       existingSecret: '{{ .Values.global.secret }}',
-      config: { publicUrl: 'https://{{ .Release.Name }}.example.com' },
+      config: { publicUrl: 'https://{{ include "gatehouse.fullname" . }}.example.com' },
       image: { command: ['/bin/node', 'main.js'] },
       extraArgs: ['--config', '/other.yaml'],
       extraEnv: [{ name: 'TZ', value: 'UTC' }],
@@ -234,7 +234,7 @@ void t.test('values of the container apply to the sidecar', async (t) => {
     restartPolicy: 'Always',
   })
   t.equal(gateway['livenessProbe'], undefined)
-  t.match(parse(configurationIn(manifests)), { publicUrl: 'https://shop.example.com' })
+  t.match(parse(configurationIn(manifests)), { publicUrl: 'https://shop-gatehouse.example.com' })
   t.match(of(manifests, 'ConfigMap'), { metadata: { labels: { team: 'shop' }, annotations: { note: 'gateway' } } })
   const pods = { ...values(), upstreamService: {}, mode: 'sidecar', hostAliases: [{}], gatewayApi: { enabled: true } }
   t.match(

@@ -1,5 +1,7 @@
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
+import { UsageError } from '../../src/cli/command.ts'
+import { migrate } from '../../src/cli/migrate.ts'
 import { migrateFiles } from '../../src/migrate/migrate.ts'
 import { UnreadableFile } from '../../src/migrate/setting.ts'
 import { writeReport, writeYaml } from '../../src/migrate/write.ts'
@@ -372,3 +374,102 @@ void t.test(
     t.end()
   },
 )
+
+void t.test('a Dockerfile, and the Ingress beside a Deployment', (t) => {
+  const dockerfile = migrated(t, {
+    Dockerfile: `FROM quay.io/oauth2-proxy/oauth2-proxy
+ENV OAUTH2_PROXY_CLIENT_ID=image OAUTH2_PROXY_COOKIE_EXPIRE=9h
+ENV OAUTH2_PROXY_EMAIL_DOMAINS example.com
+CMD ["--provider=oidc", "--oidc-issuer-url=https://id.example.com", "--upstream=file:///dev/null"]
+`,
+  })
+  t.match(dockerfile.config, { provider: { clientId: 'image' }, session: { lifetime: '9h' } })
+  t.same(dockerfile.config.routes[0]?.require?.claims, { email: ['*@example.com'] })
+  t.match(dockerfile.config, { forwardAuth: {} }, 'an upstream without content is for verdicts')
+  const ingress = 'kind: Ingress\nspec: { rules: [{ host: orders.example.com }] }'
+  const { config, report } = migrated(t, { 'all.yaml': `${DEPLOYMENT}---\n${ingress}` })
+  t.equal(config.publicUrl, 'https://orders.example.com')
+  t.match(report, /publicUrl is the host of the Ingress \(all\.yaml:\d+\)/)
+  t.end()
+})
+
+void t.test('a variable in any source is one in the result', (t) => {
+  const { config, report } = migrated(t, {
+    'a.cfg':
+      'provider = "oidc"\noidc_issuer_url = "https://${HOST}/x"\nupstreams = ["http://${APP}:80/"]\nclient_id = "${ID}"',
+  })
+  t.match(config, {
+    upstream: 'http://${APP}',
+    provider: { issuer: 'https://${HOST}/x', clientId: '${ID}' },
+  })
+  t.match(report, /SECRETS[^]*HOST: /)
+  const unknown = migrated(t, { 'a.cfg': 'email_domains = ["${DOMAINS}"]' })
+  t.match(unknown.report, /SECURITY[^]*email_domains: its value is in \$\{DOMAINS\}/)
+  t.end()
+})
+
+void t.test('usage: the forms of the output, and which files have values of a chart', async (t) => {
+  await t.rejects(
+    migrate.run(['--format', 'helm', 'a.cfg']),
+    new UsageError('--format is config or values, not "helm"'),
+  )
+  const wonderwall = { name: 'a.env', text: 'WONDERWALL_INGRESS=https://a.example.com' }
+  t.throws(
+    () => migrateFiles([wonderwall], () => null, 'values'),
+    new UnreadableFile('--format values needs files of oauth2-proxy, not of Wonderwall'),
+  )
+})
+
+void t.test('the container is found by its image, its command, its variables or its flags', (t) => {
+  const pod = (...containers: string[]): string => `kind: Pod\nspec: { containers: [${containers.join(', ')}] }`
+  const other = '{ image: app, args: ["http://oauth2-proxy:4180", "--cookie-name", "_oauth2_proxy"] }'
+  const args = JSON.stringify(['--cookie-name', '_oauth2_proxy', ...FLAGS, '--email-domain=*'])
+  for (const container of [
+    `{ image: oauth2-proxy, args: ${args} }`,
+    `{ image: a, command: [/bin/oauth2-proxy], args: ${args} }`,
+    `{ image: a, command: [tini, --, oauth2-proxy], args: ${args} }`,
+    `{ image: a, args: ${args} }`,
+  ]) {
+    const { config, report } = migrated(t, { 'pod.yaml': pod(other, container) })
+    t.match(config, { upstream: 'http://app:8080', session: { cookie: { name: '_oauth2_proxy' } } }, container)
+    t.notMatch(report, 'a further container')
+  }
+  t.end()
+})
+
+void t.test('a Deployment and its ConfigMaps in files of their own, or the ConfigMap alone', (t) => {
+  const map = `apiVersion: v1
+kind: ConfigMap
+metadata: { name: proxy }
+data:
+  OAUTH2_PROXY_EMAIL_DOMAINS: example.com
+  proxy.cfg: |
+    provider = "oidc"
+    oidc_issuer_url = "https://id.example.com"
+    upstreams = ["http://app"]
+    skip_auth_routes = ["^/x$"]
+`
+  const deployment = `apiVersion: apps/v1
+kind: Deployment
+spec:
+  template:
+    spec:
+      containers:
+        - image: oauth2-proxy
+          args: [--config=/c/proxy.cfg]
+          envFrom: [{ configMapRef: { name: proxy } }]
+          volumeMounts: [{ name: c, mountPath: /c }]
+      volumes: [{ name: c, configMap: { name: proxy } }]
+`
+  for (const files of [{ 'map.yaml': map, 'proxy.yaml': deployment }, { 'map.yaml': map }] as Record<
+    string,
+    string
+  >[]) {
+    const { config, report } = migrated(t, files)
+    t.equal(config.upstream, 'http://app')
+    t.same(config.routes[0]?.require?.claims, { email: ['*@example.com'] })
+    t.match(report, 'map.yaml:10: skip_auth_routes')
+    t.notMatch(report, 'cannot be read')
+  }
+  t.end()
+})

@@ -31,7 +31,7 @@ export type Replicas = {
   readonly gateways: readonly [GatewayProcess, GatewayProcess, ...GatewayProcess[]]
   readonly idp: Idp
   readonly upstream: Upstream
-  /** Starts another gateway, with changes in `session` or `provider`. */
+  /** Starts another gateway, with changes in its configuration. */
   readonly another: (change?: Change) => Promise<GatewayProcess>
   /** Logs a user in; the browser's cookie is valid at every replica. */
   readonly login: (user?: string) => Promise<Browser>
@@ -40,7 +40,10 @@ export type Replicas = {
 type Change = {
   readonly session?: object
   readonly provider?: object
+  readonly shutdown?: object
   readonly withoutStore?: boolean
+  /** The ports of the public and of the admin listener; by default, free ones. */
+  readonly ports?: { readonly port: number; readonly adminPort: number }
 }
 
 type Options = Change & {
@@ -147,7 +150,7 @@ export const startReplicas = async (t: Test, options: Options): Promise<Replicas
     postLogoutRedirectUris: [`${publicUrl}/oauth2/logout/callback`],
   })
   const start = async (url: string, change: Change): Promise<GatewayProcess> => {
-    const admin = `127.0.0.1:${await freePort()}`
+    const admin = `127.0.0.1:${change.ports?.adminPort ?? (await freePort())}`
     const file = asFile(t, {
       listen: new URL(url).host,
       publicUrl,
@@ -157,6 +160,7 @@ export const startReplicas = async (t: Test, options: Options): Promise<Replicas
       provider: { issuer: idp.issuer, clientId: 'replicated', clientSecret, ...options.provider, ...change.provider },
       session: { keys, store: options.store, ...options.session, ...change.session },
       ...(options.routes === undefined ? {} : { routes: options.routes }),
+      shutdown: { ...options.shutdown, ...change.shutdown },
       log: { level: 'debug' },
     })
     const gateway = await startProcess(t, file, url, `http://${admin}`)
@@ -168,7 +172,7 @@ export const startReplicas = async (t: Test, options: Options): Promise<Replicas
     return gateway
   }
   const another = async (change: Change = {}): Promise<GatewayProcess> =>
-    start(`http://127.0.0.1:${await freePort()}`, change)
+    start(`http://127.0.0.1:${change.ports?.port ?? (await freePort())}`, change)
   const more = Array.from({ length: (options.count ?? 2) - 2 }, async () => another())
   const [a, b, ...others] = await Promise.all([start(publicUrl, {}), another(), ...more])
   return {

@@ -85,6 +85,8 @@ export const startGateway = async (t: Test, options: Options = {}): Promise<Runn
   await gateway.listener.listen({ host: '127.0.0.1', port })
   const { forwardAuth } = config
   if (forwardAuth !== null) await gateway.forwardAuth?.listen(forwardAuth.listen)
+  const redirectFrom = config.tls?.redirectFrom ?? null
+  if (redirectFrom !== null) await gateway.redirect?.listen(redirectFrom)
   if (config.admin !== null) await gateway.admin?.listen({ ...config.admin.listen })
   t.teardown(async () => {
     gateway.cut()

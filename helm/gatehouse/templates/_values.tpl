@@ -6,12 +6,19 @@ release are rendered and each setting has one name. "enabled" and "proxy" say wh
 {{- define "gatehouse.prepare" -}}
 {{- $values := deepCopy .values -}}
 {{- if contains "{{" (toJson $values) }}
-{{- include "gatehouse.evaluate" (dict "root" (set (omit .root "Values") "Values" .values) "in" $values) }}
+{{- /* With root and values, {{ include "gatehouse.fullname" . }} works in values. */}}
+{{- $own := set (set (set (omit .root "Values") "Values" .values) "values" .values) "root" .root }}
+{{- include "gatehouse.evaluate" (dict "root" $own "in" $values) }}
 {{- end -}}
 {{- $_ := set . "values" $values -}}
 {{- $_ := set . "enabled" (ne (toString $values.enabled) "false") -}}
 {{- $_ := set . "proxy" (and .enabled (eq ($values.mode | default "proxy") "proxy")) -}}
 
+{{- with $values.config }}
+{{- with .existingConfig }}{{ $_ := set $values "existingConfig" . }}{{ end }}
+{{- with .annotations }}{{ $_ := set $values "configMapAnnotations" . }}{{ end }}
+{{- $_ := set $values "config" (omit . "existingConfig" "annotations") }}
+{{- end -}}
 {{- with $values.service }}{{ with .port }}{{ $_ := set $values.service "portNumber" . }}{{ end }}{{ end -}}
 {{- with $values.serviceAccount }}{{ if kindIs "bool" .create }}{{ $_ := set . "enabled" .create }}{{ end }}{{ end -}}
 {{- with $values.networkPolicy }}{{ $_ := set . "enabled" (or .enabled .create | default false) }}{{ end -}}

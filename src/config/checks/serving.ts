@@ -70,11 +70,15 @@ function findLoginHost({ publicUrl, loginHost, session }: ResolvedConfig): Findi
   ]
 }
 
-/** The listeners besides the public one, each with a free address to suggest. */
+/** The listeners besides the public one, each with what to do if its address is taken. */
 const OTHER_LISTENERS = [
-  { path: ['admin', 'listen'], name: 'admin', example: '127.0.0.1:9090' },
-  { path: ['forwardAuth', 'listen'], name: 'forward-auth', example: '127.0.0.1:8081' },
-  { path: ['tls', 'redirectFrom'], name: 'redirecting', example: '0.0.0.0:8080' },
+  { path: ['admin', 'listen'], name: 'admin', instead: 'give it a port of its own, such as 127.0.0.1:9090' },
+  {
+    path: ['forwardAuth', 'listen'],
+    name: 'forward-auth',
+    instead: 'give it a port of its own, such as 127.0.0.1:8081',
+  },
+  { path: ['tls', 'redirectFrom'], name: 'redirecting', instead: 'use different ports, such as listen: 0.0.0.0:8443' },
 ] as const
 
 function findListeners(config: ResolvedConfig): Finding[] {
@@ -86,13 +90,13 @@ function findListeners(config: ResolvedConfig): Finding[] {
   }
   const all = new Map(listenersOf(config))
   const earlier: { readonly name: string; readonly at: Listen }[] = [{ name: 'public', at: listen }]
-  for (const { path, name, example } of OTHER_LISTENERS) {
+  for (const { path, name, instead } of OTHER_LISTENERS) {
     const at = all.get(path.join('.'))
     if (at === undefined) continue
     const taken = earlier.find((other) => collide(other.at, at))
     if (taken !== undefined) {
       const message = `is the address of the ${taken.name} listener`
-      findings.push({ path: [...path], message, instead: `give it a port of its own, such as ${example}` })
+      findings.push({ path: [...path], message, instead })
     }
     earlier.push({ name, at })
   }

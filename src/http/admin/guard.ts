@@ -1,13 +1,16 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { isLoopback } from '../../config/value-types/address.ts'
+import { isLoopback, withoutBrackets } from '../../config/value-types/address.ts'
 import type { Config } from '../../config/schema.ts'
 import { finalAnswer } from '../../gate/challenge.ts'
 import { isCrossOrigin } from '../../gate/csrf.ts'
 import type { Denial } from '../../gate/verdict.ts'
-import type { Log } from '../../telemetry/log.ts'
+import { printable, type Log } from '../../telemetry/log.ts'
 import { sendProblem } from './answers.ts'
 import { peerOf, plainAddress } from '../facts.ts'
+
+const MAX_LOGGED_LENGTH = 256
 
 /** The `admin` section of the configuration. A reload replaces its values. */
 export type AdminSettings = NonNullable<Config['admin']>
@@ -18,9 +21,10 @@ export type AdminSettings = NonNullable<Config['admin']>
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.5.20
  */
 export function denyForeignHosts(app: FastifyInstance, settings: AdminSettings, log: Log): void {
-  app.addHook('onRequest', async ({ headers: { host }, socket }, reply) => {
-    if (host === undefined || isOwnHost(host, socket.localAddress, settings)) return undefined
-    const cause = `the Host is ${host}`
+  app.addHook('onRequest', async ({ raw, socket }, reply) => {
+    const foreign = hostsOf(raw).find((host) => !isOwnHost(host, socket.localAddress, settings))
+    if (foreign === undefined) return undefined
+    const cause = `the Host is ${printable(foreign.slice(0, MAX_LOGGED_LENGTH))}`
     log.info({ event: 'bad_request', listener: 'admin', cause }, 'the host name is not one of the admin listener’s')
     return sendProblem(reply, finalAnswer({ reason: 'misdirected' }))
   })
@@ -60,22 +64,37 @@ export function guardSessions(scope: FastifyInstance, settings: AdminSettings, l
   }
 }
 
+/** Returns each Host of a request, and the host of an absolute target, which would override Host. */
+function hostsOf({ url = '', rawHeaders }: IncomingMessage): string[] {
+  const hosts = rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'host')
+  const [, authority] = /^[a-z][a-z\d+.-]*:\/\/([^/?#]*)/i.exec(url) ?? []
+  return authority === undefined ? hosts : [...hosts, authority]
+}
+
 function isOwnHost(host: string, local: string | undefined, { listen, hosts }: AdminSettings): boolean {
   const name = nameOf(host)
   if (name === null) return false
   const own = 'host' in listen ? [listen.host] : []
   return (
     isLoopback(name) ||
-    [plainAddress(local ?? ''), ...own, ...hosts].some((known) => known !== '' && nameOf(known) === name)
+    [withoutZone(local ?? ''), ...own, ...hosts].some((known) => known !== '' && nameOf(known) === name)
   )
 }
 
-/** Returns a host without its port, normalized by the URL standard, or `null` for an invalid host. */
+/** Returns an address without its zone, because a Host has none: https://www.rfc-editor.org/rfc/rfc6874#section-4 */
+function withoutZone(address: string): string {
+  return address.replace(/%.*$/, '')
+}
+
+/**
+ * Returns a host without its port and brackets, normalized by the URL standard, or `null` for an invalid host. An
+ * IPv4-mapped IPv6 address becomes an IPv4 address.
+ */
 function nameOf(host: string): string | null {
   const bracketed = host.includes(':') && !/^[^:]*:\d*$|^\[/.test(host) ? `[${host}]` : host
   const url = `http://${bracketed}/`
   if (/[/?#@\\\s]/.test(host) || !URL.canParse(url)) return null
-  return new URL(url).hostname.replace(/\.$/, '')
+  return plainAddress(withoutBrackets(new URL(url).hostname)).replace(/\.$/, '')
 }
 
 /** Compares digests of equal length, so that the time does not depend on the sent token. */

@@ -285,7 +285,7 @@ function migrateUpstream(migration: Migration, fields: Item['fields'], all: read
         remark(migration, 'gap', setting, 'the gateway serves no files: let a web server serve them')
     return
   }
-  const target = upstreamTarget(textOf(uri).replaceAll('${', '$${'), uri, migration)
+  const target = upstreamTarget(textOf(uri), uri, migration)
   if (target === null) return
   if (target.path !== '/**')
     remark(

@@ -34,7 +34,11 @@ function valuesOf(text: string): { readonly values: Cursor; readonly prefix: str
       ? (cursorsOf(text) ?? [])
       : []
   if (root === undefined || another !== undefined || !root.isMapping()) return null
-  if (root.get('kind') !== undefined || root.get('services') !== undefined) return null
+  if (root.get('services') !== undefined) return null
+  // Flux and Argo CD have the values in an object of their own.
+  const release = root.get('spec', 'values') ?? root.get('spec', 'source', 'helm', 'valuesObject')
+  if (root.get('kind') !== undefined)
+    return release !== undefined && isOfChart(release) ? { values: release, prefix: '' } : null
   if (isOfChart(root)) return { values: root, prefix: '' }
   const [name, values] = root.entries().find(([, member]) => isOfChart(member)) ?? []
   return name === undefined || values === undefined ? null : { values, prefix: `${name}.` }
@@ -96,6 +100,7 @@ class ChartReader {
   readonly #sources: Source[] = []
   readonly #files: MountedFile[] = []
   readonly #origins = new Map<string, Origin>()
+  readonly #defaults: Setting[] = []
 
   constructor(values: Cursor, prefix: string, file: string, names: ProgramNames) {
     this.#values = values
@@ -107,6 +112,7 @@ class ChartReader {
   read(): Reading {
     const isAlpha = this.#text('alphaConfig.enabled') === 'true'
     this.#readConfig(isAlpha)
+    this.#readNames()
     if (isAlpha) this.#readAlpha()
     this.#readEnvironment()
     this.#readStore()
@@ -123,8 +129,16 @@ class ChartReader {
       sources: this.#sources,
       files: this.#files,
       origins: this.#origins,
-      chart: { values: this.#values, prefix: this.#prefix },
+      ...this.#hosts(),
+      chart: { defaults: this.#defaults },
     }
+  }
+
+  #hosts(): Pick<Reading, 'hosts'> {
+    const hosts = this.#values.get('ingress', 'hosts')
+    const names = (hosts?.items() ?? []).map((item) => item.text() ?? '')
+    if (hosts === undefined || this.#values.get('ingress', 'enabled')?.text() !== 'true') return {}
+    return { hosts: this.#setting('ingress.hosts', hosts, 'ingress hosts', names) }
   }
 
   #add(rank: number, settings: readonly Setting[]): void {
@@ -167,18 +181,23 @@ class ChartReader {
         settings.map((one) => ({ ...one, line: one.line + file.linesBefore })),
       )
     } else if (external === null) {
-      const domains = this.#given('config.emailDomains')
-      const line = this.#values.get('config')?.line ?? 1
-      // Without a file of its own, the chart writes one that lets in every user.
-      const everyone = { key: 'email_domains', written: 'email_domains', value: ['*'], file: this.#file, line }
-      const note = { grade: 'builtin', text: "the chart's default, which lets in every user" } as const
       this.#add(RANKS.file, [
-        domains === null
-          ? { ...everyone, note }
-          : this.#setting('config.emailDomains', domains, 'email_domains', domains.toJS()),
+        ...this.#settings('config.emailDomains', 'email_domains'),
         ...(isAlpha ? [] : this.#settings('config.upstreams', 'upstreams')),
       ])
+      const writesNoFile = !isAlpha && this.#text('config.forceLegacyConfig') === 'false'
+      if (writesNoFile || this.#given('config.emailDomains') !== null) return
+      // Without a file of its own, the chart writes one that lets in every user.
+      const line = this.#values.get('config')?.line ?? 1
+      const note = { grade: 'builtin', text: "the chart's default, which lets in every user" } as const
+      const at = { file: this.#file, line }
+      this.#defaults.push({ ...at, key: 'email_domains', written: 'email_domains', value: ['*'], note })
+      if (!isAlpha && this.#given('config.upstreams') === null)
+        this.#defaults.push({ ...at, key: 'upstreams', written: 'upstreams', value: ['file:///dev/null'] })
     }
+  }
+
+  #readNames(): void {
     this.#add(RANKS.flags, this.#settings('config.cookieName', 'cookie_name'))
     const google = Object.entries(GOOGLE).flatMap(([name, key]) => this.#settings(`config.google.${name}`, key))
     this.#add(RANKS.flags, google)

@@ -98,11 +98,29 @@ export function migrateDeployment(migration: Migration): void {
         setting,
         'it includes a template of the chart of oauth2-proxy: write it for helm/gatehouse',
       )
+    } else if (target !== null && names[0] === 'extraEnv' && Array.isArray(setting.value)) {
+      const kept = setting.value.filter((item) => !holdsSecret(item))
+      migration.values.set('extraEnv', kept)
+      migration.handled.add(setting)
+      if (kept.length < setting.value.length)
+        remark(
+          migration,
+          'differs',
+          setting,
+          'values that may be secrets are left out, and never printed: copy them by hand',
+        )
     } else if (target !== null) {
       setValue(migration, target, setting.value)
       migration.handled.add(setting)
     } else remark(migration, noteOf(names) === null ? 'gap' : 'differs', setting, noteOf(names) ?? UNKNOWN)
   }
+}
+
+/** Returns whether a variable has a value of its own that may be a secret. */
+function holdsSecret(item: unknown): boolean {
+  return (
+    isMapping(item) && item['value'] !== undefined && /SECRET|TOKEN|PASSW|CREDENTIAL|_KEY$/i.test(String(item['name']))
+  )
 }
 
 const UNKNOWN = 'helm/gatehouse has no value of this name: look up what it does, and whether you need it'

@@ -1,12 +1,12 @@
 import { assignForwardAuthPort } from '../forward-auth.ts'
-import { type Migration, type OutputForm, type ReadFile, startMigration } from '../migration.ts'
+import { has, type Migration, type OutputForm, put, type ReadFile, remark, startMigration } from '../migration.ts'
 import { readToml } from '../readers/toml.ts'
 import { readYaml } from '../readers/yaml.ts'
 import { assembleRoutes } from '../routes.ts'
 import { applyRules, reportOverridden, reportUnhandled, unknownKey } from '../rule.ts'
-import { listOf, type Setting, textOf, UNREAD, UNREAD_VARIABLES } from '../setting.ts'
+import { listOf, positionOf, type Setting, textOf, UNREAD, UNREAD_VARIABLES } from '../setting.ts'
 import { RANKS, type Reading, type Source, withFiles } from '../sources.ts'
-import { variablesIn, variableToken } from '../variable.ts'
+import { onlyVariable, variablesIn, variableToken } from '../variable.ts'
 import { migrateAccess, migrateTrustedAddresses } from './access.ts'
 import { alphaRules, migrateAlphaLists, withOlderNames } from './alpha-config.ts'
 import { chartPathOf } from './chart-values.ts'
@@ -25,10 +25,10 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   const files = readings.flatMap((reading) => reading.files ?? [])
   const origins = new Map(readings.flatMap((reading) => [...(reading.origins ?? [])]))
   const open = withFiles(files, readFile)
-  const given = readings.flatMap((reading) => reading.sources)
+  const given = [...defaultsOf(readings), ...readings.flatMap((reading) => reading.sources)]
   const sources = [...given, ...configFiles(given, open)].toSorted((a, b) => a.rank - b.rank)
   const isAlpha = sources.some(({ rank }) => rank === RANKS.alpha)
-  const settings = withClient(sources.flatMap((source) => source.settings))
+  const settings = withClient(sources.flatMap((source) => source.settings)).map(withTokens)
   const migration = {
     ...startMigration(PRODUCT, settings),
     readFile: (path: string, besideFile: string) => open(path, besideFile)?.text ?? null,
@@ -53,6 +53,8 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   migrateUpstreams(migration)
   // An alpha configuration sends no headers by default. `migrateAlphaLists` has migrated the headers that it lists.
   migrateHeaders(migration, !isAlpha)
+  const hosts = readings.map((reading) => reading.hosts).find((one) => one !== undefined)
+  if (hosts !== undefined) putIngressHosts(migration, hosts)
   migrateListener(migration)
   // Runs after the other listeners have their ports, and after every step that may enable forward-auth.
   if (form === 'values') leaveForwardAuthToChart(migration)
@@ -65,7 +67,39 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   reportUnhandled(rules, migration)
   nameVariables(migration)
   if (form === 'values') migrateValues(migration)
+  else if (readings.some(({ chart }) => chart !== undefined)) {
+    const text = 'these are values of a Helm chart: gatehouse migrate --format values writes values for helm/gatehouse'
+    remark(migration, 'differs', null, text)
+  }
   return migration
+}
+
+/** Replaces `${NAME}`, which a template such as envsubst replaces, by a token. Values of a deployment stay as they are. */
+function withTokens(setting: Setting): Setting {
+  const replaced = (value: unknown): unknown =>
+    Array.isArray(value)
+      ? value.map(replaced)
+      : typeof value === 'string'
+        ? value.replace(/\$\{([A-Za-z_]\w*)\}/g, (_, name: string) => variableToken(name))
+        : value
+  return chartPathOf(setting.key) === null ? { ...setting, value: replaced(setting.value) } : setting
+}
+
+/** Sets `publicUrl` to the hosts of the Ingress if the configuration has no `redirect_url`. */
+function putIngressHosts(migration: Migration, hosts: Setting): void {
+  const names = [...new Set(listOf(hosts))].filter((name) => /^[a-z0-9-]+(?:\.[a-z0-9-]+)+$/.test(name))
+  if (has(migration, 'publicUrl') || names.length === 0) return
+  const urls = names.map((name) => `https://${name}`)
+  put(migration, 'publicUrl', urls.length === 1 ? urls[0] : urls)
+  const text = `redirect_url is not given, and publicUrl is the host of the Ingress (${positionOf(hosts)}), with https`
+  remark(migration, 'differs', null, text)
+}
+
+/** Returns the defaults of the chart. Of several files of values, one with a configuration file replaces the defaults. */
+function defaultsOf(readings: readonly Reading[]): Source[] {
+  const charts = readings.flatMap(({ chart }) => (chart === undefined ? [] : [chart.defaults]))
+  const [first] = charts
+  return first === undefined || charts.some((one) => one.length === 0) ? [] : [{ rank: RANKS.file, settings: first }]
 }
 
 /** Reads the files that `config` and `alpha_config` name, unless a file of that kind is given itself. */
@@ -128,7 +162,9 @@ const DECISIVE =
 /** Reports settings whose value is in a variable of another file, which can stand for one value, but not for a list. */
 function reportUnknownValues({ settings, remarks }: Migration): void {
   for (const setting of settings) {
-    const [name] = listOf(setting).flatMap(variablesIn)
+    const name = listOf(setting)
+      .map(onlyVariable)
+      .find((one) => one !== null)
     if (name === undefined || !(DECISIVE.test(setting.key) || isSwitch(setting.key))) continue
     const text = `its value is in \${${name}}, which is not in these files, and may be a list: write the values here`
     remarks.push({ grade: 'security', setting, text })

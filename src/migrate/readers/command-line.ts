@@ -15,9 +15,19 @@ const CONTAINER_SWITCHES =
 
 /** Returns the words after the program's name. Without the name, all words belong to the program. */
 export function programWords(words: readonly Word[], isProgram: IsProgram): Word[] {
-  const at = words.findIndex(({ text }) => isProgram(text))
-  const first = at === -1 ? words.findIndex(({ text }) => text.startsWith('-')) : at + 1
+  if (isStartedIn(words, isProgram)) return words.slice(programAt(words, isProgram) + 1)
+  const first = words.findIndex(({ text }) => text.startsWith('-'))
   return first === -1 ? [] : words.slice(first)
+}
+
+/** Returns whether the words contain the program's name before the first flag, and not as the value of a flag. */
+export function isStartedIn(words: readonly Word[], isProgram: IsProgram): boolean {
+  const at = programAt(words, isProgram)
+  return at !== -1 && !words.slice(0, at).some(({ text }) => /^--?[a-z]{2}/.test(text))
+}
+
+function programAt(words: readonly Word[], isProgram: IsProgram): number {
+  return words.findIndex(({ text }) => isProgram(text))
 }
 
 /** Returns the script of `sh -c SCRIPT`, or `null` for other commands. */
@@ -190,7 +200,7 @@ export function readUnit(text: string, file: string, isProgram: IsProgram, readF
     if (script !== null) return withScript(invocation, script, isProgram, readFile)
     if (CONTAINER_TOOLS.has(basename(found[0]?.text ?? '')))
       return withScript(invocation, { text: plain, line: command.line }, isProgram, readFile)
-    if (found.some(({ text: word }) => isProgram(word))) return { ...invocation, words: programWords(found, isProgram) }
+    if (isStartedIn(found, isProgram)) return { ...invocation, words: programWords(found, isProgram) }
   }
   return null
 }

@@ -1,6 +1,7 @@
 import type { Variable } from '../invocation.ts'
 import type { Setting } from '../setting.ts'
 import { variableToken } from '../variable.ts'
+import { wordsOf } from './shell.ts'
 
 const LINE = /^\s*(?:-\s+|export\s+|ENV\s+|-e\s+)*["']?([A-Z][A-Z0-9_]*)\s*(?:=|:\s)(.*)$/
 
@@ -20,6 +21,8 @@ export function variablesOf(text: string, file: string): Variable[] {
   return lines.flatMap((line, index): Variable[] => {
     if (/^\s*(#|$)/.test(line)) return []
     const at = { file, line: index + 1 }
+    const assigned = assignmentsOf(line)
+    if (assigned.length > 0) return assigned.map(([name, value]) => ({ ...at, name, value }))
     const item = BLOCK_ITEM.exec(line)?.[1]
     if (item !== undefined) {
       // With `valueFrom` the value is in another resource.
@@ -32,6 +35,17 @@ export function variablesOf(text: string, file: string): Variable[] {
     const [, name, rest = ''] = LINE.exec(line) ?? []
     return name === undefined ? [] : [{ ...at, name, value: unquoted(rest.trim()) }]
   })
+}
+
+/** Returns what `ENV` of a Dockerfile or `export` of a shell assigns in one line, if it assigns several variables. */
+function assignmentsOf(line: string): [name: string, value: string][] {
+  const [, keyword, rest = ''] = /^\s*(ENV|export)\s+(.+)$/.exec(line) ?? []
+  const [, name, value = ''] = /^([A-Z][A-Z0-9_]*)\s+([^=\s].*)$/.exec(rest) ?? []
+  // The older form, `ENV NAME value`.
+  if (keyword === 'ENV' && name !== undefined) return [[name, unquoted(value.trim())]]
+  const words = wordsOf(rest, 1).map(({ text }) => /^([A-Z][A-Z0-9_]*)=([^]*)$/.exec(text))
+  if (words.length < 2) return []
+  return words.flatMap((word) => (word === null ? [] : [[word[1] ?? '', word[2] ?? ''] as [string, string]]))
 }
 
 /** Reads variables as settings. `keyOf` returns the key of a variable, or `null` for those of other programs. */

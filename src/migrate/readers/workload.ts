@@ -1,13 +1,14 @@
 import type { Invocation, IsProgram, MountedFile, UnreadSource, Variable } from '../invocation.ts'
 import type { ReadFile } from '../migration.ts'
 import { variableToken } from '../variable.ts'
-import { defaultOf, programWords, scriptOf, unreadFile, withScript } from './command-line.ts'
+import { defaultOf, isStartedIn, programWords, readScript, scriptOf, unreadFile, withScript } from './command-line.ts'
 import { type Cursor, cursorsOf } from './cursor.ts'
 import { variablesOf } from './environment.ts'
-import { BRACED_OR_BARE, expanded, wordsOf } from './shell.ts'
+import { BRACED_OR_BARE, expanded, type Word, wordsOf } from './shell.ts'
 
-/** A ConfigMap or a Secret that the file contains. */
-interface Store {
+/** A ConfigMap or a Secret. */
+export interface Store {
+  readonly file: string
   readonly kind: string
   readonly name: string
   readonly data: ReadonlyMap<string, { readonly text: string; readonly linesBefore: number; readonly line: number }>
@@ -17,8 +18,9 @@ interface Context {
   readonly file: string
   readonly stores: readonly Store[]
   readonly isProgram: IsProgram
-  /** Whether a container without the program's image, name and command counts because of this variable. */
+  /** Whether a container without the program's image and name counts because of this variable or flag. */
   readonly isVariable: (name: string) => boolean
+  readonly isFlag: (word: string) => boolean
   readonly readFile: ReadFile
 }
 
@@ -29,19 +31,22 @@ interface Context {
 export function readWorkload(
   text: string,
   file: string,
-  program: Pick<Context, 'isProgram' | 'isVariable'>,
+  program: Pick<Context, 'isProgram' | 'isVariable' | 'isFlag'>,
   readFile: ReadFile,
+  otherStores: readonly Store[],
 ): Invocation[] | null {
   const documents = cursorsOf(text)
   if (documents === null) return null
   const objects = documents.flatMap(objectsOf)
-  const context = { ...program, file, readFile, stores: objects.flatMap(storeOf) }
+  const stores = [...objects.flatMap((object) => storeOf(object, file)), ...otherStores]
+  const context = { ...program, file, readFile, stores }
   const pods = objects.flatMap((object) => podsOf(object))
+  const hosts = objects.flatMap(hostsOf)
   if (pods.length > 0)
     return pods.flatMap((pod) =>
       (pod.get('containers')?.items() ?? [])
         .filter((container) => isOfProgram(container, context))
-        .map((container) => containerOf(container, pod, context)),
+        .map((container) => ({ ...containerOf(container, pod, context), hosts })),
     )
   const services = objects.flatMap((object) => object.get('services')?.entries() ?? []).map(([, service]) => service)
   if (services.length > 0)
@@ -56,13 +61,23 @@ export function readWorkload(
   return null
 }
 
+/** Returns the ConfigMaps and Secrets of a file with Kubernetes objects; `null` for files that start a program. */
+export function storesIn(text: string, file: string): Store[] | null {
+  if (!/^\s*(?:-\s+)?kind:/m.test(text)) return null
+  const objects = (cursorsOf(text) ?? []).filter((document) => document.isMapping()).flatMap(objectsOf)
+  const areObjects = objects.length > 0 && objects.every((object) => object.get('kind') !== undefined)
+  if (!areObjects || objects.some((object) => podsOf(object).length > 0 || object.get('spec', 'values') !== undefined))
+    return null
+  return objects.flatMap((object) => storeOf(object, file))
+}
+
 /** Returns the objects of a document, also those in a `List`. */
 function objectsOf(document: Cursor): Cursor[] {
   const isList = document.get('kind')?.text()?.endsWith('List') === true
   return isList ? (document.get('items')?.items() ?? []).flatMap(objectsOf) : [document]
 }
 
-function storeOf(object: Cursor): Store[] {
+function storeOf(object: Cursor, file: string): Store[] {
   const kind = object.get('kind')?.text() ?? ''
   if (kind !== 'ConfigMap' && kind !== 'Secret') return []
   const isEncoded = kind === 'Secret'
@@ -81,7 +96,17 @@ function storeOf(object: Cursor): Store[] {
         },
       ] as const,
   )
-  return [{ kind, name: object.get('metadata', 'name')?.text() ?? '', data: new Map([...encoded, ...plain]) }]
+  return [{ file, kind, name: object.get('metadata', 'name')?.text() ?? '', data: new Map([...encoded, ...plain]) }]
+}
+
+/** Returns the hosts of an Ingress. */
+function hostsOf(object: Cursor): Word[] {
+  if (object.get('kind')?.text() !== 'Ingress') return []
+  return (object.get('spec', 'rules')?.items() ?? []).flatMap((rule) => {
+    const host = rule.get('host')
+    const text = host?.text()
+    return host === undefined || text === undefined ? [] : [{ text, line: host.line }]
+  })
 }
 
 /** Returns every mapping with `containers`, in any kind of object. */
@@ -90,24 +115,26 @@ function podsOf(object: Cursor): Cursor[] {
   return object.entries().flatMap(([, member]) => podsOf(member))
 }
 
-function isOfProgram(container: Cursor, { isProgram, isVariable }: Context): boolean {
-  const named = [container.get('image'), ...(container.get('command')?.items() ?? [])].some((one) =>
-    isProgram(one?.text() ?? ''),
-  )
+function isOfProgram(container: Cursor, { isProgram, isVariable, isFlag, file, readFile }: Context): boolean {
   const variables = [
     ...(container.get('env')?.items() ?? []).map((one) => one.get('name')?.text() ?? ''),
     ...['env', 'environment'].flatMap((name) => container.get(name)?.entries() ?? []).map(([name]) => name),
     ...(container.get('environment')?.items() ?? []).map((one) => /^\w*/.exec(one.text() ?? '')?.[0] ?? ''),
   ]
-  const words = ['command', 'args'].flatMap((name) => {
+  const image = container.get('image')?.text()
+  if ((image !== undefined && isProgram(image)) || variables.some(isVariable)) return true
+  const words = ['entrypoint', 'command', 'args'].flatMap((name) => {
     const member = container.get(name)
-    return member === undefined ? [] : [...member.items(), member].map((one) => one.text() ?? '')
+    const text = member?.text()
+    if (text !== undefined) return wordsOf(text, 1)
+    return (member?.items() ?? []).map((item) => ({ text: item.text() ?? '', line: item.line }))
   })
+  const script = scriptOf(words)
+  if (script !== null) return readScript(script.text, file, isProgram, readFile) !== null
   return (
-    named ||
-    variables.some(isVariable) ||
-    (container.get('image') === undefined && words.some((word) => word.startsWith('-'))) ||
-    words.some((word) => word.split(/[\s;&|]+/).some(isProgram))
+    isStartedIn(words, isProgram) ||
+    words.some(({ text }) => isFlag(text)) ||
+    (image === undefined && words.some(({ text }) => text.startsWith('-')))
   )
 }
 
@@ -155,7 +182,7 @@ export function readVariables(
       for (const [key, { text, line }] of store?.data ?? []) {
         if (!/^[A-Za-z_]\w*$/.test(key)) continue
         const origin = { text: `key ${key} of the ${title}`, valueFrom: { [`${kind}KeyRef`]: { name, key } } }
-        const variable = { name: `${prefix}${key}`, value: text, file, line }
+        const variable = { name: `${prefix}${key}`, value: text, file: store?.file ?? file, line }
         variables.set(variable.name, kind === 'secret' ? { ...variable, origin } : variable)
       }
     }
@@ -240,7 +267,7 @@ function mountedFiles(container: Cursor, pod: Cursor, context: Context): Mounted
           found.push({
             path: subPath === undefined ? `${folder}/${path}` : folder,
             text,
-            file: context.file,
+            file: store.file,
             linesBefore,
           })
         }

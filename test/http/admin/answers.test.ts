@@ -78,12 +78,42 @@ void t.test('the Host must be a name of the listener, even for health and metric
   for (const host of ['evil.example', `evil.example:${port}`, '10.1.2.3', 'localhost.evil.example', 'a.localhost'])
     for (const line of ['GET /livez', 'GET /readyz', 'GET /metrics', ...calls, 'GET /nothing'])
       t.match(await ask(line, [`Host: ${host}`, bearer]), { status: 421, code: 'bad_request' }, `${line} as ${host}`)
-  for (const host of ['127.0.0.1', `127.0.0.1:${port}`, 'localhost', 'LOCALHOST:1', 'localhost.', '[::1]:9090'])
+  for (const host of [
+    '127.0.0.1',
+    `127.0.0.1:${port}`,
+    '127.0.0.1.',
+    'localhost',
+    'LOCALHOST:1',
+    'localhost.',
+    '[::1]:9090',
+    '[0:0:0:0:0:0:0:1]',
+    '[::ffff:127.0.0.1]',
+    `[::ffff:7f00:1]:${port}`,
+  ])
     t.equal((await ask('GET /livez', [`Host: ${host}`])).status, 200, host)
   for (const host of ['admin.shop.svc', 'ADMIN.shop.svc:9090'])
     t.equal((await ask('DELETE /sessions/nobody', [`Host: ${host}`, bearer])).status, 204, host)
   for (const host of ['127.0.0.1@evil.example', 'evil.example#localhost', '', 'local host'])
     t.not((await ask('GET /livez', [`Host: ${host}`])).status, 200, host)
+
+  for (const [target, hosts] of [
+    ['http://evil.example/livez', ['localhost']],
+    ['http://localhost/livez', ['evil.example']],
+    ['http://localhost@evil.example/livez', ['localhost']],
+    ['/livez', ['localhost', 'evil.example']],
+    ['/livez', ['evil.example', 'localhost']],
+  ] as const) {
+    const refused = await ask(
+      `GET ${target}`,
+      hosts.map((host) => `Host: ${host}`),
+    )
+    t.match(refused, { status: 421 }, `${target} at ${hosts.join()}`)
+  }
+  t.equal((await ask(`GET http://127.0.0.1:${port}/livez`)).status, 200)
+  for (const method of ['HEAD', 'OPTIONS', 'POST', 'TRACE']) {
+    t.match(await ask(`${method} /livez`, ['Host: evil.example']), { status: 421 }, method)
+    t.equal((await ask(`${method} /livez`)).status, method === 'HEAD' ? 200 : 404, method)
+  }
 
   const old = await sendRaw(`http://127.0.0.1:${port}`, 'GET /livez HTTP/1.0\r\n\r\n')
   t.equal(parseAnswers(old)[0]?.status, 200, 'HTTP/1.0 names no host')
