@@ -206,7 +206,7 @@ void t.test('files that a file includes, variables, macros and conditions', (t) 
   t.match(report, /main\.conf:8: Include: the directives of conf\.d\/app-1\.conf are read here/)
   t.match(
     security,
-    /main\.conf:9: IncludeOptional: missing\/\*\.conf was not read, if it exists: name it as a further FILE/,
+    /main\.conf:9: IncludeOptional: missing\/\*\.conf was not read, if it exists: pass it to this command as another FILE/,
   )
   t.match(security, /main\.conf:10: Use: the macro Unknown is not in these files/)
   t.match(
@@ -237,7 +237,10 @@ void t.test('what Apache did besides the login is kept, or stands under SECURITY
     ['RewriteRule \\.php$ - [F]', /RewriteRule: it kept requests away from the application/],
     ['Alias /static /var/www', /Alias: the gateway serves no files/],
     ['<Directory /srv>\nAllowOverride All\n</Directory>', /AllowOverride: \.htaccess files are not read/],
-    ['ProxyPassMatch \\.bak$ !', /ProxyPassMatch: these paths were not forwarded, and no route says them exactly/],
+    [
+      'ProxyPassMatch \\.bak$ !',
+      /ProxyPassMatch: these paths were not forwarded, and a route cannot express them exactly/,
+    ],
     ['<Location /x>\n<If "true">\nRequire claim a:b\n</If>\n</Location>', /<If true>: .*some requests to \/x\/\*\*/],
   ] as const)
     t.match(of(line).security, expected, line)

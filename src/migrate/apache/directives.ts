@@ -36,10 +36,10 @@ export const apacheDirectives: Rules = {
       'ElseIf',
       'Else',
     ],
-    noEquivalent('the section decides about no login; what is in it is listed', 'builtin'),
+    noEquivalent('the section itself requires nothing; its directives are listed one by one', 'builtin'),
   ),
   SSLProxyEngine: noEquivalent('an upstream with https needs no switch', 'builtin'),
-  ProxyPassMatch: combined('routes[].upstream', 'only ^/path/(.*)$ with $1 at the end of the URL'),
+  ProxyPassMatch: combined('routes[].upstream', 'only ^/path/(.*)$ with $1 at the end of the URL is carried over'),
   BalancerMember: combined('routes[].upstream', 'a route has one upstream: the first member is used'),
   AuthMerging: combined('routes[].require', 'And and Or combine the requirement with that of the section around'),
   ...sameRule(['Order', 'Allow', 'Deny'], combined('routes[].require.networks', 'a login is needed as well')),
@@ -53,7 +53,7 @@ export const apacheDirectives: Rules = {
   ),
   RewriteRule: combined(
     'routes[]',
-    'P becomes an upstream, and F lets no user in, where a route says the path exactly; other rules are listed',
+    'P becomes an upstream, and F lets no user in, if a route can express the path exactly; other rules are listed',
   ),
   RewriteEngine: noEquivalent('each RewriteRule is listed', 'builtin'),
   ...sameRule(

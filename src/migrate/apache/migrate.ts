@@ -47,7 +47,7 @@ export function migrateApache(
   }
   for (const [variable, { name, file, line }] of unknown) {
     if (OF_LOGS.test(name)) continue
-    const text = `\${${variable}} (${name}, ${file}:${line}) is not defined in these files: name the file that defines it`
+    const text = `\${${variable}} (${name}, ${file}:${line}) is not defined in these files: pass the file that defines the variable to this command as well`
     remark(migration, 'security', null, text)
   }
   const hosts = servedHosts(site, migration)

@@ -111,7 +111,7 @@ function expand(tree: readonly Directive[], state: State): Directive[] {
     switch (name) {
       case 'define':
         state.variables.set(first, second ?? '')
-        return [noted(directive, 'builtin', 'its value is used where it is named')]
+        return [noted(directive, 'builtin', 'the value is used wherever the variable occurs')]
       case 'undefine':
         state.variables.delete(first)
         return [noted(directive, 'builtin', 'the variable has no value after this line')]
@@ -162,7 +162,7 @@ function useMacro(use: Directive, state: State): Directive[] {
   const [name = '', ...values] = use.args
   const macro = state.macros.get(name.toLowerCase())
   if (macro === undefined) {
-    const text = `the macro ${name} is not in these files, so its directives were not read: name the file that has it`
+    const text = `the macro ${name} is not in these files, so its directives were not read: pass the file with the macro to this command as well`
     return [noted(use, 'security', text)]
   }
   state.used.add(name.toLowerCase())
@@ -201,7 +201,7 @@ function includeFile(include: Directive, path: string, state: State): Directive[
       noted(
         include,
         'security',
-        `${path} was not read${isOptional ? ', if it exists' : ''}: name it as a further FILE of this command`,
+        `${path} was not read${isOptional ? ', if it exists' : ''}: pass it to this command as another FILE`,
       ),
     ]
   }

@@ -24,10 +24,7 @@ const REFUSING: readonly (readonly [RegExp, string])[] = [
       'provider require the certificate',
   ],
   [/^SSLRequire$/i, 'no rule expresses it: use require.claims or require.networks on routes'],
-  [
-    /^SSLRequireSSL$/i,
-    'let the listener or the proxy in front accept https only; the session cookie is sent with https only',
-  ],
+  [/^SSLRequireSSL$/i, 'let the proxy in front accept only https; browsers send the session cookie only with https'],
   [/^LimitRequestBody$/i, 'set maxBody on routes, whose default may be larger'],
   [/^AllowMethods$/i, 'list the methods of each route under methods: a method that no route lists gets a 404'],
   [/^Sec[A-Z]\w*$/, KEPT_AWAY],
@@ -47,7 +44,7 @@ export function readRefusals(directives: readonly PlacedDirective[], migration: 
     else if (/^Redirect(Match|Permanent|Temp)?$/i.test(directive.name)) readRedirect(placed, closed, migration)
     else if (/^RewriteCond$/i.test(directive.name)) {
       const rule = directives.slice(index + 1).find((one) => /^RewriteRule$/i.test(one.directive.name))
-      remark(migration, 'builtin', setting, `it belongs to the RewriteRule in line ${rule?.setting.line ?? 0}`)
+      remark(migration, 'builtin', setting, `it is a condition of the RewriteRule in line ${rule?.setting.line ?? 0}`)
     } else if (/^RewriteRule$/i.test(directive.name)) {
       forwarded.push(...readRewrite(placed, conditionsBefore(directives, index), closed, migration))
     }
@@ -147,7 +144,7 @@ function readRewrite(
       migration,
       'security',
       setting,
-      'no route says its paths and conditions exactly: add a route with this upstream',
+      'a route cannot express its paths and conditions exactly: add a route with this upstream',
     )
     return []
   }
@@ -180,4 +177,4 @@ function readRewrite(
 }
 
 export const TO_HTTPS =
-  'let the proxy in front redirect http to https; with TLS of its own, the gateway does so on tls.redirectFrom'
+  'let the proxy in front redirect http to https; with TLS of its own, the gateway redirects on tls.redirectFrom'

@@ -167,8 +167,8 @@ function matchedPath(placed: PlacedDirective, migration: Migration): ForwardedPa
     'security',
     setting,
     url === '!'
-      ? 'these paths were not forwarded, and no route says them exactly: add routes for them that let no user in'
-      : 'no route says its paths exactly: add a route with this upstream',
+      ? 'these paths were not forwarded, and a route cannot express them exactly: add routes for them that let no user in'
+      : 'a route cannot express its paths exactly: add a route with this upstream',
   )
   return []
 }
@@ -245,7 +245,7 @@ function reportUpstreamTls(tls: UpstreamTls, targets: readonly Target[], migrati
   const secure = targets.filter(({ upstream }) => upstream.startsWith('https:'))
   const [first] = secure
   if (first === undefined) {
-    for (const setting of tls.settings) remark(migration, 'builtin', setting, 'no upstream has https')
+    for (const setting of tls.settings) remark(migration, 'builtin', setting, 'no upstream uses https')
     return
   }
   markRouteSource(migration, ...tls.settings)

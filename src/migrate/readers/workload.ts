@@ -66,8 +66,11 @@ export function storesIn(text: string, file: string): Store[] | null {
   if (!/^\s*(?:-\s+)?kind:/m.test(text)) return null
   const objects = (cursorsOf(text) ?? []).filter((document) => document.isMapping()).flatMap(objectsOf)
   const areObjects = objects.length > 0 && objects.every((object) => object.get('kind') !== undefined)
-  if (!areObjects || objects.some((object) => podsOf(object).length > 0 || object.get('spec', 'values') !== undefined))
-    return null
+  const starts = (object: Cursor): boolean =>
+    podsOf(object).length > 0 ||
+    object.get('spec', 'values') !== undefined ||
+    object.get('kind')?.text() === 'Application'
+  if (!areObjects || objects.some(starts)) return null
   return objects.flatMap((object) => storeOf(object, file))
 }
 
