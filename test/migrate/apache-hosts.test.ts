@@ -171,6 +171,24 @@ void t.test('names and ports of hosts', (t) => {
     ['a.example.com', 'b.example.com'],
     'a section outside of the hosts applies to each of them',
   )
+  const both = urlOf(
+    ...host(80, 'a.example.com', 'ProxyPass / http://a/', ...login),
+    ...host(443, 'a.example.com', ...login),
+  )
+  t.same(both.hosts, [undefined], 'one of two hosts with the same name')
+  t.match(both.report, /a\.conf:5: <VirtualHost \*:80>: another VirtualHost for a\.example\.com, which has one already/)
+  const central = migrated({
+    'a.conf': [
+      ...oidc,
+      'OIDCRedirectURI https://a.example.com/cb',
+      ...host(443, 'a.example.com', ...login),
+      ...host(443, 'b.example.com', ...login),
+    ],
+  })
+  t.match(
+    central.report,
+    /register https:\/\/a\.example\.com\/oauth2\/callback and https:\/\/b\.example\.com\/oauth2\/callback/,
+  )
   t.end()
 })
 

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type Migration, type Part, partAt, put, type Remark, remark } from '../migration.ts'
 import { SET_AGAIN } from '../rule.ts'
-import { positionOf, type Setting, textOf } from '../setting.ts'
+import { flagOf, positionOf, type Setting, textOf } from '../setting.ts'
 import { namesWithLines, someAboutAccess } from './preprocess.ts'
 import { TO_HTTPS } from './refusals.ts'
 import { originOfServer, REGISTER } from './routes.ts'
@@ -24,9 +24,21 @@ export function servedHosts(site: Site, migration: Migration): Host[] {
   const candidates = all.filter(({ number }) => !redirectsToHttps(site, number))
   const loggingIn = candidates.filter(({ number }) => hasLogin(site, number))
   const [first] = candidates.length === 0 ? all : candidates
-  const served = loggingIn.length > 0 ? loggingIn : first === undefined ? [] : [first]
+  const wanted = loggingIn.length > 0 ? loggingIn : first === undefined ? [] : [first]
+  const served = wanted.filter((host) => host === firstOfName(host, wanted, site))
   for (const host of all) if (!served.includes(host)) reportUnserved(site, host, migration)
   return served
+}
+
+/** Returns the host that serves a name: the one with TLS, or else the first one. */
+function firstOfName(host: Host, hosts: readonly Host[], site: Site): Host {
+  const same = hosts.filter(({ origin }) => origin !== null && origin === host.origin)
+  return same.find(({ number, section }) => hasTls(site, number, section)) ?? same[0] ?? host
+}
+
+function hasTls(site: Site, host: number, section: Section | null): boolean {
+  if (section?.directive?.args.some((address) => address.endsWith(':443')) === true) return true
+  return ofHost(site, host).some(({ setting }) => setting.key === 'SSLEngine' && flagOf(setting) === true)
 }
 
 function ofHost({ directives }: Site, host: number): PlacedDirective[] {
@@ -80,8 +92,10 @@ function reportUnserved(site: Site, { number, section, origin }: Host, migration
     : /^Redirect$/i.test(own.find(({ directive }) => /^Redirect$/i.test(directive.name))?.directive.name ?? '') &&
         !own.some(({ setting }) => setting.key.startsWith('ProxyPass'))
       ? `another VirtualHost${name}, which serves no application: keep it in the web server, or remove it`
-      : `another VirtualHost${name}, without a login of the module: keep it in the web server, because the gateway would ` +
-        'serve its host like the first publicUrl'
+      : hasLogin(site, number)
+        ? `another VirtualHost${name}, which has one already: if it has another port, write the port into its ServerName`
+        : `another VirtualHost${name}, without a login of the module: keep it in the web server, because the gateway would ` +
+          'serve its host like the first publicUrl'
   const grade = redirectsToHttps(site, number) ? 'builtin' : someAboutAccess(inner) ? 'security' : 'gap'
   remark(migration, grade, section?.setting ?? null, `${text} [${namesWithLines(inner)}]`)
 }
@@ -118,8 +132,9 @@ export function mergeHosts(hosts: readonly HostMigration[], into: Migration): vo
   }
   mergeUrls(hosts, into)
   const providers = mergeProviders(hosts, into)
-  const kept = into.remarks.filter((one) => !isOfOneHost(one, hosts) && !(providers.size > 0 && isAboutCallback(one)))
+  const kept = into.remarks.filter((one) => !isOfOneHost(one, hosts) && !isAboutCallback(one))
   into.remarks.splice(0, into.remarks.length, ...kept)
+  remarkCallbacks(open, providers, into)
   for (const { host, migration } of others) reportOtherParts(host, migration, into)
   const upstream = partAt(main.migration, 'upstream')
   if (upstream !== undefined) {
@@ -139,7 +154,7 @@ function isOfOneHost(one: Remark, hosts: readonly HostMigration[]): boolean {
   )
 }
 
-/** With several providers, the redirect URIs end with their names. */
+/** The redirect URIs of several hosts are known after all hosts have been merged. */
 function isAboutCallback({ grade, text }: Remark): boolean {
   return grade === 'todo' && text.startsWith(REGISTER)
 }
@@ -216,15 +231,33 @@ function mergeProviders(hosts: readonly HostMigration[], into: Migration): Reado
     for (const { path, value, from } of providerParts(one))
       put(into, ['providers', name, ...path.slice(1)].join('.'), value, ...from)
   }
-  const base = textAt(into, 'basePath') ?? '/oauth2'
+  return names
+}
+
+function remarkCallbacks(
+  hosts: readonly HostMigration[],
+  providers: ReadonlyMap<HostMigration, string>,
+  into: Migration,
+): void {
+  const callback = `${textAt(into, 'basePath') ?? '/oauth2'}/callback`
   const login = textAt(into, 'loginHost')
+  const urlsOfHosts = (list: readonly HostMigration[], path: string): string =>
+    [...new Set(login === undefined ? list.flatMap(ownUrls) : [login])].map((url) => `${url}${path}`).join(' and ')
+  if (providers.size === 0) {
+    const uri = hosts[0]?.migration.effective.get('OIDCRedirectURI') ?? null
+    return remark(
+      into,
+      'todo',
+      uri,
+      `${REGISTER}${urlsOfHosts(hosts, callback)} at the provider as the new redirect URIs`,
+    )
+  }
   for (const one of hosts) {
-    const name = names.get(one) ?? ''
-    const urls = (login === undefined ? ownUrls(one) : [login]).map((url) => `${url}${base}/callback/${name}`)
-    const text = `its provider is ${name} of providers: register ${urls.join(' and ')} there as redirect URI`
+    const name = providers.get(one) ?? ''
+    const urls = urlsOfHosts([one], `${callback}/${name}`)
+    const text = `its provider is ${name} of providers: register ${urls} there as redirect URI`
     remark(into, 'todo', one.host.section?.setting ?? null, text)
   }
-  return names
 }
 
 function textAt(migration: Migration, path: string): string | undefined {

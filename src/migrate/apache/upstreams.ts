@@ -33,6 +33,10 @@ export function targetsOf(
     if (/^ProxyPassMatch$/i.test(directive.name)) return matchedPath(placed, migration)
     if (!/^ProxyPass$/i.test(directive.name)) return []
     const isInside = within.kind === 'location'
+    if (isInside && !isPlainLocation(within)) {
+      remark(migration, 'security', placed.setting, NOT_EXACT)
+      return []
+    }
     const [path = '/', url = ''] = isInside ? [within.directive?.args[0], args[0]] : args
     if (url === '!') {
       excludePath(path, placed.setting, closed, migration)
@@ -98,6 +102,13 @@ function targetOf(
       'the same path',
   )
   return { path: pattern, upstream: 'http://upstream.change-me.invalid', from: setting }
+}
+
+const NOT_EXACT = 'a route cannot express its paths exactly: add a route with this upstream'
+
+/** Returns whether a `<Location>` names a path, and no regular expression or wildcard. */
+function isPlainLocation({ directive }: Section): boolean {
+  return directive !== null && /^Location$/i.test(directive.name) && /^\/[^*?[\]]*$/.test(directive.args[0] ?? '')
 }
 
 /** Returns `timeout`, from the parameter of ProxyPass. */
@@ -168,7 +179,7 @@ function matchedPath(placed: PlacedDirective, migration: Migration): ForwardedPa
     setting,
     url === '!'
       ? 'these paths were not forwarded, and a route cannot express them exactly: add routes for them that let no user in'
-      : 'a route cannot express its paths exactly: add a route with this upstream',
+      : NOT_EXACT,
   )
   return []
 }
