@@ -157,11 +157,12 @@ The gateway replaces placeholders inside string values after it has parsed the Y
 | --- | --- |
 | \`\${NAME}\` | the environment variable; an unset variable is a mistake |
 | \`\${NAME:-default}\` | the environment variable, or \`default\` if it is unset or empty |
-| \`\${file:/run/secrets/x}\` | the content of the file, without trailing newlines |
+| \`\${file:/run/secrets/x}\` | the content of the file |
 | \`$\${\` | a literal \`\${\` |
 
-The inserted text is not parsed again: it cannot contain further placeholders or YAML. Where a key takes a number, a
-duration or \`true\`, the inserted text is read as such a value. Placeholders in keys are not replaced.
+The gateway removes newlines at the end of a variable or a file. The inserted text is not parsed again: it cannot
+contain further placeholders or YAML. Where a key takes a number, a duration or \`true\`, the inserted text is read as
+such a value. Placeholders in keys are not replaced.
 
 Relative paths in the file are relative to the directory of the file. Relative paths in variables are relative to the
 working directory.
@@ -173,7 +174,8 @@ of the key in upper snake case: \`provider.clientId\` is \`GATEHOUSE_PROVIDER_CL
 With variables alone, no file is needed. An empty variable counts as unset.
 
 - \`_FILE\` after the name of a variable makes the gateway read the value from a file:
-  \`GATEHOUSE_PROVIDER_CLIENT_SECRET_FILE=/run/secrets/oidc\`. The gateway removes trailing newlines.
+  \`GATEHOUSE_PROVIDER_CLIENT_SECRET_FILE=/run/secrets/oidc\`. The gateway removes newlines at
+  the end of values, whether they come from a file or from the variable itself.
 - Commas or newlines separate the items of a list: \`GATEHOUSE_PUBLIC_URL=https://a.example.com,https://b.example.com\`.
 - Maps, \`scripts.headers\`, \`providers\` and \`routes\` are YAML on one line:
   \`GATEHOUSE_ROUTES='[{ path: /assets/**, access: public }, { path: /** }]'\`. The gateway replaces placeholders in these

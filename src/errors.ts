@@ -145,9 +145,9 @@ export function causes(error: unknown): string {
     const code = 'code' in current && typeof current.code === 'string' ? `${current.code}: ` : ''
     const response =
       'response' in current && current.response instanceof Response ? ` ← ${describeResponse(current.response)}` : ''
-    parts.push(
-      current instanceof Fault ? current.code : `${code}${messageOf(current)}${oauthError(current)}${response}`,
-    )
+    const oauth = oauthError(current)
+    const message = `${code}${messageOf(current)}${oauth === '' ? '' : ` (${oauth})`}`
+    parts.push(current instanceof Fault ? current.code : message + response)
   }
   if (current instanceof Response) parts.push(describeResponse(current))
   return replaceControls(parts.join(' ← ') || String(error), ' ').slice(0, MAX_CHARACTERS)
@@ -163,15 +163,15 @@ function messageOf({ name, message }: Error): string {
 }
 
 /**
- * Returns the OAuth error of a provider's response, with secrets removed.
+ * Returns the OAuth error of a provider's response with its description, and with secrets removed, or an empty text.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2
  */
-function oauthError(error: object): string {
+export function oauthError(error: object): string {
   if (!('error' in error) || typeof error.error !== 'string') return ''
   const description =
     'error_description' in error && typeof error.error_description === 'string' ? `: ${error.error_description}` : ''
   const code = /^[a-z_]{1,60}$/.test(error.error) ? error.error : withoutSecrets(error.error)
-  return ` (${code}${withoutSecrets(description).slice(0, 300)})`
+  return replaceControls(`${code}${withoutSecrets(description).slice(0, 300)}`, ' ')
 }
 
 /** Describes a response by status, URL and challenge. Omits the URL's query, which may contain a secret. */

@@ -3,22 +3,51 @@ import type { Config } from '../config/schema.ts'
 import { compileRoutes } from '../gate/match.ts'
 import type { AccessRule } from '../gate/rules.ts'
 import type { CompiledRoute } from '../gate/verdict.ts'
-import { type Command, loadConfigOption } from './command.ts'
+import { openLog } from '../telemetry/log.ts'
+import { type Command, loadConfigFile, readArguments } from './command.ts'
 import { otherKeysOf } from './explanation-text.ts'
+import { exitSoon } from './process.ts'
+import { registration } from './registration.ts'
 
 export const check: Command = {
-  help: `gatehouse check [--config FILE]
+  help: `gatehouse check [--config FILE] [--online]
 
 Validates the configuration and prints the result: every key with defaults and environment variables applied and secrets
-masked, then the route table. The command opens no ports and makes no network requests. If the configuration is invalid,
-the command prints every problem on stderr and exits with status 2.
+masked, then the URLs to register at the provider, and the route table. Without --online the command opens no ports and
+makes no network requests. If the configuration is invalid, the command prints every problem on stderr and exits with
+status 2.
+
+With --online the command asks the systems that the configuration names, and prints a line for each answer: ok, warn or
+FAIL. It reads the provider's document and keys, compares the clocks, and asks whether the client may authenticate and,
+if the provider supports pushed authorization requests, whether the redirect URIs are registered. It writes, reads and
+deletes a key in Redis, and sends HEAD / to each upstream. No line contains a secret. If a line says FAIL, the command
+exits with status 1. The command takes at most 10 seconds.
 `,
   async run(args) {
-    const { config, warnings } = loadConfigOption(args)
+    const { values } = readArguments({
+      args: [...args],
+      strict: true,
+      options: { config: { type: 'string' }, online: { type: 'boolean', default: false } },
+    })
+    const { config, warnings } = loadConfigFile(values.config)
     for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`)
-    process.stdout.write(`${toMaskedYaml(config).trimEnd()}\n\n${routeTable(config)}`)
+    if (values.online) return checkOnline(config)
+    process.stdout.write(`${toMaskedYaml(config).trimEnd()}\n\n${registration(config)}\n${routeTable(config)}`)
     return 0
   },
+}
+
+async function checkOnline(config: Config): Promise<number> {
+  // Only `--online` needs the code for providers, stores and upstreams.
+  const [{ questionsFor }, { report }] = await Promise.all([
+    import('./online/questions.ts'),
+    import('./online/report.ts'),
+  ])
+  const progress = process.stderr.isTTY ? process.stderr : null
+  const status = (await report(questionsFor(config), process.stdout, progress)) ? 0 : 1
+  // Connections to systems that have not answered would keep the process alive.
+  exitSoon(status, openLog('silent').log, async () => {})
+  return status
 }
 
 function routeTable(config: Config): string {

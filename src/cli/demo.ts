@@ -6,7 +6,7 @@ import { loadConfig } from '../config/load.ts'
 import { startIdp } from '../demo/idp.ts'
 import { startUpstream } from '../demo/upstream.ts'
 import { openLog } from '../telemetry/log.ts'
-import { UsageError, readArguments, type Command } from './command.ts'
+import { UsageError, readArguments, withNpm, type Command } from './command.ts'
 import { requireExample, runMcpClient, startMcpServer } from './mcp-example.ts'
 
 const DEFAULT_PORT = '8080'
@@ -42,6 +42,9 @@ the demo.
         verbose: { type: 'boolean', default: false },
       },
     })
+    const { npm_lifecycle_event: script, npm_config_port: kept = '' } = process.env
+    if (script === 'demo' && /^\d+$/.test(kept) && values.port === DEFAULT_PORT)
+      throw new UsageError(`npm has kept --port=${kept} to itself; did you mean ${withNpm(`--port ${kept}`)}?`)
     const port = Number(values.port)
     if (!Number.isInteger(port) || port < 1 || port > 65_534)
       throw new UsageError(`--port must be a number from 1 to 65534, not "${values.port}"`)
@@ -55,7 +58,7 @@ the demo.
     } catch (error) {
       const isPortTaken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
       throw isPortTaken
-        ? new UsageError(`port ${port} or ${port + 1} is taken; choose another one with --port N`)
+        ? new UsageError(`port ${port} or ${port + 1} is taken; choose another one with ${withNpm('--port N')}`)
         : error
     } finally {
       for (const stop of running.toReversed()) await stop()

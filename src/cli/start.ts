@@ -2,6 +2,7 @@ import cluster from 'node:cluster'
 import { availableParallelism } from 'node:os'
 import type { Config } from '../config/schema.ts'
 import { openLog, type Log } from '../telemetry/log.ts'
+import { VERSION } from '../version.ts'
 import { type Command, loadConfigOption } from './command.ts'
 import { exitSoon, isStdoutSynchronous, stopSignal } from './process.ts'
 import { reloadOnChange } from './reload.ts'
@@ -52,6 +53,7 @@ reload drops no connections. If the new configuration is invalid, the gateway ke
     log.child({}, { level: 'info' }).info(
       {
         event: 'listening',
+        version: VERSION,
         address,
         ...(forwardAuth === null ? {} : { forwardAuth }),
         ...(redirectFrom === null ? {} : { redirectFrom }),

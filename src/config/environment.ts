@@ -1,5 +1,7 @@
 import type { TSchema } from 'typebox'
+import { withoutFinalNewlines } from './interpolate.ts'
 import type { KeyPath } from './key-path.ts'
+import type { Problem } from './problems.ts'
 import { shapeOf } from './schema-nodes.ts'
 import { suggest } from './suggest.ts'
 
@@ -44,30 +46,42 @@ export interface Setting {
   readonly source: { readonly text: string } | { readonly file: string }
 }
 
-/** Returns the keys that the environment sets, the keys that it sets twice, and a warning for each unknown variable. */
+/** Returns the keys that the environment sets, the keys that it sets twice, and a problem for each unknown variable. */
 export function readSettings(env: Readonly<Record<string, string | undefined>>, schema: TSchema) {
   const known = new Map(variables(schema).map((variable) => [variable.name, variable]))
   const settings = new Map<Variable, Setting>()
   const duplicates: Setting[] = []
-  const warnings: string[] = []
-  for (const [name, text] of Object.entries(env).toSorted(([a], [b]) => (a < b ? -1 : 1))) {
-    if (!name.startsWith(PREFIX) || name === FILE_VARIABLE || text === undefined || text === '') continue
+  const unknown: Problem[] = []
+  for (const [name, written = ''] of Object.entries(env).toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+    if (!name.startsWith(PREFIX) || name === FILE_VARIABLE) continue
+    const text = withoutFinalNewlines(written)
+    if (text === '') continue
     const direct = known.get(name)
     const variable = direct ?? (name.endsWith('_FILE') ? known.get(name.slice(0, -'_FILE'.length)) : undefined)
     if (variable === undefined) {
       if (SERVICE_VARIABLE.test(name) || text.startsWith('tcp://')) continue
-      const near = suggest(
-        name.slice(PREFIX.length),
-        [...known.keys()].map((key) => key.slice(PREFIX.length)),
-      )
-      warnings.push(`${name}: is not a variable of Gatehouse${near === null ? '' : `; did you mean ${PREFIX}${near}?`}`)
+      unknown.push(unknownVariable(name, [...known.keys(), FILE_VARIABLE]))
       continue
     }
     const setting: Setting = { name, variable, source: direct ? { text } : { file: text } }
     if (settings.has(variable)) duplicates.push(setting)
     else settings.set(variable, setting)
   }
-  return { settings: [...settings.values()], duplicates, warnings }
+  return { settings: [...settings.values()], duplicates, unknown }
+}
+
+function unknownVariable(name: string, known: readonly string[]): Problem {
+  const words = known.map((one) => one.slice(PREFIX.length))
+  const near =
+    suggest(name.slice(PREFIX.length), words) ?? suggest(name.slice(PREFIX.length).replace(/_FILE$/, ''), words)
+  return {
+    file: name,
+    line: null,
+    column: null,
+    path: '',
+    message: 'is not a variable of Gatehouse',
+    instead: near === null ? null : `did you mean ${PREFIX}${near}?`,
+  }
 }
 
 /** Splits text at commas and newlines into trimmed items that are not empty. */

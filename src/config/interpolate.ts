@@ -8,9 +8,14 @@ export interface InterpolationProblem {
   readonly instead: string | null
 }
 
+/** Removes newlines at the end, which files and Kubernetes Secrets often have. */
+export function withoutFinalNewlines(text: string): string {
+  return text.replace(/[\r\n]+$/, '')
+}
+
 /**
- * Replaces `${NAME}`, `${NAME:-default}` (for unset or empty variables) and `${file:/path}` (without trailing newlines)
- * with their values; `$${` becomes a literal `${`. Values are inserted as they are and never interpolated again.
+ * Replaces `${NAME}`, `${NAME:-default}` (for unset or empty variables) and `${file:/path}` with their values, without
+ * newlines at the end; `$${` becomes a literal `${`. Values are inserted as they are and never interpolated again.
  */
 export function interpolate(text: string, sources: Sources): { text: string } | { problems: InterpolationProblem[] } {
   const problems: InterpolationProblem[] = []
@@ -26,14 +31,15 @@ export function interpolate(text: string, sources: Sources): { text: string } | 
     if (path !== undefined) {
       const read = sources.readText(path)
       if ('reason' in read) return missing(`names the file ${path}: ${read.reason}`, null)
-      return read.text.replace(/[\r\n]+$/, '')
+      return withoutFinalNewlines(read.text)
     }
     const [, name, fallback] = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s.exec(inside) ?? []
     if (name === undefined) {
       const instead = 'write ${NAME}, ${NAME:-default} or ${file:/path}; for a literal ${ write $${'
       return missing(`has ${JSON.stringify(found)}`, instead)
     }
-    const value = Object.hasOwn(sources.env, name) ? sources.env[name] : undefined
+    const variable = Object.hasOwn(sources.env, name) ? sources.env[name] : undefined
+    const value = variable === undefined ? undefined : withoutFinalNewlines(variable)
     if (fallback !== undefined) return value === undefined || value === '' ? fallback : value
     const message = `needs the environment variable ${name}, which is not set`
     return value ?? missing(message, `set it, or write \${${name}:-default}`)

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { resolve as absolute, dirname } from 'node:path'
+import type { TSchema } from 'typebox'
 import { check } from './checks/index.ts'
 import { FILE_VARIABLE, readSettings, type Setting, splitList, variableName, variables } from './environment.ts'
-import type { Sources } from './interpolate.ts'
+import { type Sources, withoutFinalNewlines } from './interpolate.ts'
 import { formatKeyPath, isMapping, type KeyPath, valueAt, withValue } from './key-path.ts'
 import { checkedProvider, withPreset } from './presets/apply.ts'
 import { newAssertionKey } from './private-key.ts'
@@ -18,6 +19,7 @@ import {
   schema,
   type SessionSettings,
 } from './schema.ts'
+import { shapeOf } from './schema-nodes.ts'
 import { placeholdersIn, TOKEN_ALONE } from './value-types/http.ts'
 import { readYaml, type YamlText } from './yaml.ts'
 
@@ -63,6 +65,7 @@ interface Written {
   value: unknown
   readonly setBy: Map<string, Setting>
   readonly problems: Problem[]
+  readonly misspelled: Problem[]
   readonly warnings: string[]
 }
 
@@ -75,7 +78,7 @@ function readFile(file: string | null, written: Written): void {
   if ('reason' in read) {
     return problem(null, null, `cannot be read: ${read.reason}`, 'give the path of a YAML file with --config')
   }
-  const yaml = readYaml(read.text)
+  const yaml = readYaml(read.text, (value) => countMisplaced(schema, value))
   for (const { line, column, message, instead } of yaml.problems) problem(line, column, message, instead)
   if (yaml.problems.length > 0) return
   if (yaml.value !== null && !isMapping(yaml.value)) {
@@ -85,6 +88,33 @@ function readFile(file: string | null, written: Written): void {
   written.value = yaml.value ?? {}
 }
 
+function sum(counts: readonly number[]): number {
+  return counts.reduce((a, b) => a + b, 0)
+}
+
+/** Returns the number of keys at places where the schema has no key of that name. */
+function countMisplaced(part: TSchema, value: unknown): number {
+  const shape = shapeOf(part)
+  switch (shape.type) {
+    case 'leaf':
+      return shape.leaf.valueType.shape === undefined && isMapping(value) ? 1 : 0
+    case 'list':
+      return Array.isArray(value) ? sum(value.map((item) => countMisplaced(shape.items, item))) : 1
+    case 'map':
+      return isMapping(value) ? sum(Object.values(value).map((entry) => countMisplaced(shape.entries, entry))) : 1
+    case 'group': {
+      if (!isMapping(value)) return 0
+      const known = new Map(Object.entries(shape.properties))
+      return sum(
+        Object.entries(value).map(([key, inner]) => {
+          const schemaOfKey = known.get(key)
+          return schemaOfKey === undefined ? 1 : countMisplaced(schemaOfKey, inner)
+        }),
+      )
+    }
+  }
+}
+
 type SettingValue = { value: unknown } | { reason: string; instead: string | null }
 
 function settingValue({ variable, source }: Setting, readFrom: Read): SettingValue {
@@ -92,7 +122,7 @@ function settingValue({ variable, source }: Setting, readFrom: Read): SettingVal
   if ('reason' in read) {
     return { reason: `names a file that cannot be read: ${read.reason}`, instead: 'give the path of a readable file' }
   }
-  const text = 'file' in source ? read.text.replace(/[\r\n]+$/, '') : read.text
+  const text = 'file' in source ? withoutFinalNewlines(read.text) : read.text
   if (variable.shape === 'scalar') return { value: text }
   if (variable.shape === 'list') return { value: splitList(text) }
   const { value, problems } = readYaml(text)
@@ -101,8 +131,10 @@ function settingValue({ variable, source }: Setting, readFrom: Read): SettingVal
 }
 
 function readEnvironment(env: Environment, written: Written): void {
-  const { settings, duplicates, warnings } = readSettings(env, schema)
-  written.warnings.push(...warnings)
+  const { settings, duplicates, unknown } = readSettings(env, schema)
+  written.warnings.push(...unknown.map(oneLine))
+  // After an error, an unknown variable may be the one that was meant to set a missing key.
+  written.misspelled.push(...unknown.filter(({ instead }) => instead !== null))
   const problem = ({ name, variable }: Setting, message: string, instead: string | null) => {
     const path = formatKeyPath(variable.path)
     written.problems.push({ file: name, line: null, column: null, path, message, instead })
@@ -219,9 +251,9 @@ export function loadConfig({ file, env, files, fallbackKey, fallbackAssertionKey
   config: Config
   warnings: string[]
 } {
-  const named = file ?? env[FILE_VARIABLE]
+  const named = file ?? withoutFinalNewlines(env[FILE_VARIABLE] ?? '')
   const written: Written = {
-    file: named === undefined || named === '' ? null : named,
+    file: named === '' ? null : named,
     read(path) {
       files?.add(absolute(path))
       return readBytes(path)
@@ -230,13 +262,15 @@ export function loadConfig({ file, env, files, fallbackKey, fallbackAssertionKey
     value: {},
     setBy: new Map(),
     problems: [],
+    misspelled: [],
     warnings: [],
   }
   readFile(written.file, written)
   const isFileBroken = written.problems.length > 0
   readEnvironment(env, written)
   if (isFileBroken) throw new ConfigurationError(written.problems)
-  if (written.file === null && written.setBy.size === 0) throw new ConfigurationError([NO_CONFIGURATION])
+  if (written.file === null && written.setBy.size === 0)
+    throw new ConfigurationError([NO_CONFIGURATION, ...written.misspelled])
 
   // Paths in the file are relative to the file, paths in variables to the working directory.
   const folder = written.file === null ? '.' : dirname(written.file)
@@ -267,9 +301,9 @@ export function loadConfig({ file, env, files, fallbackKey, fallbackAssertionKey
   const all = [...findings, ...check(resolved, broken)]
   const errors = all.filter(({ warning }) => warning !== true)
   const problems = [...written.problems, ...errors.map((finding) => locate(written, finding))]
-  if (problems.length > 0) throw new ConfigurationError(problems.toSorted(byPosition))
+  if (problems.length > 0) throw new ConfigurationError([...problems.toSorted(byPosition), ...written.misspelled])
 
-  for (const warning of all) written.warnings.push(formatProblems([locate(written, warning)]).replace(/\n\s+/g, '; '))
+  for (const warning of all) written.warnings.push(oneLine(locate(written, warning)))
   const config: Config = {
     ...resolved,
     provider: resolved.provider && checkedProvider(resolved.provider),
@@ -293,6 +327,10 @@ const NO_CONFIGURATION: Problem = {
   instead:
     'give a YAML file with --config FILE, or set at least GATEHOUSE_PUBLIC_URL, GATEHOUSE_UPSTREAM, ' +
     'GATEHOUSE_PROVIDER_ISSUER, GATEHOUSE_PROVIDER_CLIENT_ID and GATEHOUSE_PROVIDER_CLIENT_SECRET',
+}
+
+function oneLine(problem: Problem): string {
+  return formatProblems([problem]).replace(/\n\s+/g, '; ')
 }
 
 function byPosition(a: Problem, b: Problem): number {

@@ -10,6 +10,7 @@ import {
   parseDocument,
   visit,
 } from 'yaml'
+import { type Faults, indentationMistakes, itemWithinText } from './indentation.ts'
 import type { KeyPath } from './key-path.ts'
 
 /** Line and column, both counted from 1. */
@@ -45,7 +46,19 @@ const MESSAGES: Partial<Record<string, { message: string; instead: string | null
     message: 'a colon at the end or before a space starts a map, which is not allowed here',
     instead: 'put the value in quotes',
   },
+  MULTILINE_IMPLICIT_KEY: {
+    message: 'this text is neither a key with a colon nor the value of a key',
+    instead: 'write "key: value", and indent all keys of a section by the same number of spaces',
+  },
 }
+
+const TAB = {
+  message: 'this line is indented with a tab, which YAML does not allow',
+  instead: 'indent it with spaces: two for each level',
+}
+
+/** Errors that another indentation cannot cause or remove. */
+const OF_CONTENT = new Set(['DUPLICATE_KEY', 'MULTIPLE_DOCS', 'TAG_RESOLVE_FAILED'])
 
 // `store: memory:` looks like a URL but is not valid YAML. This function replaces the last colon by a space, so that
 // all columns in messages stay correct.
@@ -70,31 +83,57 @@ function plainData(document: Document): unknown {
   }
 }
 
-/** Parses one YAML 1.2 document; reports tags, a second document, duplicate keys and excessive aliases as problems. */
-export function readYaml(text: string): YamlText {
-  let { document, lines } = parse(text)
-  if (document.errors.some(({ code }) => code === 'BLOCK_AS_IMPLICIT_KEY')) {
-    ;({ document, lines } = parse(tolerateBareMemory(text)))
-  }
+function parseTolerantly(text: string): ReturnType<typeof parse> {
+  const parsed = parse(text)
+  const tolerated = parsed.document.errors.some(({ code }) => code === 'BLOCK_AS_IMPLICIT_KEY')
+  return tolerated ? parse(tolerateBareMemory(text)) : parsed
+}
+
+function faultsOf(text: string, misplacedKeys: (value: unknown) => number): Faults {
+  const { document, lines } = parseTolerantly(text)
+  const found = document.errors.filter(({ code }) => !OF_CONTENT.has(code)).map(({ pos }) => lines.linePos(pos[0]).line)
+  return { errorLine: Math.min(...found), misplacedKeys: found.length > 0 ? 0 : misplacedKeys(plainData(document)) }
+}
+
+/** Returns the problems that the parser has found. */
+function syntaxProblems(document: Document, text: string, position: (offset: number) => Position): SyntaxProblem[] {
+  const errors = document.errors.toSorted((a, b) => a.pos[0] - b.pos[0])
+  const lines = text.split('\n')
+  const tabs = [...new Set(errors.map(({ pos }) => position(pos[0]).line))].filter((line) =>
+    /^ *\t/.test(lines[line - 1] ?? ''),
+  )
+  if (tabs.length > 0) return tabs.map((line) => ({ line, column: 1, ...TAB }))
+  const ofContent = errors.filter(({ code }) => OF_CONTENT.has(code))
+  // After the first syntax error the parser misreads the rest, so only that error is reported.
+  const syntaxErrors = errors.filter(({ code }) => !OF_CONTENT.has(code)).slice(0, 1)
+  return [...ofContent, ...syntaxErrors, ...document.warnings].map(({ code, message, pos }) => {
+    const start = position(pos[0])
+    const known = MESSAGES[code]
+    if (known !== undefined) return { ...start, ...known }
+    const isFlow = /(?<!\$)[{[].*\$\{/.test((lines[start.line - 1] ?? '').replace(/"[^"]*"/g, ''))
+    const instead = isFlow ? 'inside { } and [ ] put values with ${…} in quotes' : null
+    // Some of the library's messages end with the offending text, which may be a secret.
+    return { ...start, message: `is not valid YAML: ${message.replace(/: ".*$/s, '')}`, instead }
+  })
+}
+
+/**
+ * Parses one YAML 1.2 document; reports tags, a second document, duplicate keys and excessive aliases as problems.
+ * `misplacedKeys` counts the keys at places where they have no meaning: of two possible corrections of an indentation,
+ * the one with fewer such keys is suggested.
+ */
+export function readYaml(text: string, misplacedKeys: (value: unknown) => number = () => 0): YamlText {
+  const { document, lines } = parseTolerantly(text)
 
   const position = (offset: number): Position => {
     const { line, col } = lines.linePos(offset)
     return { line: Math.max(line, 1), column: Math.max(col, 1) }
   }
   const start = (node: Node | null): Position => position(node?.range?.[0] ?? 0)
-  const problems: SyntaxProblem[] = []
-  for (const { code, pos } of [...document.errors, ...document.warnings]) {
-    const known = MESSAGES[code]
-    if (known) problems.push({ ...position(pos[0]), ...known })
-  }
-  // After the first syntax error the parser misreads the rest, so only that error is reported.
-  const first = document.errors.find(({ code }) => MESSAGES[code] === undefined)
-  if (first) {
-    const errorStart = position(first.pos[0])
-    const line = text.split('\n')[errorStart.line - 1] ?? ''
-    const instead = line.includes('${') ? 'inside { } and [ ] put values with ${…} in quotes' : null
-    // Some of the library's messages end with the offending text, which may be a secret.
-    problems.push({ ...errorStart, message: `is not valid YAML: ${first.message.replace(/: ".*$/s, '')}`, instead })
+  const problems: SyntaxProblem[] = syntaxProblems(document, text, position)
+  if (problems.length > 0 && !problems.some(({ message }) => message === TAB.message)) {
+    const mistakes = indentationMistakes(text, (one) => faultsOf(one, misplacedKeys))
+    if (mistakes.length > 0) return { value: null, problems: mistakes, locate }
   }
   visit(document, {
     Alias(_, alias) {
@@ -104,6 +143,11 @@ export function readYaml(text: string): YamlText {
         message: 'this alias has no anchor',
         instead: 'put text that begins with * in quotes',
       })
+    },
+    Scalar(_, { type, range }) {
+      if (type !== 'PLAIN' || !range || !text.slice(range[0], range[1]).includes('\n')) return
+      const mistake = itemWithinText(text, range[0], range[1])
+      if (mistake !== null && problems.length === 0) problems.push(mistake)
     },
   })
   const value = problems.length === 0 ? plainData(document) : null

@@ -4,6 +4,7 @@ import {
   errors,
   jwtVerify,
   type JSONWebKeySet,
+  type JWK,
   type JWTPayload,
   type JWTVerifyOptions,
 } from 'jose'
@@ -43,6 +44,23 @@ export interface SigningKeys {
    * @see https://www.rfc-editor.org/rfc/rfc7519#section-7.2
    */
   verify(jwt: string, checks: Checks, now?: number): Promise<JWTPayload>
+  /** Returns the keys in the key set. Rejects if they cannot be read. */
+  published(): Promise<readonly JWK[]>
+}
+
+const ALGORITHMS_BY_TYPE: Readonly<Record<string, readonly string[]>> = {
+  'RSA': ALGORITHMS.filter((name) => /^[RP]S/.test(name)),
+  'P-256': ['ES256'],
+  'P-384': ['ES384'],
+  'P-521': ['ES512'],
+  'Ed25519': ['EdDSA', 'Ed25519'],
+}
+
+/** Returns the accepted algorithms of the signatures that a published key can verify. */
+export function algorithmsOf({ kty, crv, alg, use }: JWK): readonly string[] {
+  if (use !== undefined && use !== 'sig') return []
+  const algorithms = ALGORITHMS_BY_TYPE[crv ?? kty ?? ''] ?? []
+  return alg === undefined ? algorithms : algorithms.filter((name) => name === alg)
 }
 
 interface Checks extends Pick<JWTVerifyOptions, 'audience' | 'maxTokenAge' | 'requiredClaims' | 'algorithms'> {
@@ -127,6 +145,7 @@ export function createSigningKeys({
   }
 
   return {
+    published: async () => (await currentKeySet()).find.jwks().keys,
     async verify(jwt, checks, now = Date.now()) {
       const before = await currentKeySet()
       try {

@@ -52,8 +52,8 @@ export async function readMetadata(
   signal: AbortSignal,
 ): Promise<Metadata> {
   const named = namedEndpoints(settings)
-  const needsDocument = !requiredOf(settings).every((member) => member in named)
-  const read = needsDocument ? await readDocument(settings, fetch, signal) : null
+  const url = documentUrl(settings)
+  const read = url === null ? null : await readDocument(settings, url, fetch, signal)
   const document = read?.server ?? undiscovered(settings)
   const aliases = settings.clientCertificate === null ? {} : aliasesOf(document)
   const inner = { ...document, ...aliases, ...named }
@@ -66,6 +66,15 @@ export async function readMetadata(
     authorizationEndpoints: [...new Set(addresses.filter((url) => url !== undefined))],
     document: read?.whole ?? server,
   }
+}
+
+/** Returns the URL of the discovery document, or `null` if the settings name all required endpoints. */
+export function documentUrl(settings: ProviderSettings): string | null {
+  const named = namedEndpoints(settings)
+  if (requiredOf(settings).every((member) => member in named)) return null
+  // Every tenant of a template serves the same document.
+  const base = issuerOfTenant(settings.issuer, 'common').replace(/\/$/, '')
+  return settings.metadataUrl ?? `${base}/.well-known/openid-configuration`
 }
 
 /**
@@ -112,17 +121,18 @@ function endpointsForBrowsers(server: ServerMetadata, origin: string | null): Pa
 
 async function readDocument(
   settings: ProviderSettings,
+  address: string,
   fetch: CustomFetch,
   signal: AbortSignal,
 ): Promise<{ readonly whole: Readonly<Record<string, unknown>>; readonly server: ServerMetadata }> {
-  const { issuer, metadataUrl } = settings
-  // Every tenant of a template serves the same document.
-  const base = issuerOfTenant(issuer, 'common').replace(/\/$/, '')
-  const { url, response } = await follow(metadataUrl ?? `${base}/.well-known/openid-configuration`, fetch, signal)
+  const { issuer } = settings
+  const { url, response } = await follow(address, fetch, signal)
   const type = response.headers.get('content-type') ?? 'no media type'
-  if (response.status !== 200)
-    throw new Error(`${url} answers ${response.status} (${type}) instead of a discovery document`)
   const whole = parse(await response.text())
+  if (response.status !== 200) {
+    const answer = `${response.status} (${type}${reasonIn(whole)}) instead of a discovery document`
+    throw new Error(`${url} answers ${answer}${adviceFor(url, response.status)}`)
+  }
   if (whole === null) throw new Error(`${url} answers 200 (${type}), which is not the JSON of a discovery document`)
   // Some providers write `null` for a member that they do not have.
   const server = Object.fromEntries(Object.entries(whole).filter(([, member]) => member !== null))
@@ -162,6 +172,21 @@ export async function follow(
     if (redirects === MAX_REDIRECTS) throw new Error(`${first} redirects more than ${MAX_REDIRECTS} times`)
     url = to.href
   }
+}
+
+/** Returns the reason in a provider's JSON, such as Keycloak's `{ "error": "Realm does not exist" }`. */
+function reasonIn(answer: Readonly<Record<string, unknown>> | null): string {
+  const reason = answer?.['error_description'] ?? answer?.['error'] ?? answer?.['message']
+  return typeof reason === 'string' ? `: ${quote(reason)}` : ''
+}
+
+function adviceFor(url: string, status: number): string {
+  if (status !== 404) return ''
+  const [, before, realm] = /^(.*)\/realms\/([^/]+)\/\.well-known\//.exec(new URL(url).pathname) ?? []
+  if (realm === undefined) return '; check provider.issuer: the provider has no document at this address'
+  const path =
+    before === '' ? 'Keycloak before version 17 serves /auth/realms' : 'Keycloak since version 17 serves /realms'
+  return `; check the realm "${realm}" in provider.issuer, including its case, and the path: ${path} by default`
 }
 
 function parse(text: string): Record<string, unknown> | null {

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { errors, type JWTPayload } from 'jose'
+import { errors, type JWK, type JWTPayload } from 'jose'
 import type { CustomFetch } from 'openid-client'
 import { presetOf } from '../config/presets/apply.ts'
 import type { ProviderSettings, Route } from '../config/schema.ts'
@@ -21,6 +21,8 @@ export interface TokenIssuer extends Pick<TokenIssuerSettings, 'issuer' | 'jwksU
    * `provider_unavailable` if the issuer's keys cannot be read.
    */
   verify(token: string, now: number): Promise<JWTPayload>
+  /** Returns the issuer's keys and their URL. Rejects if they cannot be read. */
+  published(): Promise<{ readonly url: string; readonly keys: readonly JWK[] }>
 }
 
 export type TokenIssuerSettings = NonNullable<Route['bearer']>['issuers'][number]
@@ -112,6 +114,10 @@ function createTokenIssuer(
     issuer,
     jwksUri,
     substitutes: substitutesOf(issuer),
+    async published() {
+      const url = address ?? (await read())
+      return { url, keys: await keys.published() }
+    },
     async verify(token, now) {
       try {
         if (address === null) await read()

@@ -19,6 +19,7 @@ import { BasicTracerProvider, BatchSpanProcessor, type SpanExporter } from '@ope
 import { causes } from '../errors.ts'
 import { withDeadline } from '../resilience/deadline.ts'
 import type { Log } from './log.ts'
+import { VERSION } from '../version.ts'
 import type { RequestTrace, TracedRequest, Tracing } from './tracing.ts'
 
 const CLOSE_TIMEOUT_MS = 3_000
@@ -28,7 +29,7 @@ export function startOpenTelemetry(protocol: 'http/json' | 'http/protobuf', log:
   logVariableMistakes(log)
   const provider = new BasicTracerProvider({
     resource: defaultResource()
-      .merge(resourceFromAttributes({ 'service.name': 'gatehouse' }))
+      .merge(resourceFromAttributes({ 'service.name': 'gatehouse', 'service.version': VERSION }))
       .merge(detectResources({ detectors: [envDetector] })),
     spanProcessors: [
       new BatchSpanProcessor(

@@ -29,6 +29,17 @@ void t.test('the page with the long form counts down to the end of the session',
   t.equal(await page.getByRole('alert').count(), 0)
 })
 
+void t.test('after the session has ended, the buttons for the session are disabled', async (t) => {
+  const { page } = await arrive(t, chromium, `${url}/`)
+  const refresh = page.getByRole('button', { name: 'Refresh the tokens' })
+  await refresh.click()
+  await page.getByText('The tokens were issued at').waitFor()
+  t.equal(await refresh.isDisabled(), false)
+  await page.getByRole('button', { name: 'End the session, stay on this page' }).click()
+  await page.getByText('The session has ended. Reload the page to sign in.').waitFor()
+  t.equal(await refresh.isDisabled(), true)
+})
+
 void t.test('input is saved after the session has expired, by script and as a form', async (t) => {
   const { page } = await arrive(t, chromium, `${url}/report`)
   await write(page)

@@ -55,6 +55,86 @@ routes:
   )
 })
 
+/** Returns the names and the URLs of what to register, for each provider. */
+const registrations = (stdout: string): string[][] =>
+  stdout
+    .split(/^# Register at the provider /m)
+    .slice(1)
+    .map((text) => [...text.matchAll(/^# {3}(\S.*)$/gm)].map(([, row = '']) => row.replaceAll(/ {2,}/g, ' | ')))
+
+void t.test('check prints what to register at the provider, as comments of the YAML', async (t) => {
+  const { stdout } = await runProgram(t, ['check', '--config', write('register.yaml', least)])
+  t.match(stdout, '# Register at the provider (https://login.example.com):\n')
+  const base = 'https://orders.example.com/oauth2'
+  t.same(registrations(stdout), [
+    [
+      `redirect URI | ${base}/callback`,
+      `post-logout redirect URI | ${base}/logout/callback`,
+      `back-channel logout URL | ${base}/logout/backchannel | (if the provider has it)`,
+      `front-channel logout URL | ${base}/logout/frontchannel | (otherwise, with frontchannel_logout_session_required)`,
+      `initiate login URI | ${base}/login | (for logins that begin at the provider)`,
+    ],
+  ])
+  t.match(parse(stdout), { publicUrl: ['https://orders.example.com'] })
+})
+
+void t.test(
+  'check names what to register for each public URL or loginHost, in the words of each provider',
+  async (t) => {
+    const client = 'clientId: orders, clientSecret: hush'
+    const several = `publicUrl: [https://orders.example.com, https://stock.example.com]
+basePath: /auth
+upstream: http://127.0.0.1:3000
+providers:
+  staff: { issuer: "https://login.microsoftonline.com/72f988bf-86f1-41af-91ab-2d7cd011db47/v2.0", ${client} }
+  guests: { issuer: "https://example.okta.com", ${client} }
+  developers: { preset: github, ${client} }
+session: { keys: ["${key}"] }
+`
+    const { stdout } = await runProgram(t, ['check', '--config', write('several.yaml', several)])
+    t.match(
+      stdout,
+      '# Register at the provider (providers.staff, Microsoft Entra ID, https://login.microsoftonline.com/',
+    )
+    const [orders, stock] = ['https://orders.example.com/auth', 'https://stock.example.com/auth']
+    const platform = '"Redirect URI (platform Web)"'
+    t.same(registrations(stdout), [
+      [
+        `redirect URI: ${platform} | ${orders}/callback/staff`,
+        `redirect URI: ${platform} | ${stock}/callback/staff`,
+        `post-logout redirect URI: ${platform} | ${orders}/logout/callback`,
+        `post-logout redirect URI: ${platform} | ${stock}/logout/callback`,
+        `front-channel logout URL | ${orders}/logout/frontchannel`,
+        `front-channel logout URL | ${stock}/logout/frontchannel`,
+      ],
+      [
+        `redirect URI: "Sign-in redirect URIs" | ${orders}/callback/guests`,
+        `redirect URI: "Sign-in redirect URIs" | ${stock}/callback/guests`,
+        `post-logout redirect URI: "Sign-out redirect URIs" | ${orders}/logout/callback`,
+        `post-logout redirect URI: "Sign-out redirect URIs" | ${stock}/logout/callback`,
+        `initiate login URI | ${orders}/login`,
+        `initiate login URI | ${stock}/login`,
+      ],
+      [
+        `redirect URI: "Callback URL" | ${orders}/callback/developers`,
+        `redirect URI: "Callback URL" | ${stock}/callback/developers`,
+      ],
+    ])
+    const hosts = `publicUrl: "https://*.example.com"\nloginHost: https://login.example.com`
+    const single = least.replace(/publicUrl: .*/, hosts).replace('hush }', 'hush, preset: keycloak }')
+    const cookie = single.replace('session: { ', 'session: { cookie: { domain: example.com }, ')
+    const atLoginHost = await runProgram(t, ['check', '--config', write('login-host.yaml', cookie)])
+    const base = 'https://login.example.com/oauth2'
+    t.same(registrations(atLoginHost.stdout), [
+      [
+        `redirect URI: "Valid redirect URIs" | ${base}/callback`,
+        `post-logout redirect URI: "Valid post logout redirect URIs" | ${base}/logout/callback`,
+        `back-channel logout URL | ${base}/logout/backchannel`,
+      ],
+    ])
+  },
+)
+
 void t.test('the route table has the keys that change how the gateway talks to an application', async (t) => {
   const file = write(
     'other.yaml',

@@ -28,8 +28,13 @@ const settings = (listen: string, admin: string | false): Record<string, unknown
   session: { keys: [Buffer.alloc(32, 9).toString('base64')] },
 })
 
-const startedWith = async (t: Test, listen: string, admin: string | false = false): Promise<string> => {
-  const file = asFile(t, settings(listen, admin))
+const startedWith = async (
+  t: Test,
+  listen: string,
+  admin: string | false = false,
+  more: Readonly<Record<string, unknown>> = {},
+): Promise<string> => {
+  const file = asFile(t, { ...settings(listen, admin), ...more })
   const { status, stderr } = await startProgram(t, ['start', '--config', file]).ended
   t.equal(status, 1)
   t.match(stderr, /^gatehouse: [^\n]+\n$/, 'one line')
@@ -52,6 +57,10 @@ void t.test(
       await startedWith(t, `127.0.0.1:${await freePort()}`, `127.0.0.1:${port}`),
       `gatehouse: admin.listen: port ${port} is taken; choose another one`,
     )
+    t.match(
+      await startedWith(t, `127.0.0.1:${await freePort()}`, false, { forwardAuth: { listen: `127.0.0.1:${port}` } }),
+      `gatehouse: forwardAuth.listen: port ${port} is taken; choose another one`,
+    )
     t.match(await startedWith(t, '192.0.2.1:8080'), 'listen: this machine has no address 192.0.2.1; choose one that')
     t.match(
       await startedWith(t, 'nowhere.invalid:8080'),
@@ -59,6 +68,17 @@ void t.test(
     )
   },
 )
+
+void t.test('an address that workers can’t listen on is reported in the same way', async (t) => {
+  const port = await takenPort(t)
+  const workers = { workers: 2, session: { keys: [Buffer.alloc(32).toString('base64')], store: 'redis://127.0.0.1:1' } }
+  const [ofListen, ofAdmin] = await Promise.all([
+    startedWith(t, `127.0.0.1:${port}`, false, workers),
+    startedWith(t, `127.0.0.1:${await freePort()}`, `127.0.0.1:${port}`, workers),
+  ])
+  t.match(ofListen, `gatehouse: listen: port ${port} is taken; choose another one`)
+  t.match(ofAdmin, `gatehouse: admin.listen: port ${port} is taken; choose another one`)
+})
 
 void t.test('a Unix socket that can’t be created is reported with its key and the cause', async (t) => {
   // A socket's path may have 107 bytes.

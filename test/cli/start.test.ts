@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
+import { VERSION } from '../../src/version.ts'
 import { createBrowser } from '../support/browser.ts'
 import { eventually } from '../support/eventually.ts'
 import { freePort } from '../support/free-port.ts'
@@ -77,7 +78,13 @@ void t.test(
     })
     const program = startProgram(t, [], environment(port))
     const line = await listening(program)
-    t.match(line, { level: 'info', address: url, publicUrl: [url], msg: `listening on ${url} for ${url}` })
+    t.match(line, {
+      level: 'info',
+      version: VERSION,
+      address: url,
+      publicUrl: [url],
+      msg: `listening on ${url} for ${url}`,
+    })
     const { answer } = await createBrowser().login(`${url}/api/echo`, 'alice')
     t.equal(answer.status, 200)
     t.match(answer.body, '"authorization":"Bearer ')

@@ -2,7 +2,14 @@ import t from 'tap'
 import { interpolate, type Sources } from '../../src/config/interpolate.ts'
 
 const sources: Sources = {
-  env: { NAME: 'value', EMPTY: '', TRICK: '${NAME} $${ ${file:/secret}', YAML: '[a, b]' },
+  env: {
+    NAME: 'value',
+    EMPTY: '',
+    LINE: 'value\r\n\n',
+    BLANK: '\n',
+    TRICK: '${NAME} $${ ${file:/secret}',
+    YAML: '[a, b]',
+  },
   readText: (path) => (path === '/secret' ? { text: 'hidden ${NAME}\r\n\n' } : { reason: 'no such file' }),
 }
 
@@ -15,6 +22,9 @@ const filled: [string, string][] = [
   ['${NONE:-other}', 'other'],
   ['${EMPTY:-other}', 'other'],
   ['${NAME:-other}', 'value'],
+  ['${LINE}', 'value'],
+  ['a-${LINE}-b', 'a-value-b'],
+  ['${BLANK:-other}', 'other'],
   ['${NONE:-}', ''],
   ['${NONE:-a:-b}', 'a:-b'],
   ['${TRICK}', '${NAME} $${ ${file:/secret}'],

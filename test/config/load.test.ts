@@ -265,6 +265,50 @@ await t.test('values are read from files', async (t) => {
   )
 })
 
+await t.test('values from the environment lose newlines at their end, as those from files do', async (t) => {
+  const { config, warnings } = loadText(folder, least.replace('hush', '"${SECRET}"'), {
+    SECRET: 'hush\n',
+    GATEHOUSE_SESSION_KEYS: `${key}\r\n`,
+    GATEHOUSE_PROVIDER_CLIENT_ID: 'orders\n\n',
+    GATEHOUSE_SESSION_STORE: '\n',
+    GATEHOUSE_PAGES_TITLE: ' two\nlines ',
+  })
+  t.same(warnings, [])
+  t.match(config.provider, { clientId: 'orders', clientSecret: 'hush' })
+  t.same(config.session.keys, [Buffer.from(key, 'base64')])
+  t.same(
+    config.session.store,
+    loadText(folder, least).config.session.store,
+    'a variable with nothing but newlines is empty',
+  )
+  t.equal(config.pages.title, ' two\nlines ', 'nothing but the end changes')
+  t.equal(
+    loadConfig({ env: { GATEHOUSE_CONFIG: `${join(folder, 'gatehouse.yaml')}\n`, SECRET: 'x' } }).config.workers,
+    1,
+  )
+})
+
+await t.test('a misspelled variable is named along with the mistakes that it causes', async (t) => {
+  const problems = problemsOf(() =>
+    loadText(folder, least.replace('clientId: orders, ', ''), {
+      GATEHOUSE_PROVIDER_CLIENTID: 'orders',
+      GATEHOUSE_XYZ: '1',
+    }),
+  )
+  t.same(
+    problems.map(({ file, path, instead }) => [file, path, instead]),
+    [
+      [join(folder, 'gatehouse.yaml'), 'provider.clientId', 'set it here, or set GATEHOUSE_PROVIDER_CLIENT_ID'],
+      ['GATEHOUSE_PROVIDER_CLIENTID', '', 'did you mean GATEHOUSE_PROVIDER_CLIENT_ID?'],
+    ],
+  )
+  for (const name of ['GATEHOUSE_CONFG', 'GATEHOUSE_CONFIG_FILE'])
+    t.match(problemsOf(() => loadConfig({ env: { [name]: 'gatehouse.yaml' } })).map(brief), [
+      /no configuration is given/,
+      /did you mean GATEHOUSE_CONFIG\?/,
+    ])
+})
+
 await t.test('a key that ends in File has its own variable', async (t) => {
   const problems = problemsOf(() => loadText(folder, least, { GATEHOUSE_PROVIDER_CA_FILE: '/nowhere/ca.pem' }))
   t.same(

@@ -223,7 +223,7 @@ void t.test('a failed discovery logs the URL, the response and both issuers', as
   provider.paths.delete(path)
   const running = await gatewayFor(t, provider)
   const cause = await causeOf(running)
-  t.ok(cause.includes(`${at} answers 404 (text/html)`), cause)
+  t.ok(cause.includes(`${at} answers 404 (text/html) instead of a discovery document; check provider.issuer`), cause)
 
   provider.paths.set(path, { ...provider.document, issuer: `${provider.issuer}/` })
   const both = await causeOf(running)
@@ -247,6 +247,24 @@ void t.test('a failed discovery logs the URL, the response and both issuers', as
   to('/moved')
   provider.paths.set('/moved', provider.document)
   t.equal((await provider.login(running.url)).answer.headers.location, '/orders', 'on the same origin it is followed')
+})
+
+void t.test('a wrong realm of Keycloak is named with what Keycloak says about it', async (t) => {
+  for (const [path, advice] of [
+    ['/realms/Orders', 'Keycloak before version 17 serves /auth/realms'],
+    ['/auth/realms/Orders', 'Keycloak since version 17 serves /realms'],
+  ] as const) {
+    const keycloak = await startScriptedProvider(t, path)
+    keycloak.paths.set(`${path}${METADATA}`, (_request, response) => {
+      response.writeHead(404, { 'content-type': 'application/json' }).end('{"error":"Realm does not exist"}')
+    })
+    const cause = await causeOf(await gatewayFor(t, keycloak))
+    t.match(cause, '404 (application/json: "Realm does not exist") instead of a discovery document')
+    t.match(
+      cause,
+      `check the realm "Orders" in provider.issuer, including its case, and the path: ${advice} by default`,
+    )
+  }
 })
 
 void t.test('a member of the wrong kind is named with its value and the expected kind; null means none', async (t) => {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, symlinkSync } from 'node:fs'
+import { mkdtempSync, readFileSync, readdirSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,6 +13,28 @@ const run = (path: string): { status: number | null; stdout: string; stderr: str
 void t.test('the script prints nothing if every program is installed', async (t) => {
   const { status, stdout, stderr } = run(process.env['PATH'] ?? '')
   t.same({ status, stdout, stderr }, { status: 0, stdout: '', stderr: '' })
+})
+
+void t.test('the script installs every program that the tests start by its name', async (t) => {
+  const listed = new Set(readFileSync(script, 'utf8').match(/^[\w-]+(?= [\w-]+$)/gm))
+  // These are part of Debian and Node.js.
+  const always = new Set(['env', 'rm', 'npm', 'npx', 'node', 'tar'])
+  const root = fileURLToPath(new URL('../..', import.meta.url))
+  const started = ['test', 'bench', 'scripts'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .flatMap((name) => [
+        ...readFileSync(join(root, folder, name), 'utf8').matchAll(
+          /(?:spawn|spawnSync|execFile|execFileSync)\)?\(\s*'([\w-]+)'/g,
+        ),
+      ]),
+  )
+  const names = new Set(started.map(([, name = '']) => name))
+  t.ok(names.has('ps'), 'the search finds calls')
+  t.same(
+    [...names].filter((name) => !listed.has(name) && !always.has(name)),
+    [],
+  )
 })
 
 void t.test('the script names the packages to install if there is no apt-get', async (t) => {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { startIdp, type Idp } from '../../src/demo/idp.ts'
 import { startUpstream, type Upstream } from '../../src/demo/upstream.ts'
+import { VERSION } from '../../src/version.ts'
 import { createBrowser } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { open } from '../support/raw-http.ts'
@@ -95,7 +96,11 @@ void t.test(
 
     const spans = receiver.spans()
     t.equal(receiver.requests[0]?.path, 'POST /v1/traces')
-    t.match(receiver.resource(), { 'service.name': 'orders-gateway', 'telemetry.sdk.language': 'nodejs' })
+    t.match(receiver.resource(), {
+      'service.name': 'orders-gateway',
+      'service.version': VERSION,
+      'telemetry.sdk.language': 'nodejs',
+    })
     const named = (name: string, among: readonly ReceivedSpan[] = spans): ReceivedSpan => {
       const found = among.find((span) => span.name === name)
       if (found === undefined) throw new Error(`no span ${name} among ${among.map((span) => span.name).join(', ')}`)

@@ -3,6 +3,16 @@ import type { ApiBases, UserApi } from './apis.ts'
 
 type Provider = ProviderSection
 
+/** What the provider calls the URLs to register, or `null` for a URL that it has no setting for. */
+export interface RegistrationNames {
+  readonly redirect?: string
+  readonly postLogout?: string | null
+  readonly backchannel?: string | null
+  readonly frontchannel?: string | null
+  /** The provider's setting for `initiate_login_uri`. */
+  readonly login?: string
+}
+
 /**
  * What is known about a provider. A row names only what the provider's metadata does not say. The members from `issuer`
  * to `logoutUrl` are defaults of configuration keys, so what the operator writes takes precedence. `tolerate` adds to
@@ -14,6 +24,8 @@ export interface Preset {
   readonly title: string
   /** What is special about the provider, for docs/providers.md: sentences in Markdown. */
   readonly note: string
+  /** Other words than those of the specifications. */
+  readonly registration?: RegistrationNames
   /** The provider's hosts. A self-hosted product has none. */
   readonly hosts?: RegExp
   /** The path of the issuer, if the host has several kinds of issuers. */
@@ -67,6 +79,16 @@ export interface Preset {
   readonly tolerate?: Provider['tolerate']
 }
 
+const WITHOUT_LOGOUT = { postLogout: null, backchannel: null, frontchannel: null } satisfies RegistrationNames
+
+/** Entra sends browsers after a logout only to redirect URIs. */
+const ofEntra = {
+  redirect: 'Redirect URI (platform Web)',
+  postLogout: 'Redirect URI (platform Web)',
+  backchannel: null,
+  frontchannel: 'Front-channel logout URL',
+} satisfies RegistrationNames
+
 const ENTRA_HOSTS = 'login\\.microsoftonline\\.(?:com|us)|login\\.partner\\.microsoftonline\\.cn'
 const ALL_TENANTS = /^\/(?:common|organizations|consumers|\{tenantid\}|%7Btenantid%7D)(?:\/v2\.0)?\/?$/
 
@@ -87,6 +109,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'entra-multitenant',
     title: 'Microsoft Entra ID, all tenants',
+    registration: ofEntra,
     note:
       'The issuer in the document is a template. Before the gateway compares the issuer of a token, it fills in the ' +
       '`tid` of the token. `gatehouse check` warns if no route requires `tid`.',
@@ -98,6 +121,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'entra',
     title: 'Microsoft Entra ID',
+    registration: ofEntra,
     note:
       "Entra ends the gateway's sessions through the front-channel logout URL only, and sends `sid` without `iss`. " +
       'ID tokens have `auth_time`, which `require.maxAge` needs, only as an optional claim.',
@@ -107,6 +131,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'entra-external',
     title: 'Microsoft Entra External ID',
+    registration: ofEntra,
     note:
       "The issuer in the document has the tenant ID as its host name. If your `issuer` has the tenant's " +
       'name instead, the gateway still accepts it.',
@@ -117,6 +142,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'b2c',
     title: 'Azure AD B2C',
+    registration: { ...ofEntra, frontchannel: null },
     note:
       'Azure AD B2C returns no access token for the usual scopes, so the login requests the client ID as a scope. ' +
       'Refresh tokens need `offline_access`, which the document does not list.',
@@ -127,6 +153,12 @@ export const presets: readonly Preset[] = [
   {
     name: 'adfs',
     title: 'AD FS',
+    registration: {
+      redirect: 'Redirect URI',
+      postLogout: 'Redirect URI',
+      backchannel: null,
+      frontchannel: 'LogoutUri',
+    },
     note:
       'AD FS issues refresh tokens without `offline_access`. The `iss` of access tokens is ' +
       '`access_token_issuer` of the document (`…/adfs/services/trust`), which the gateway accepts for ' +
@@ -137,6 +169,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'google',
     title: 'Google',
+    registration: { redirect: 'Authorized redirect URIs', ...WITHOUT_LOGOUT },
     note:
       'Google answers `invalid_scope` to `offline_access`. It issues a refresh token only with ' +
       '`access_type=offline`, and at a later login of the same user only with `prompt=consent`. Google has ' +
@@ -151,6 +184,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'cognito',
     title: 'Amazon Cognito',
+    registration: { ...WITHOUT_LOGOUT, redirect: 'Allowed callback URLs', postLogout: 'Allowed sign-out URLs' },
     note:
       'Cognito answers `invalid_scope` to `offline_access` and to each scope that the app client does not have. Its ' +
       'logout endpoint has parameters of its own. Access tokens have `client_id` in place of `aud`.',
@@ -164,15 +198,23 @@ export const presets: readonly Preset[] = [
   {
     name: 'auth0',
     title: 'Auth0',
+    registration: { redirect: 'Allowed Callback URLs', postLogout: 'Allowed Logout URLs', frontchannel: null },
     note:
       'The logout goes to `/v2/logout`, which each tenant has, rather than to the `end_session_endpoint`, ' +
       'which a tenant may not have. Auth0 adds roles to a token only if you configure it.',
     hosts: /^(?:[a-z0-9-]+\.)+auth0\.com$/,
     logoutUrl: '{issuer}/v2/logout?client_id={client_id}&returnTo={post_logout_redirect_uri}',
+    errors: { 'access_denied: Unauthorized': 'invalid_client' },
   },
   {
     name: 'okta',
     title: 'Okta',
+    registration: {
+      ...WITHOUT_LOGOUT,
+      redirect: 'Sign-in redirect URIs',
+      postLogout: 'Sign-out redirect URIs',
+      login: 'Initiate login URI',
+    },
     note:
       'Okta issues refresh tokens only to applications with the grant type "Refresh Token". The claim `groups` needs ' +
       'a groups claim filter and the scope `groups`.',
@@ -183,6 +225,12 @@ export const presets: readonly Preset[] = [
   {
     name: 'keycloak',
     title: 'Keycloak',
+    registration: {
+      redirect: 'Valid redirect URIs',
+      postLogout: 'Valid post logout redirect URIs',
+      backchannel: 'Backchannel logout URL',
+      frontchannel: null,
+    },
     note:
       'Keycloak issues refresh tokens without `offline_access`. A login that requests this scope ends single sign-on. ' +
       'Keycloak ignores `acr_values` and `kc_idp_hint` in a pushed authorization request.',
@@ -194,6 +242,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'gitlab',
     title: 'GitLab',
+    registration: { redirect: 'Redirect URI', ...WITHOUT_LOGOUT },
     note:
       'GitLab answers `invalid_scope` to `offline_access` and to scopes that the application does not ' +
       'have, and issues refresh tokens without `offline_access`. GitLab has no logout for applications.',
@@ -205,6 +254,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'zitadel',
     title: 'ZITADEL',
+    registration: { redirect: 'Redirect URIs', postLogout: 'Post Logout URIs', frontchannel: null },
     note:
       'ID tokens have roles, names and email addresses only if the application is configured for that. ' +
       'The roles are the keys of an object; the value of each role lists its organizations.',
@@ -215,6 +265,11 @@ export const presets: readonly Preset[] = [
   {
     name: 'authentik',
     title: 'authentik',
+    registration: {
+      redirect: 'Redirect URIs (Strict)',
+      backchannel: 'Logout URI (Logout Method Back-channel)',
+      frontchannel: null,
+    },
     note:
       'authentik issues refresh tokens only for the scope `offline_access`, which a provider in authentik ' +
       'has only after the scope mapping for it is selected.',
@@ -224,6 +279,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'authelia',
     title: 'Authelia',
+    registration: { redirect: 'redirect_uris', ...WITHOUT_LOGOUT },
     note:
       'Authelia lists `offline_access` in its document, but answers `invalid_scope` unless the client has this scope. ' +
       'ID tokens have no `email` and no `groups` unless a claims policy puts them there. Authelia has no logout for ' +
@@ -235,6 +291,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'dex',
     title: 'Dex',
+    registration: { redirect: 'redirectURIs', ...WITHOUT_LOGOUT },
     note: 'The claim `groups` needs the scope `groups` and a connector that provides groups.',
     tokenPath: /\/dex\/token$/,
     groupClaim: 'groups',
@@ -242,6 +299,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'ping',
     title: 'PingOne and PingFederate',
+    registration: { redirect: 'Redirect URIs', postLogout: 'Signoff URLs' },
     note: 'The provider issues refresh tokens only if the application has the grant type "Refresh Token".',
     hosts: /^auth\.pingone\.(?:com|eu|ca|asia|sg|com\.au)$/,
     tokenPath: /^\/as\/token\.oauth2$/,
@@ -249,6 +307,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'onelogin',
     title: 'OneLogin',
+    registration: { ...WITHOUT_LOGOUT, redirect: "Redirect URI's", postLogout: 'Post Logout Redirect URIs' },
     note:
       'OneLogin accepts only the client authentication that the SSO page of the application names. It ' +
       'issues refresh tokens if the application has a refresh token timeout.',
@@ -258,6 +317,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'jumpcloud',
     title: 'JumpCloud',
+    registration: { redirect: 'Redirect URIs', login: 'Login URL' },
     note:
       'JumpCloud accepts only the client authentication that the SSO page of the application names. It ' +
       'refuses `offline_access` if the application does not have the grant type "Refresh Token".',
@@ -267,6 +327,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'apple',
     title: 'Sign in with Apple',
+    registration: { redirect: 'Return URLs', ...WITHOUT_LOGOUT },
     note:
       'Apple requires `responseMode: form_post` if a login requests `email`. The client secret is a JWT ' +
       'that the gateway makes from `privateKey`, `keyId` and `teamId`. Apple has no logout for ' +
@@ -282,6 +343,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'slack',
     title: 'Slack',
+    registration: { redirect: 'Redirect URLs', ...WITHOUT_LOGOUT },
     note:
       'Users of every workspace that may use the app can log in, so routes should require ' +
       '`https://slack.com/team_id`. Slack has no logout for applications.',
@@ -290,10 +352,12 @@ export const presets: readonly Preset[] = [
     issuer: 'https://slack.com',
     scopes: ['openid', 'profile', 'email'],
     clientAuthentication: 'client_secret_post',
+    errors: { invalid_code: 'invalid_grant', invalid_client_id: 'invalid_client', bad_client_secret: 'invalid_client' },
   },
   {
     name: 'linkedin',
     title: 'LinkedIn',
+    registration: { redirect: 'Authorized redirect URLs', ...WITHOUT_LOGOUT },
     note:
       'LinkedIn rejects PKCE together with a client secret, and its ID tokens have no `nonce`, so the ' +
       'preset turns both checks off. LinkedIn issues no refresh tokens to most applications and has no ' +
@@ -308,14 +372,17 @@ export const presets: readonly Preset[] = [
   {
     name: 'salesforce',
     title: 'Salesforce',
+    registration: { redirect: 'Callback URL', backchannel: null, frontchannel: null },
     note:
       'Salesforce answers `invalid_scope` to scopes that the application does not have. Its front-channel logout names ' +
       'no session, so the gateway cannot act on it.',
     hosts: /^(?:login\.salesforce\.com|test\.salesforce\.com|(?:[a-z0-9-]+\.)+my\.(?:salesforce|site)\.com)$/,
+    errors: { invalid_client_id: 'invalid_client' },
   },
   {
     name: 'oracle',
     title: 'Oracle Identity Cloud Service and OCI IAM',
+    registration: { redirect: 'Redirect URL', postLogout: 'Post-logout redirect URL' },
     note:
       'The issuer in the document is `https://identity.oraclecloud.com/` for every domain. The gateway ' +
       'accepts that although `issuer` is the URL of your domain. ID tokens have several audiences without ' +
@@ -327,6 +394,12 @@ export const presets: readonly Preset[] = [
   {
     name: 'ory-hydra',
     title: 'Ory Hydra and Ory Network',
+    registration: {
+      redirect: 'redirect_uris',
+      postLogout: 'post_logout_redirect_uris',
+      backchannel: 'backchannel_logout_uri',
+      frontchannel: 'frontchannel_logout_uri',
+    },
     note:
       'Ory answers `invalid_scope` to scopes that the client does not have. The consent application decides which claims ' +
       'the ID token has.',
@@ -335,6 +408,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'github',
     title: 'GitHub',
+    registration: { redirect: 'Callback URL', ...WITHOUT_LOGOUT },
     note:
       'GitHub has no OpenID Connect for users. The gateway reads the user, their email addresses and their ' +
       "teams from GitHub's API. If a code was used before, the token endpoint answers 200 with an `error` " +
@@ -388,6 +462,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'gitea',
     title: 'Gitea and Forgejo',
+    registration: { redirect: 'Redirect URIs', ...WITHOUT_LOGOUT },
     note:
       "With the preset, the gateway reads the user and the user's teams from the API, and ignores the ID " +
       'token. If a code was used before, the token endpoint answers `unauthorized_client`.',
@@ -428,6 +503,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'bitbucket',
     title: 'Bitbucket Cloud',
+    registration: { redirect: 'Callback URL', ...WITHOUT_LOGOUT },
     note:
       'Bitbucket has no OpenID Connect for users. The gateway reads the user, their email addresses and their ' +
       "workspaces from Bitbucket's API.",
@@ -470,6 +546,7 @@ export const presets: readonly Preset[] = [
   {
     name: 'discord',
     title: 'Discord',
+    registration: { redirect: 'Redirects', ...WITHOUT_LOGOUT },
     note:
       "The gateway reads the user and the ids of their guilds (servers) from Discord's API. It ignores the " +
       'ID token.',

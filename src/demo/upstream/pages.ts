@@ -181,9 +181,13 @@ function tick() {
     if (known && seconds > 0) left[id] = seconds - 1
   }
 }
+function allow(isSignedIn) {
+  for (const id of ['refresh', 'end']) document.getElementById(id).disabled = !isSignedIn
+}
 async function update(path, method) {
   try {
     const answer = await fetch(path, { method, headers: { accept: 'application/json' } })
+    allow(answer.status !== 401)
     if (answer.status === 401) {
       left = {}
       for (const id of Object.keys(units)) show(id, '')

@@ -6,6 +6,10 @@ import type { Log } from '../../telemetry/log.ts'
 import { tooManyFields } from '../server/framing.ts'
 import { answerFor } from '../answers/send.ts'
 import { PROBLEM_TYPE, problem } from '../problem.ts'
+import { VERSION } from '../../version.ts'
+
+/** The body of `GET /livez`. */
+export const LIVEZ = { alive: true, version: VERSION }
 
 /**
  * Registers the common behavior of both kinds of admin listener: ignores bodies, refuses too many header fields, and

@@ -8,7 +8,7 @@ import type { Sessions, SessionSummary } from '../../session/sessions.ts'
 import { type Log, printable, subjectIn } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import { peerOf } from '../facts.ts'
-import { answerAsAdmin } from './answers.ts'
+import { LIVEZ, answerAsAdmin } from './answers.ts'
 import { guardSessions, denyForeignHosts, type AdminSettings } from './guard.ts'
 import type { Readiness } from './readiness.ts'
 
@@ -35,7 +35,7 @@ export function buildAdmin({
   answerAsAdmin(app, log, limits)
   denyForeignHosts(app, settings, log)
 
-  app.get('/livez', () => ({ alive: true }))
+  app.get('/livez', () => LIVEZ)
 
   app.get('/readyz', async (_request, reply) => {
     const found = await readiness()

@@ -3,7 +3,7 @@ import type { Config } from '../../config/schema.ts'
 import { withDeadline } from '../../resilience/deadline.ts'
 import { aggregateMetrics } from '../../telemetry/metrics.ts'
 import type { Log } from '../../telemetry/log.ts'
-import { answerAsAdmin } from './answers.ts'
+import { LIVEZ, answerAsAdmin } from './answers.ts'
 import { guardSessions, denyForeignHosts, type AdminSettings } from './guard.ts'
 
 export interface AdminRequest {
@@ -47,7 +47,7 @@ export function buildWorkersAdmin({
   answerAsAdmin(app, log, limits)
   denyForeignHosts(app, settings, log)
 
-  app.get('/livez', () => ({ alive: true }))
+  app.get('/livez', () => LIVEZ)
 
   app.get('/readyz', async (_request, reply) => {
     const answers = await Promise.all(

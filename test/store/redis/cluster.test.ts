@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { connectTo } from '../../../src/store/redis/connections.ts'
+import { probeRedis } from '../../../src/store/redis/probe.ts'
 import type { Browser } from '../../support/browser.ts'
 import { cookieOf, startReplicas, statusAt, type Replicas } from '../../support/gateway-process.ts'
 import { startLoad } from '../../support/load.ts'
@@ -87,7 +88,7 @@ void t.test(
   },
 )
 
-void t.test('a store closed while it connects leaves no connection open', async (t) => {
+void t.test('a store closed while it connects leaves no connection open, and neither does a probe', async (t) => {
   const { masters } = await startCluster(t)
   const urls = masters.map(({ url }) => url)
   const noFiles = { caFile: null, certFile: null, keyFile: null, username: null, password: null }
@@ -96,6 +97,8 @@ void t.test('a store closed while it connects leaves no connection open', async 
   const commands = Array.from({ length: 20 }, async (_, i) => connections.command(`key ${i}`, ['EXISTS', `key ${i}`]))
   connections.close()
   await Promise.allSettled(commands)
+  const probe = await probeRedis({ kind: 'redis-cluster', urls }, noFiles)
+  t.match(probe, { server: /^Redis \d/, isOld: false, masters: 3, evictionPolicy: 'noeviction' })
   for (const node of masters) {
     await t.resolves(
       eventually(

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { cookieOf, startReplicas, statusAt } from '../../support/gateway-process.ts'
 import { startLoad } from '../../support/load.ts'
+import { probeRedis } from '../../../src/store/redis/probe.ts'
 import { startSentinels } from '../../support/redis.ts'
 import { eventually } from '../../support/eventually.ts'
 
@@ -84,7 +85,14 @@ void t.test('a failover under load fails no request, and the new master keeps la
 })
 
 void t.test('a master name that the sentinels do not know is reported', async (t) => {
-  const { url } = await startSentinels(t)
+  const { url, sentinels } = await startSentinels(t)
+  const probe = async (name: string) =>
+    probeRedis(
+      { kind: 'redis-sentinel', urls: sentinels.map((one) => one.url), name },
+      { caFile: null, certFile: null, keyFile: null, username: null, password: null },
+    )
+  t.match(await probe('main'), { server: /^Redis \d/, masters: 1 })
+  await t.rejects(probe('other'), /knows no master of the name other/)
   const {
     gateways: [a],
   } = await startReplicas(t, { store: url.replace(/main$/, 'other'), withoutStore: true })
