@@ -426,10 +426,7 @@ function isOfFiles({ kind }: Section): boolean {
 export function isOverridden(area: Area, areas: readonly Area[], migration: Migration): boolean {
   const later = areas
     .slice(areas.indexOf(area) + 1)
-    .find(
-      (one) =>
-        one.replaces && one.merging === 'off' && area.section.patterns !== null && covers(one.section, area.section),
-    )
+    .find((one) => one.replaces && one.merging === 'off' && covers(one.section, area.section))
   if (later === undefined) return false
   if (area.section.setting !== null) {
     remark(

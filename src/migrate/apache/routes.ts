@@ -57,7 +57,9 @@ export function migrateSections(site: Site, migration: Migration): Setting | nul
   const separate = withoutOverlaps(areas, isProxied, migration)
   const whole = separate.findLast(({ section }) => isWholeSite(section))
   const kept = separate.filter((area) => area !== whole && !isOverridden(area, separate, migration))
-  for (const area of areas) if (area.section.patterns === null) reportWithoutPatterns(area, isProxied, migration)
+  for (const area of areas)
+    if (area.section.patterns === null && !isOverridden(area, areas, migration))
+      reportWithoutPatterns(area, isProxied, migration)
   if (whole === undefined) {
     remark(
       migration,
