@@ -54,7 +54,8 @@ export interface UpstreamHeaders {
   trailers(raw: readonly (Buffer | string)[], facts: Facts, route: CompiledRoute): string[]
   /**
    * Returns the headers that a forward-auth proxy sets on the request: name, value, name, value … The client's own
-   * Authorization is one of them if it passes, because the proxy would otherwise remove it.
+   * Authorization is one of them if it passes, because the proxy would otherwise remove it. So is Cookie, without the
+   * gateway's cookies, if there are others.
    */
   forProxy(
     facts: Facts,
@@ -69,6 +70,8 @@ export interface UpstreamHeaders {
    * forward-auth, the proxy passes them on.
    */
   spoofedHeader(facts: Facts): string | null
+  /** Returns the names, in lower case, of the headers that some verdict can have and these headers of `forProxy` lack. */
+  missingFrom(forProxy: readonly string[]): string[]
 }
 
 interface SetHeader {
@@ -271,7 +274,13 @@ export function compileHeaders(
       const setsAuthorization = rules[route.index]?.setsAuthorization === true
       if (authorization !== undefined && !setsAuthorization && passesAuthorization(facts, route, who))
         out.push('Authorization', who?.bearer === true ? asBearer(authorization) : authorization)
+      const cookies = withoutOwnCookies(facts.headers.cookie ?? '', isOwnCookie)
+      if (cookies !== '') out.push('Cookie', cookies)
       return out
+    },
+    missingFrom(forProxy) {
+      const present = new Set(forProxy.filter((_value, i) => i % 2 === 0).map((name) => name.toLowerCase()))
+      return [...exact, 'cookie'].filter((name) => !present.has(name))
     },
     spoofedHeader({ rawHeaders, method, path, origin }) {
       const byMethod = table.dependsOnMethod(hostOf(origin), method, path)

@@ -12,10 +12,20 @@ import { readYaml } from './readers/yaml.ts'
 import type { Setting } from './setting.ts'
 import { RANKS, type Reading, readInvocation } from './sources.ts'
 import { wonderwallKey } from './wonderwall/keys.ts'
+import { isNaisApplication, readNaisApplication } from './wonderwall/nais.ts'
 
 export interface Format {
   readonly name:
-    'apache' | 'wonderwall' | 'chart' | 'start' | 'environment' | 'wonderwall-flags' | 'alpha' | 'toml' | 'flags'
+    | 'apache'
+    | 'nais'
+    | 'wonderwall'
+    | 'chart'
+    | 'start'
+    | 'environment'
+    | 'wonderwall-flags'
+    | 'alpha'
+    | 'toml'
+    | 'flags'
   readonly product: 'mod_auth_openidc' | 'oauth2-proxy' | 'Wonderwall'
   matches(text: string, file: string, around: Around): boolean
   read(text: string, file: string, around: Around): Reading
@@ -120,6 +130,12 @@ const formats: readonly Format[] = [
       /^\s*OIDC[A-Za-z]+\s/im.test(text) || /^\s*AuthType\s+"?(?:openid-connect|oauth20|auth-openidc)\b/im.test(text),
     // Directives have a meaning only within their sections, which apache/sections.ts reads.
     read: () => ({ sources: [] }),
+  },
+  {
+    name: 'nais',
+    product: 'Wonderwall',
+    matches: (text) => isNaisApplication(text),
+    read: (text, file) => fromSource(RANKS.file, readNaisApplication(text, file)),
   },
   {
     name: 'wonderwall',

@@ -56,6 +56,7 @@ export interface BaseRoute {
   readonly rewritePrefix?: { readonly from: string; readonly to: string }
   readonly timeout?: string
   readonly insecure?: boolean
+  readonly upstreamTls?: Readonly<Record<string, string | boolean>>
   readonly upstreamHost?: 'upstream'
   readonly withoutToken?: boolean
   readonly from: readonly Setting[]

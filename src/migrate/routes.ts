@@ -158,8 +158,9 @@ function routeOf(migration: Migration, base: BaseRoute, siteUpstream: string | n
   }
   if (base.upstreamHost !== undefined) route['upstreamHost'] = base.upstreamHost
   if (base.timeout !== undefined && base.timeout !== '60s' && base.timeout !== '1m') route['timeout'] = base.timeout
-  if (base.insecure === true && (base.upstream ?? siteUpstream)?.startsWith('https:') === true)
-    route['upstreamTls'] = { insecureSkipVerify: true }
+  const upstreamTls = { ...base.upstreamTls, ...(base.insecure === true ? { insecureSkipVerify: true } : {}) }
+  if (Object.keys(upstreamTls).length > 0 && (base.upstream ?? siteUpstream)?.startsWith('https:') === true)
+    route['upstreamTls'] = upstreamTls
   if (access === 'public') return route
   const challenge = base.challenge ?? routeDefaults.challenge
   if (challenge !== undefined && challenge !== 'auto') route['challenge'] = challenge

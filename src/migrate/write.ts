@@ -17,6 +17,7 @@ const KEY_ORDER = [
   'tls',
   'admin',
   'provider',
+  'providers',
   'session',
   'log',
   'pages',
@@ -124,7 +125,7 @@ export function writeReport({ product, settings, remarks, secrets }: Migration):
   const files = [...new Set(settings.map(({ file }) => file))].join(', ')
   const sections = GRADES.flatMap((grade) => {
     const ofGrade = remarks.filter((remark) => remark.grade === grade)
-    return ofGrade.length === 0 ? [] : [`\n${HEADINGS[grade]}`, ...new Set(ofGrade.toSorted(byPosition).map(lineOf))]
+    return ofGrade.length === 0 ? [] : [`\n${HEADINGS[grade]}`, ...linesOf(ofGrade.toSorted(byPosition))]
   })
   const secretLines = [...secrets].map(([name, how]) => `  ${name}: ${how}`)
   const report = [
@@ -147,6 +148,18 @@ function lineNumberOf({ setting, line }: Remark): number {
   return line ?? setting?.line ?? 0
 }
 
-function lineOf({ setting, text, line }: Remark): string {
-  return setting === null ? `  ${text}` : `  ${setting.file}:${line ?? setting.line}: ${setting.written}: ${text}`
+/** Returns a line for each remark; those that say the same about one key share a line with all their positions. */
+function linesOf(remarks: readonly Remark[]): string[] {
+  const positions = new Map<string, { readonly file: string; readonly numbers: Set<number>; readonly rest: string }>()
+  for (const remark of remarks) {
+    const { setting, text } = remark
+    const rest = setting === null ? text : `${setting.written}: ${text}`
+    const id = `${setting?.file ?? ''}\n${rest}`
+    const known = positions.get(id) ?? { file: setting?.file ?? '', numbers: new Set(), rest }
+    known.numbers.add(lineNumberOf(remark))
+    positions.set(id, known)
+  }
+  return [...positions.values()].map(({ file, numbers, rest }) =>
+    file === '' ? `  ${rest}` : `  ${file}:${[...numbers].join(', ')}: ${rest}`,
+  )
 }

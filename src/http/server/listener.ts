@@ -27,7 +27,7 @@ import type { ClientError, Refusals } from './parser-errors.ts'
 import { limitPipelining } from './pipelining.ts'
 import { parseRawTarget, trackPackets } from './raw-targets.ts'
 import { detectHttp2, readAhead, takeConnections } from './protocol-detection.ts'
-import { actFor, plainConnectionOf, readProxyHeader, type ProxiedClient } from './proxy-protocol.ts'
+import { actFor, isProxyHeader, plainConnectionOf, readProxyHeader, type ProxiedClient } from './proxy-protocol.ts'
 import { answerUnderWay, latestAnswer } from './response-queue.ts'
 import { watchSilentUploads, type Upload } from './silent-uploads.ts'
 import { GatewayRequest, routeUpgrades } from './upgrade.ts'
@@ -178,6 +178,8 @@ export function createListener(
   else acceptBehindProxies(sendsProxyHeader)
   server.on('request', serve)
   server.on('clientError', (error: ClientError, socket: Socket) => {
+    if (sendsProxyHeader === null && isProxyHeader(error.rawPacket))
+      error.message = 'the connection begins with a PROXY protocol header'
     // A failed handshake has an address too.
     if (startTls !== null) nameClient(socket)
     const asked = http1Connections.get(socket)

@@ -47,6 +47,11 @@ export function readProxyHeader(bytes: Buffer): ProxyHeader | null {
   throw new Error('the connection does not begin with a PROXY protocol header')
 }
 
+/** Returns whether the bytes, if there are any, begin with a header of either version. */
+export function isProxyHeader(bytes: Buffer | undefined): boolean {
+  return bytes !== undefined && [SIGNATURE, LINE_START].some((start) => bytes.indexOf(start) === 0)
+}
+
 /** Returns whether the bytes, which may be few, are the start of `wanted` or begin with it. */
 function beginsLike(bytes: Buffer, wanted: Buffer): boolean {
   const seen = Math.min(bytes.length, wanted.length)

@@ -37,7 +37,9 @@ export function readRequestHeaders(directives: readonly HeaderDirective[], migra
   const byName = new Map<string, Change[]>()
   for (const { setting, directive, path } of directives) {
     if (!/^RequestHeader$/i.test(directive.name)) continue
-    const [actionWord = '', name = '', value = ''] = directive.args
+    const [actionWord = '', written = '', value = ''] = directive.args
+    // Apache takes the name up to a colon.
+    const [name = ''] = written.split(':')
     if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) {
       remark(migration, 'security', setting, 'its header name is not understood: add the header to headers.remove')
       continue
@@ -77,7 +79,7 @@ function conditionAt(actionWord: string): number {
 
 function applyChanges(migration: Migration, changes: readonly Change[], variables: ReadonlyMap<string, string>): void {
   const [first] = changes
-  const name = Array.isArray(first?.setting.value) ? String(first.setting.value[1]) : ''
+  const [name = ''] = Array.isArray(first?.setting.value) ? String(first.setting.value[1]).split(':') : []
   // The last directive in a section overrides the others.
   const effective = changes.filter(
     (change, index) => !changes.slice(index + 1).some((later) => later.path === change.path),
@@ -118,7 +120,9 @@ function applyChanges(migration: Migration, changes: readonly Change[], variable
   }
   setHeader(migration, name, template)
   for (const { setting, action, path, condition } of setters) {
-    const known = condition === null || (/^env=/i.test(condition) && variables.has(condition.slice('env='.length)))
+    const variable = condition !== null && /^env=/i.test(condition) ? condition.slice('env='.length) : ''
+    // Without its claim, a header is not sent.
+    const known = condition === null || variables.has(variable) || claimOf(variable, migration) !== null
     const differs = [
       ...(path === null ? [] : [`it applied to ${path} only, and is now set on every route that has a session`]),
       ...(known ? [] : [`its condition ${JSON.stringify(condition)} is dropped`]),

@@ -446,6 +446,8 @@ export const modAuthOpenidc: Rules = {
     },
     'it is on by default; the form is kept in the browser tab',
   ),
+  OIDCHTMLErrorTemplate: noEquivalent('set pages for the words, the logo and the colours of the error pages'),
+  OIDCReturn401: noEquivalent('set challenge: "401" on routes whose clients want a 401 in place of a redirect'),
   OIDCPreservePostTemplates: noEquivalent("the pages are the gateway's own"),
   OIDCUnAuthAction: combined(
     'routes[].challenge, access',
