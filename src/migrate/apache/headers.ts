@@ -115,17 +115,18 @@ function applyChanges(changes: readonly Change[], context: Context): PathHeader[
   }
   const templates = new Set(setters.map(({ template }) => template))
   const [template = null] = templates
-  const isFixed = setters.every((one) => isSameForAll(one.template))
-  const isOnPaths = templates.size > 1 || (isFixed && setters.every((one) => pathOf(one) !== null))
-  const why = templates.has(null)
-    ? 'a template can’t express its value'
-    : isOnPaths && !isFixed
+  const isOnPaths = isSameForAll(template) && setters.every((one) => pathOf(one) !== null)
+  const onPaths = effective.filter((one) => pathOf(one) !== null)
+  const why =
+    templates.size > 1
       ? 'its value depends on the section'
-      : setters.some((one) => isSameForAll(one.template) && !holdsForAll(one, context))
-        ? 'a route can’t express its condition'
-        : isOnPaths && effective.some(({ section }) => section.patterns === null)
-          ? 'a route can’t express the paths of its section'
-          : null
+      : template === null
+        ? 'a template can’t express its value'
+        : isSameForAll(template) && !setters.every((one) => holdsForAll(one, context))
+          ? 'a route can’t express its condition'
+          : isOnPaths && onPaths.some(({ section }) => section.patterns === null)
+            ? 'a route can’t express the paths of its section'
+            : null
   if (template === null || why !== null) {
     for (const { setting } of setters) {
       remark(
@@ -142,10 +143,7 @@ function applyChanges(changes: readonly Change[], context: Context): PathHeader[
     if (templates.has(`\${${variable}}`)) secretVariable(migration, variable, how)
   for (const { setting, action } of isOnPaths ? setters : [])
     if (action !== 'set') remark(migration, 'differs', setting, `${name}: ${NOT_KEPT}`)
-  if (isOnPaths)
-    return effective
-      .toSorted((a, b) => Number(pathOf(a) !== null) - Number(pathOf(b) !== null))
-      .map(({ section, template: value }) => ({ section, name, template: value }))
+  if (isOnPaths) return onPaths.map(({ section, template: value }) => ({ section, name, template: value }))
   setHeader(migration, name, template)
   for (const setter of setters) {
     const { setting, action, condition } = setter

@@ -16,6 +16,7 @@ import {
   isOverridden,
   isWithin,
   reportWithoutPatterns,
+  sharedPath,
   withoutOverlaps,
   type SiteContext,
 } from './areas.ts'
@@ -92,7 +93,8 @@ function closePaths(migration: Migration, closed: ReadonlyMap<string, Setting>):
 function reportPathSettings(directives: readonly PlacedDirective[], migration: Migration): void {
   for (const { setting, within } of directives) {
     if (isWholeSite(within)) continue
-    if (setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false) markRouteSource(migration, setting)
+    if (setting.key === 'ProxyPreserveHost' || (setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false))
+      markRouteSource(migration, setting)
     else if (setting.key.startsWith('OIDC') && !PER_ROUTE.has(setting.key)) {
       remark(
         migration,
@@ -226,6 +228,13 @@ function addBaseRoutes(
   }
   for (const { section } of headers)
     for (const path of [...(section.patterns ?? []), ...section.except]) add(path, areaFor(path))
+  // Where an area and a route for another reason overlap, the more specific pattern must not override the area.
+  for (const area of kept)
+    for (const { path } of [...migration.baseRoutes])
+      for (const pattern of area.section.patterns ?? []) {
+        const shared = sharedPath(path, pattern)
+        if (shared !== null && shared !== path && shared !== pattern) add(shared, area)
+      }
   // The pattern `/x/**` matches `/x`, which a section for `/x/` does not open.
   for (const { access, exceptions, section } of kept) {
     const opens = access !== 'required' || exceptions.some(({ policy }) => policy.kind === 'public')
