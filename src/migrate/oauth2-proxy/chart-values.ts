@@ -1,10 +1,9 @@
-import { stringify } from 'yaml'
 import type { MountedFile, Origin, ProgramNames } from '../invocation.ts'
 import { type Cursor, cursorsOf } from '../readers/cursor.ts'
 import { flagsOf } from '../readers/flags.ts'
 import { readToml } from '../readers/toml.ts'
 import { readVariables } from '../readers/workload.ts'
-import { readYaml } from '../readers/yaml.ts'
+import { readYaml, settingsIn } from '../readers/yaml.ts'
 import { type Setting, UNREAD, UnreadableFile } from '../setting.ts'
 import { RANKS, type Reading, readInvocation, type Source } from '../sources.ts'
 import { variableToken } from '../variable.ts'
@@ -223,10 +222,7 @@ class ChartReader {
       const section = { serverConfigData: 'server', metricsConfigData: 'metricsServer' }[name]
       const settings =
         text === undefined
-          ? // The text of the mapping has lines of its own, so all settings have the line of the mapping.
-            readYaml(stringify(section === undefined ? cursor.toJS() : { [section]: cursor.toJS() }), this.#file).map(
-              (one) => ({ ...one, line: cursor.line }),
-            )
+          ? settingsIn(cursor, this.#file, section)
           : readYaml(text, this.#file).map((one) => ({ ...one, line: one.line + cursor.linesBefore }))
       this.#add(RANKS.alpha, withOlderNames(settings))
     }
