@@ -222,7 +222,7 @@ metrics: { serviceMonitor: { enabled: true, prometheusInstance: main } }
     JSON.stringify(of(manifests, 'Deployment')),
     '"key":"app.kubernetes.io/name","operator":"In","values":["gatehouse"]',
   )
-  t.equal(loaded(manifests).shutdown.waitMs, 60_000)
+  t.match(parse(configurationIn(manifests)), { shutdown: { wait: '60s' } })
   t.match(of(manifests, 'ServiceMonitor'), { metadata: { labels: { prometheus: 'main' } } })
   t.match(of(manifests, 'PodDisruptionBudget'), { spec: { minAvailable: 1 } }, 'on by default in the other chart')
   t.match(JSON.stringify(of(manifests, 'Ingress')), '"pathType":"ImplementationSpecific"')
@@ -310,4 +310,43 @@ void t.test('the report is about the values: overridden defaults of the chart ar
   t.match(report, /http:\/\/RELEASE-gatehouse-forward-auth\.NAMESPACE\.svc\.cluster\.local:8081\/auth in auth-url/)
   t.match(report, 'SECRETS: the pods have these variables from extraEnv and existingSecret')
   t.end()
+})
+
+void t.test('further files of values change parts of the first one, as in Helm', async (t) => {
+  const migration = valuesOf(
+    `config:
+  existingSecret: proxy
+  configFile: |-
+    provider = "oidc"
+    oidc_issuer_url = "https://id.example.com"
+    upstreams = ["http://shop:3000"]
+    skip_auth_routes = ["^/open/"]
+    email_domains = ["example.com"]
+extraArgs: { cookie-expire: 8h, cookie-name: first }
+ingress: { enabled: true, className: nginx, hosts: [test.example.com] }
+`,
+    `ingress:
+  hosts: [shop.example.com]
+resources: { limits: { memory: 512Mi } }
+`,
+    `config:
+  configFile: |-
+    provider = "oidc"
+    oidc_issuer_url = "https://id.example.com"
+    upstreams = ["http://shop:3000"]
+    email_domains = ["example.org"]
+extraArgs:
+  cookie-name: last
+`,
+  )
+  const manifests = await rendered(migration)
+  t.match(of(manifests, 'Ingress'), { spec: { ingressClassName: 'nginx', rules: [{ host: 'shop.example.com' }] } })
+  t.match(parse(configurationIn(manifests)), {
+    publicUrl: 'https://shop.example.com',
+    session: { lifetime: '8h', cookie: { name: 'last' } },
+  })
+  const { routes } = loaded(manifests)
+  t.equal(routes.length, 1, 'the path that only the replaced configuration file opens stays closed')
+  t.match(JSON.stringify(routes), '*@example.org')
+  t.match(writeReport(migration), 'values-2.yaml:8: cookie-name')
 })

@@ -107,16 +107,11 @@ function putIngressHosts(migration: Migration, hosts: Setting): void {
   remark(migration, 'differs', null, text)
 }
 
-/**
- * Returns the defaults of the chart that no file overrides. Of several files of values, one with a configuration file
- * replaces the defaults.
- */
+/** Returns the defaults of the chart that no file overrides. */
 function defaultsOf(readings: readonly Reading[]): Source[] {
-  const charts = readings.flatMap(({ chart }) => (chart === undefined ? [] : [chart.defaults]))
-  const [first] = charts
-  if (first === undefined || charts.some((one) => one.length === 0)) return []
+  const defaults = readings.flatMap(({ chart }) => chart?.defaults ?? [])
   const given = new Set(readings.flatMap(({ sources }) => sources.flatMap(({ settings }) => settings.map(keyOf))))
-  return [{ rank: RANKS.file, settings: first.filter(({ key }) => !given.has(key)) }]
+  return [{ rank: RANKS.file, settings: defaults.filter(({ key }) => !given.has(key)) }]
 }
 
 function keyOf({ key }: Setting): string {

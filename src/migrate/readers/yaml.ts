@@ -13,11 +13,11 @@ export function readYaml(text: string, file: string, lookup: Lookup = () => unde
     const { line, col } = lines.linePos(error.pos[0])
     throw new UnreadableFile(`${file}:${line}:${col}: the YAML can't be read (${error.code})`)
   }
-  return settingsIn(new Cursor(document, lines, document.contents, 1), file, '', lookup)
+  return settingsIn(new Cursor(document, lines, document.contents, 1, file), '', lookup)
 }
 
 /** Reads the settings of a part of a YAML file, as if the part were the value of `key`. */
-export function settingsIn(root: Cursor, file: string, key = '', lookup: Lookup = () => undefined): Setting[] {
+export function settingsIn(root: Cursor, key = '', lookup: Lookup = () => undefined): Setting[] {
   const settings: Setting[] = []
   const visit = (cursor: Cursor, key: string, written: string): void => {
     const members = cursor.isMapping() ? cursor.entries() : []
@@ -31,7 +31,13 @@ export function settingsIn(root: Cursor, file: string, key = '', lookup: Lookup 
       })
       return
     }
-    settings.push({ key, written, value: substituted(cursor.toJS() ?? '', lookup), file, line: cursor.line })
+    settings.push({
+      key,
+      written,
+      value: substituted(cursor.toJS() ?? '', lookup),
+      file: cursor.file,
+      line: cursor.line,
+    })
   }
   visit(root, key, key)
   return settings
