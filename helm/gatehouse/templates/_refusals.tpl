@@ -64,11 +64,11 @@
 {{- end }}
 {{- end -}}
 
-{{- $ports := list (include "gatehouse.httpPort" .) (include "gatehouse.adminPort" .) -}}
+{{- $ports := list (include "gatehouse.httpPort" .) (include "gatehouse.adminPort" .) (include "gatehouse.redirectPort" .) -}}
 {{- if $forwardAuth.enabled }}{{ $ports = append $ports (toString $forwardAuth.port) }}{{ end -}}
 {{- $ports = compact $ports -}}
 {{- if ne (len $ports) (len (uniq $ports)) }}
-{{- fail (printf "two listeners have the same port (%s): change containerPort, metrics.port or forwardAuth.port" (join ", " $ports)) }}
+{{- fail (printf "two listeners have the same port (%s): change containerPort, metrics.port, forwardAuth.port or config.tls.redirectFrom" (join ", " $ports)) }}
 {{- end -}}
 
 {{- if and $service.name $config.upstream }}
@@ -100,6 +100,9 @@
 {{- end -}}
 {{- if and (eq ($values.httpScheme | default "http") "https") (not $config.tls) (not $values.existingConfig) }}
 {{- fail "httpScheme: https needs a certificate: write config.tls: { certFile: PATH, keyFile: PATH }, and mount the files with extraVolumes and extraVolumeMounts" }}
+{{- end -}}
+{{- if and (include "gatehouse.redirectPort" .) (eq (toString ($values.service | default dict).portNumber) "80") (not $sidecar) }}
+{{- fail "config.tls.redirectFrom takes port 80 of the Service: write service.portNumber: 443" }}
 {{- end -}}
 {{- if and $autoscaling.enabled (not $autoscaling.targetCPUUtilizationPercentage) (not $autoscaling.targetMemoryUtilizationPercentage) }}
 {{- fail "autoscaling has no target: write autoscaling.targetCPUUtilizationPercentage" }}

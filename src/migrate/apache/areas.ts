@@ -87,18 +87,25 @@ export function isWithin(inner: string, outer: string): boolean {
 /** Applies what a later section adds to an earlier section that it covers. */
 function mergedInto(earlier: Area, later: Area): Area {
   const combined = later.merging !== 'off' && later.replaces
-  const policies = (
-    { policy, exceptions }: Area,
-    change: (policy: DecidedPolicy, methods: readonly string[]) => DecidedPolicy,
-  ) => ({
-    policy: change(policy, []),
-    exceptions: exceptions.map((one) => ({ methods: one.methods, policy: change(one.policy, one.methods) })),
-  })
-  const { network, hasNetworks } = later
   const merged = combined ? { ...earlier, ...policies(earlier, (policy) => mergedPolicy(policy, later)) } : earlier
-  return network === null || !hasNetworks || later.replaces
-    ? merged
-    : { ...merged, ...policies(merged, (policy) => inNetwork(policy, network)) }
+  if (!later.hasNetworks || later.replaces) return merged
+  return { ...merged, ...policies(merged, (policy) => inNetworkOf(later, policy)) }
+}
+
+/** Returns a policy that also requires the networks of an area. */
+function inNetworkOf({ network, policy: own }: Area, policy: DecidedPolicy): DecidedPolicy {
+  if (own === CLOSED) return CLOSED
+  return network === null ? policy : inNetwork(policy, network)
+}
+
+function policies(
+  { policy, exceptions }: Area,
+  change: (policy: DecidedPolicy) => DecidedPolicy,
+): Pick<Area, 'policy' | 'exceptions'> {
+  return {
+    policy: change(policy),
+    exceptions: exceptions.map((one) => ({ methods: one.methods, policy: change(one.policy) })),
+  }
 }
 
 function mergedPolicy(policy: DecidedPolicy, { policy: other, exceptions, merging }: Area): DecidedPolicy {
@@ -155,17 +162,21 @@ function areaOf(
   )
   const action = settingOf('OIDCUnAuthAction')
   const withoutToken = own.some(({ setting }) => setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false)
-  if (outer.length === 0 && network === null && action === undefined) return null
   const accessSettings = own
     .filter(({ directive, setting }) => isRequirement(directive) || OF_ACCESS.includes(setting.key))
     .map(({ setting }) => setting)
+  const ownType = settingOf('AuthType')
+  if (outer.length === 0 && network === null && action === undefined) {
+    markRouteSource(migration, ...accessSettings.filter(({ key }) => key === 'AuthType'))
+    if (ownType === undefined || isOfModule(typeOf(ownType)) || before === undefined) return null
+  }
   markRouteSource(migration, ...accessSettings)
   if (section.setting !== null) markRouteSource(migration, section.setting)
   if (outer.length === 0 && network === null && action !== undefined && isWholeSite(section)) {
     migration.routeDefaults.challenge = challengeOf(action.setting, migration)
     return null
   }
-  const requirement = outer[0]?.setting ?? section.setting
+  const requirement = outer[0]?.setting ?? ownType?.setting ?? section.setting
   const limited = outer.flatMap(({ limit }) => limit?.methods ?? [])
   const policyFor = (method: string | null): DecidedPolicy => {
     const applying = outer.filter(({ limit }) => appliesTo(limit, method)).map(({ directive }) => directive)
@@ -209,8 +220,7 @@ function areaOf(
   if (outer.length > 0)
     for (const one of [{ methods: [], policy }, ...exceptions]) reportPolicy(one, section, requirement, migration)
   reportNetworks(own, network, outer.length === 0 ? policy : null, migration)
-  const type =
-    settingOf('AuthType')?.directive.args[0]?.toLowerCase() ?? (outer.length === 0 ? undefined : before?.authType)
+  const type = ownType === undefined ? (outer.length === 0 ? undefined : before?.authType) : typeOf(ownType)
   const shared = {
     section,
     merging,
@@ -221,14 +231,18 @@ function areaOf(
     withoutToken: withoutToken || before?.withoutToken === true,
     from: accessSettings,
   }
-  if (
-    type !== undefined &&
-    !['openid-connect', 'oauth20', 'auth-openidc', 'none'].includes(type) &&
-    policy.kind !== 'public'
-  ) {
+  if (type !== undefined && type !== 'none' && !isOfModule(type) && policy.kind !== 'public') {
     remark(migration, 'security', requirement, `AuthType ${type} is another way to log in: ${NOT_LET_IN}`)
-    return { ...shared, policy: CLOSED, exceptions: [], access: 'required', withoutToken: true }
+    return { ...shared, policy: CLOSED, exceptions: [], access: 'required', replaces: true, withoutToken: true }
   }
+  if (ownType !== undefined && type === 'oauth20' && policy.kind === 'users')
+    remark(
+      migration,
+      'security',
+      ownType.setting,
+      'a session is enough here as well, and only a bearer token was: if users must not get in with their session, ' +
+        'require a claim that only the tokens have',
+    )
   const challenge = action === undefined ? before?.challenge : challengeOf(action.setting, migration)
   const pass =
     action !== undefined &&
@@ -249,6 +263,15 @@ function areaOf(
     access: policy.kind === 'public' ? 'public' : pass ? 'optional' : 'required',
     ...(challenge === undefined || pass ? {} : { challenge }),
   }
+}
+
+function typeOf({ directive }: PlacedDirective): string {
+  return directive.args[0]?.toLowerCase() ?? ''
+}
+
+/** Returns whether an `AuthType` is one of mod_auth_openidc. */
+export function isOfModule(type: string): boolean {
+  return /^(openid-connect|oauth20|auth-openidc)$/.test(type)
 }
 
 function appliesTo(limit: PlacedDirective['limit'], method: string | null): boolean {
@@ -391,17 +414,24 @@ export function withoutOverlaps(areas: readonly Area[], isProxied: boolean, migr
 }
 
 function sharedArea(earlier: Area, later: Area): Area[] {
-  if (!later.replaces || later.merging !== 'off') return []
+  if (later.replaces && later.merging !== 'off') return []
   if (covers(earlier.section, later.section) || covers(later.section, earlier.section)) return []
   const shared = (earlier.section.patterns ?? []).flatMap((one) =>
     (later.section.patterns ?? []).flatMap((other) => sharedPath(one, other) ?? []),
   )
   const patterns = shared.filter((path) => later.section.patterns?.includes(path) !== true)
-  return patterns.length === 0 ? [] : [{ ...later, section: { ...later.section, patterns, except: [] } }]
+  if (patterns.length === 0) return []
+  const area =
+    later.replaces && earlier.hasNetworks && !later.hasNetworks
+      ? { ...later, ...policies(later, (policy) => inNetworkOf(earlier, policy)) }
+      : later.replaces
+        ? later
+        : mergedInto(earlier, later)
+  return [{ ...area, section: { ...later.section, patterns, except: [] } }]
 }
 
 /** Returns the pattern of the paths that two patterns match; `null` if they share none. */
-function sharedPath(one: string, other: string): string | null {
+export function sharedPath(one: string, other: string): string | null {
   const [a, b] = [one.split('/'), other.split('/')]
   const shared: string[] = []
   for (let index = 0; ; index += 1) {
