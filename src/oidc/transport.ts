@@ -59,7 +59,8 @@ export function createTransport({ settings, observe, environment }: TransportOpt
 /** Returns what Node.js trusts without `ca`: its own certificates and those in NODE_EXTRA_CA_CERTS. */
 function defaultAuthorities(): readonly string[] {
   // Node.js 20 does not have this function.
-  if ('getCACertificates' in tls) return tls.getCACertificates('default')
+  const { getCACertificates }: Partial<typeof tls> = tls
+  if (getCACertificates !== undefined) return getCACertificates('default')
   const { NODE_EXTRA_CA_CERTS: file = '' } = process.env
   try {
     return file === '' ? tls.rootCertificates : [...tls.rootCertificates, readFileSync(file, 'utf8')]

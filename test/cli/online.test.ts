@@ -146,6 +146,18 @@ void t.test(
   },
 )
 
+void t.test('provider.caFile adds to the certificates in NODE_EXTRA_CA_CERTS', async (t) => {
+  const provider = { ...atIdp, caFile: join(folder, 'own.pem') }
+  const file = join(t.testdir({ 'gatehouse.yaml': configuration({ provider }) }), 'gatehouse.yaml')
+  const args = ['check', '--online', '--config', file]
+  const [alone, together] = await Promise.all([
+    runProgram(t, args),
+    runProgram(t, args, { NODE_EXTRA_CA_CERTS: join(folder, 'ca.pem') }),
+  ])
+  t.match(alone.stdout, /^FAIL {2}provider: document: .*certificate/m)
+  t.same([together.status, together.stderr], [0, ''], together.stdout)
+})
+
 void t.test('the client authenticates in the way that is configured', async (t) => {
   const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const other = generateKeyPairSync('ec', { namedCurve: 'P-256' })
