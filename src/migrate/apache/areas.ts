@@ -256,6 +256,14 @@ function areaOf(
       action.setting,
       `needs no session, as before: ${section.patterns?.join(', ') ?? 'its paths'} (access: optional)`,
     )
+  else if (action?.directive.args[0]?.toLowerCase() === 'pass' && policy.kind === 'users')
+    remark(
+      migration,
+      'differs',
+      action.setting,
+      'requests without a session were let in, whatever the claims required, and need a session here: add access: ' +
+        'optional to the routes that must be open',
+    )
   return {
     ...shared,
     policy,
