@@ -146,6 +146,9 @@ function preflightRoutes(
   })
 }
 
+/** Matches a template with a value that only a session has. */
+const NAMES_USER = /(?<!\$)\{/
+
 function routeOf(migration: Migration, base: BaseRoute, siteUpstream: string | null): Route {
   const { routeDefaults } = migration
   const access = base.access ?? 'required'
@@ -162,7 +165,10 @@ function routeOf(migration: Migration, base: BaseRoute, siteUpstream: string | n
   const upstreamTls = { ...base.upstreamTls, ...(base.insecure === true ? { insecureSkipVerify: true } : {}) }
   if (Object.keys(upstreamTls).length > 0 && (base.upstream ?? siteUpstream)?.startsWith('https:') === true)
     route['upstreamTls'] = upstreamTls
-  if (access === 'public') return route
+  if (access === 'public') {
+    const fixed = Object.entries(routeDefaults.set).filter(([, template]) => !NAMES_USER.test(template))
+    return fixed.length === 0 ? route : { ...route, headers: { set: Object.fromEntries(fixed) } }
+  }
   const challenge = base.challenge ?? routeDefaults.challenge
   if (challenge !== undefined && challenge !== 'auto') route['challenge'] = challenge
   const acr = base.acr ?? routeDefaults.acr
