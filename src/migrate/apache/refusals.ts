@@ -145,7 +145,13 @@ function readRewrite(
   }
   if (has(/^(P|proxy)$/i)) {
     if (conditions.some((one) => OF_WEBSOCKETS.test(one) && !EXCLUDING.test(one))) {
-      remark(migration, 'builtin', setting, 'WebSockets go to the upstream of their route')
+      remark(
+        migration,
+        'differs',
+        setting,
+        `WebSockets go to the upstream of their route: if that is not ${target.replace(/\/[^/]*\$\d$/, '')}, add a route with this ` +
+          'upstream for their path',
+      )
       return []
     }
     const others = conditions.filter((one) => !OF_WEBSOCKETS.test(one))

@@ -10,18 +10,10 @@ import {
   type TokenIssuer,
 } from '../migration.ts'
 import { argumentsOf, flagOf, literal, type Setting, textOf } from '../setting.ts'
-import {
-  type Area,
-  areasOf,
-  isOverridden,
-  isWithin,
-  reportWithoutPatterns,
-  sharedPath,
-  withoutOverlaps,
-  type SiteContext,
-} from './areas.ts'
+import { type Area, areasOf, isWithin, type SiteContext } from './areas.ts'
 import { type PathHeader, readRequestHeaders } from './headers.ts'
 import { cookiePathOf } from './keys.ts'
+import { isOverridden, reportWithoutPatterns, sharedPath, withoutOverlaps } from './overlaps.ts'
 import { readRefusals } from './refusals.ts'
 import { rangeOf, type RequireContext } from './require.ts'
 import { isWholeSite, type PlacedDirective, type Section, type Site } from './sections.ts'
