@@ -124,7 +124,8 @@ export function reportOverridden(migration: Migration): void {
 }
 
 export function unknownKey(product: string, key: string): string {
-  if (/^(?:https?|no|all)_proxy$/i.test(key)) return 'the gateway reads this variable as well (provider.proxy): set it there'
+  if (/^(?:https?|no|all)_proxy$/i.test(key))
+    return 'the gateway reads this variable as well (provider.proxy): set it there'
   return /^(?!WONDERWALL_)[A-Z]/.test(key) && !key.startsWith('OIDC')
     ? 'it is a variable of another program, and is left out'
     : `it is not a key of ${product} that this command knows: look up what it does, and whether you need it`

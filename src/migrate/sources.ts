@@ -57,7 +57,10 @@ export function readInvocation(
     value: '',
     file,
     line,
-    note: { grade: 'security', text: 'these arguments are not in this file: what they set or protect is not carried over' },
+    note: {
+      grade: 'security',
+      text: 'these arguments are not in this file: what they set or protect is not carried over',
+    },
   }))
   return {
     sources: [

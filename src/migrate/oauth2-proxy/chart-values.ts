@@ -28,7 +28,6 @@ export function isChart(text: string): boolean {
   return valuesOf(text) !== null
 }
 
-
 interface FoundValues {
   readonly values: Cursor
   readonly prefix: string
@@ -49,7 +48,8 @@ function valuesOf(text: string): FoundValues | null {
   const found = values === undefined ? null : chartIn(values)
   if (found !== null) return { ...found, parameters }
   // The values are a block of text, whose lines keep their numbers.
-  const inner = block === undefined ? undefined : cursorsOf(`${'\n'.repeat(block.linesBefore)}${block.text() ?? ''}`)?.[0]
+  const inner =
+    block === undefined ? undefined : cursorsOf(`${'\n'.repeat(block.linesBefore)}${block.text() ?? ''}`)?.[0]
   const inText = inner === undefined ? null : chartIn(inner)
   if (inText !== null) return { ...inText, parameters }
   const isSet = parameters.some((one) => one.get('name')?.text()?.startsWith('extraArgs.') === true)

@@ -608,7 +608,7 @@ const SWITCH = new RegExp(`^(?:${SWITCH_PREFIXES.join('|')})`)
 /** Returns whether the flags of a key may be repeated. The names of lists are plurals, with two exceptions. */
 export function isList(key: string): boolean {
   if (key === 'skip_auth_regex' || key === 'google_group') return true
-  return /s$/.test(key) && !isSwitch(key) && !/(?:address|credentials|backups|values)$/.test(key)
+  return key.endsWith('s') && !isSwitch(key) && !/(?:address|credentials|backups|values)$/.test(key)
 }
 
 export function isSwitch(key: string): boolean {

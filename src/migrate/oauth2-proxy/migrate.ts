@@ -112,7 +112,9 @@ function defaultsOf(readings: readonly Reading[]): Source[] {
   const charts = readings.flatMap(({ chart }) => (chart === undefined ? [] : [chart.defaults]))
   const [first] = charts
   if (first === undefined || charts.some((one) => one.length === 0)) return []
-  const given = new Set(readings.flatMap(({ sources }) => sources.flatMap(({ settings }) => settings.map(({ key }) => key))))
+  const given = new Set(
+    readings.flatMap(({ sources }) => sources.flatMap(({ settings }) => settings.map(({ key }) => key))),
+  )
   return [{ rank: RANKS.file, settings: first.filter(({ key }) => !given.has(key)) }]
 }
 

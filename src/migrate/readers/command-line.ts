@@ -9,7 +9,18 @@ const ASSIGNMENT = /^([A-Za-z_][A-Za-z0-9_]*)(\+?)=([^]*)$/
 /** Words of a shell that may be in front of an assignment or a command. */
 const PREFIX = /^(?:export|declare|local|readonly|set|env|exec|sudo|nohup|time|if|then|else|elif|do|!|\{|-[a-z]+)$/
 /** Programs that start another one. */
-const WRAPPERS = new Set(['su-exec', 'gosu', 'tini', 'dumb-init', 'setsid', 'nice', 'runuser', 'chroot', 'doas', 'timeout'])
+const WRAPPERS = new Set([
+  'su-exec',
+  'gosu',
+  'tini',
+  'dumb-init',
+  'setsid',
+  'nice',
+  'runuser',
+  'chroot',
+  'doas',
+  'timeout',
+])
 const SHELLS = new Set(['sh', 'bash', 'ash', 'dash', 'zsh'])
 const CONTAINER_TOOLS = new Set(['docker', 'podman', 'nerdctl'])
 
@@ -118,11 +129,7 @@ export function readScript(
     let at = 0
     while (at < command.length) {
       const word = command[at]
-      if (
-        word === undefined ||
-        !(assign(word) || PREFIX.test(word.text))
-      )
-        break
+      if (word === undefined || !(assign(word) || PREFIX.test(word.text))) break
       at += 1
     }
     const rest = command.slice(at)
@@ -238,8 +245,7 @@ export function readUnit(text: string, file: string, isProgram: IsProgram, readF
     if (script !== null) return withScript(invocation, script, isProgram, readFile)
     if (CONTAINER_TOOLS.has(basename(found[0]?.text ?? '')))
       return withScript(invocation, { text: plain, line: command.line }, isProgram, readFile)
-    if (isContainer || isStartedIn(found, isProgram))
-      return { ...invocation, words: programWords(found, isProgram) }
+    if (isContainer || isStartedIn(found, isProgram)) return { ...invocation, words: programWords(found, isProgram) }
   }
   return isContainer ? { file, words: [], variables: [...variables.values()], files: [], unread } : null
 }

@@ -124,7 +124,10 @@ export function* commandsOf(
     } else if (char === ')' && outer !== null) {
       endWord()
       const name = outer.pop() ?? { text: '', line }
-      words = [...outer, { ...name, text: name.text + words.map(({ text }) => text).join(ITEM_SEPARATOR), isArray: true }]
+      words = [
+        ...outer,
+        { ...name, text: name.text + words.map(({ text }) => text).join(ITEM_SEPARATOR), isArray: true },
+      ]
       outer = null
       at += 1
     } else if (char === '\n' && outer !== null) {

@@ -77,10 +77,13 @@ export function storesIn(text: string, file: string): Store[] | null {
   if (!/^\s*(?:-\s+)?kind:/m.test(text)) return null
   const objects = (cursorsOf(text) ?? []).filter((document) => document.isMapping()).flatMap(objectsOf)
   const areObjects = objects.length > 0 && objects.every((object) => object.get('kind') !== undefined)
-  const hasValues = (object: Cursor): boolean =>
-    ['values', 'source', 'sources'].some((name) => object.get('spec', name) !== undefined)
   if (!areObjects || objects.some((object) => podsOf(object).length > 0 || hasValues(object))) return null
   return objects.flatMap((object) => storeOf(object, file))
+}
+
+/** Returns whether an object of Flux or Argo CD has the values of a chart. */
+function hasValues(object: Cursor): boolean {
+  return ['values', 'source', 'sources'].some((name) => object.get('spec', name) !== undefined)
 }
 
 /** Returns the objects of a document, also those in a `List`. */
