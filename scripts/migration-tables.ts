@@ -1,3 +1,4 @@
+import { apacheDirectives } from '../src/migrate/apache/directives.ts'
 import { modAuthOpenidc } from '../src/migrate/apache/keys.ts'
 import { oauth2ProxyAlpha } from '../src/migrate/oauth2-proxy/alpha-config.ts'
 import { oauth2Proxy } from '../src/migrate/oauth2-proxy/keys.ts'
@@ -9,6 +10,7 @@ const tables: Readonly<Record<string, Rules>> = {
   'oauth2-proxy': oauth2Proxy,
   'oauth2-proxy-alpha': oauth2ProxyAlpha,
   'mod_auth_openidc': modAuthOpenidc,
+  'apache': apacheDirectives,
   wonderwall,
 }
 

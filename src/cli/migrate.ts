@@ -9,8 +9,9 @@ const READABLE = `It reads:
   oauth2-proxy      the configuration file (oauth2-proxy.cfg), the YAML format (--alpha-config), an environment file
                     with OAUTH2_PROXY_… variables, a command line, shell script or systemd unit, a compose file,
                     Kubernetes objects, or the values of its Helm chart
-  mod_auth_openidc  an Apache configuration with OIDC… directives, including <VirtualHost> and <Location>
-  Wonderwall        an environment file with WONDERWALL_… variables, or command-line flags
+  mod_auth_openidc  an Apache configuration with OIDC… directives, its virtual hosts and the files that it includes
+  Wonderwall        an environment file with WONDERWALL_… variables, a command line, a compose file, Kubernetes
+                    objects, or an Application of NAIS
 `
 
 export const migrate: Command = {

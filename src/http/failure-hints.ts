@@ -14,6 +14,10 @@ const HINTS: readonly Hint[] = [
     text: 'the client speaks HTTP/2 without TLS: set listenH2c: true',
   },
   {
+    sign: /connection begins with a PROXY protocol header/,
+    text: 'a proxy sends the PROXY protocol, which only `listen` accepts, with listenProxyProtocol: true',
+  },
+  {
     sign: /begins with an HTTP\/2 frame/,
     text: 'the application speaks HTTP/2 without TLS: set upstreamProtocol: h2c',
   },

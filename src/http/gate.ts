@@ -78,7 +78,11 @@ async function deny(
   const two = answer.location === undefined ? null : clearTwoSessions(cookies, context.facts, reply)
   if (two !== null) {
     answers.deny(request, reply, two)
-  } else if ((kind === 'form' || kind === 'frame') && answer.loginUrl !== undefined && mayKeepForm(request, route)) {
+  } else if (
+    (kind === 'form' || kind === 'frame') &&
+    answer.loginUrl !== undefined &&
+    mayKeepForm(context.facts, route)
+  ) {
     await keepForm(request, reply, answer, config, cookies)
   } else {
     answers.send(request, reply, answer)

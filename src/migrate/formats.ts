@@ -1,7 +1,7 @@
 import type { Invocation, IsProgram, ProgramNames, UnreadSource } from './invocation.ts'
 import type { ReadFile } from './migration.ts'
 import { withOlderNames } from './oauth2-proxy/alpha-config.ts'
-import { isChart, readChartValues } from './oauth2-proxy/chart-values.ts'
+import { isChart, isFurtherValues, readChartValues } from './oauth2-proxy/chart-values.ts'
 import { isList, isReferenced, isSwitch, keyOfFlag, keyOfVariable, oauth2Proxy } from './oauth2-proxy/keys.ts'
 import { furtherStart, readScript, readUnit } from './readers/command-line.ts'
 import { readEnvironment } from './readers/environment.ts'
@@ -12,13 +12,27 @@ import { readYaml } from './readers/yaml.ts'
 import type { Setting } from './setting.ts'
 import { RANKS, type Reading, readInvocation } from './sources.ts'
 import { wonderwallKey } from './wonderwall/keys.ts'
+import { isNaisApplication, readNaisApplication } from './wonderwall/nais.ts'
 
 export interface Format {
   readonly name:
-    'apache' | 'wonderwall' | 'chart' | 'start' | 'environment' | 'wonderwall-flags' | 'alpha' | 'toml' | 'flags'
+    | 'apache'
+    | 'nais'
+    | 'wonderwall'
+    | 'chart'
+    | 'start'
+    | 'environment'
+    | 'wonderwall-flags'
+    | 'alpha'
+    | 'toml'
+    | 'flags'
   readonly product: 'mod_auth_openidc' | 'oauth2-proxy' | 'Wonderwall'
   matches(text: string, file: string, around: Around): boolean
   read(text: string, file: string, around: Around): Reading
+  /** Reads files of which the later ones change parts of the earlier ones. */
+  readTogether?(files: readonly { readonly name: string; readonly text: string }[]): Reading
+  /** Returns whether a text of unknown format may be a further file of this format. */
+  belongsTo?(text: string): boolean
 }
 
 /** What a file may refer to. */
@@ -117,6 +131,12 @@ const formats: readonly Format[] = [
     read: () => ({ sources: [] }),
   },
   {
+    name: 'nais',
+    product: 'Wonderwall',
+    matches: (text) => isNaisApplication(text),
+    read: (text, file) => fromSource(RANKS.file, readNaisApplication(text, file)),
+  },
+  {
     name: 'wonderwall',
     product: 'Wonderwall',
     matches: (text) => WONDERWALL_VARIABLE.test(text),
@@ -132,7 +152,9 @@ const formats: readonly Format[] = [
     name: 'chart',
     product: 'oauth2-proxy',
     matches: (text) => isChart(text),
-    read: (text, file) => readChartValues(text, file, oauth2ProxyProgram.names),
+    read: (text, file) => readChartValues([{ name: file, text }], oauth2ProxyProgram.names),
+    readTogether: (files) => readChartValues(files, oauth2ProxyProgram.names),
+    belongsTo: isFurtherValues,
   },
   {
     name: 'start',

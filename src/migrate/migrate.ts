@@ -36,8 +36,16 @@ export function migrateFiles(
   const files: ReadSource[] = []
   const { toRead, stores } = withoutStores(sources)
   const around = { readFile: find, stores }
-  for (const source of toRead) {
-    const format = formatOf(source.text, source.name, around)
+  const formats = toRead.map((source) => ({ source, format: formatOf(source.text, source.name, around) }))
+  const layered = formats.find(({ format }) => format?.readTogether !== undefined)?.format ?? null
+  const layers = formats
+    .filter(({ source, format }) => layered !== null && (format ?? ownerOf(source, layered)) === layered)
+    .map(({ source }) => source)
+  const [layer] = layers
+  if (layer !== undefined && layered?.readTogether !== undefined)
+    files.push({ ...layer, format: layered, reading: layered.readTogether(layers) })
+  for (const { source, format } of formats) {
+    if (layers.includes(source)) continue
     if (format === null) others.add(source)
     else files.push({ ...source, format, reading: format.read(source.text, source.name, around) })
   }
@@ -48,6 +56,10 @@ export function migrateFiles(
   const [first, another] = new Set(files.map(({ format }) => format.product))
   if (another !== undefined)
     throw new UnreadableFile(`these are files of ${first} and of ${another}: migrate them separately`)
+  if (form === 'values' && first !== undefined && first !== 'oauth2-proxy')
+    throw new UnreadableFile(`--format values needs files of oauth2-proxy, not of ${first}`)
+  if (first === 'mod_auth_openidc' && [...others].every(({ text }) => APACHE_DIRECTIVE.test(text)))
+    return migrateApache(toRead, readFile)
   const migration = migrationOf(given, find, form)
   const [unused] = [...others].filter((source) => !opened.has(source))
   if (migration === null || unused !== undefined)
@@ -56,6 +68,14 @@ export function migrateFiles(
     )
   return migration
 }
+
+function ownerOf({ text }: Source, format: Format): Format | null {
+  return format.belongsTo?.(text) === true ? format : null
+}
+
+/** A directive of Apache without mod_auth_openidc, in a file that its other files include. */
+const APACHE_DIRECTIVE =
+  /^\s*(?:<(?:VirtualHost|Location|LocationMatch|Directory|Proxy|If|IfModule|IfDefine|Macro)\b|(?:Define|ServerName|ServerAlias|Listen|Include|IncludeOptional|LoadModule|ProxyPass\w*|Rewrite\w+|RequestHeader|Header|SSL\w+|Auth\w+|Require|Use|Alias)\s)/im
 
 interface Stored {
   readonly toRead: readonly Source[]
@@ -91,9 +111,6 @@ function addressList(path: string, others: ReadonlySet<Source>): Source | undefi
 function migrationOf(files: readonly ReadSource[], readFile: ReadFile, form: OutputForm): Migration | null {
   const [file] = files
   if (file === undefined) return null
-  if (form === 'values' && file.format.product !== 'oauth2-proxy')
-    throw new UnreadableFile(`--format values needs files of oauth2-proxy, not of ${file.format.product}`)
-  if (file.format.product === 'mod_auth_openidc') return migrateApache(files)
   const readings = files.map(({ reading }) => reading)
   if (file.format.product === 'Wonderwall') return migrateWonderwall(settingsOf(readings))
   return migrateOauth2Proxy(readings, readFile, form)

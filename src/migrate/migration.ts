@@ -56,8 +56,11 @@ export interface BaseRoute {
   readonly rewritePrefix?: { readonly from: string; readonly to: string }
   readonly timeout?: string
   readonly insecure?: boolean
+  readonly upstreamTls?: Readonly<Record<string, string | boolean>>
   readonly upstreamHost?: 'upstream'
   readonly withoutToken?: boolean
+  /** Headers of this route besides those of all routes. */
+  readonly set?: Readonly<Record<string, string>>
   readonly from: readonly Setting[]
 }
 

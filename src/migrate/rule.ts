@@ -75,6 +75,9 @@ export function unavailable(note: string, grade: Grade = 'security'): Rule {
   }
 }
 
+/** How a remark about a repeated key begins. */
+export const SET_AGAIN = 'it is set again in line'
+
 /** Applies the rules to all settings. Unknown keys and repeated ones are reported. */
 export function applyRules(
   rules: Rules,
@@ -96,7 +99,7 @@ export function applyRules(
     }
     const last = migration.effective.get(setting.key)
     if (last !== undefined && last !== setting && last.written === setting.written) {
-      remark(migration, 'differs', setting, `it is set again in line ${last.line}, and the last value counts`)
+      remark(migration, 'differs', setting, `${SET_AGAIN} ${last.line}, and the last value counts`)
       continue
     }
     rule.apply(setting, migration)

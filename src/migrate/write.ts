@@ -17,6 +17,7 @@ const KEY_ORDER = [
   'tls',
   'admin',
   'provider',
+  'providers',
   'session',
   'log',
   'pages',
@@ -31,7 +32,7 @@ export function writeYaml(migration: Migration): string {
   document.commentBefore = [
     ...introduction(migration),
     ' then run gatehouse check --config FILE. Comments name the settings that a value comes from, with their lines.',
-    ...secretComments(migration),
+    ...secretComments(migration, 'Set these variables, or write ${file:/path} in their place'),
   ].join('\n')
   return textOf(document)
 }
@@ -45,7 +46,7 @@ export function writeValues(migration: Migration): string {
   const comment = [
     ...introduction(migration),
     ' then run helm install --values FILE. Comments name the settings that a value comes from, with their lines.',
-    ...secretComments(migration),
+    ...secretComments(migration, 'The pods have these variables from extraEnv and existingSecret'),
   ]
   return `${comment.map((line) => `#${line}\n`).join('')}\nconfig:\n${config}${values.size === 0 ? '' : textOf(document)}`
 }
@@ -73,10 +74,10 @@ function introduction({ product, settings }: Migration): string[] {
   return [` Written by gatehouse migrate from ${files} (${product}). Read its report on stderr before you use this;`]
 }
 
-function secretComments({ secrets }: Migration): string[] {
+function secretComments({ secrets }: Migration, how: string): string[] {
   if (secrets.size === 0) return []
-  const lines = [...secrets].map(([name, how]) => `   ${name}: ${how}`)
-  return [' Set these variables, or write ${file:/path} in their place:', ...lines]
+  const lines = [...secrets].map(([name, where]) => `   ${name}: ${where}`)
+  return [` ${how}:`, ...lines]
 }
 
 function commentLines(from: readonly Setting[]): string[] {
@@ -119,12 +120,12 @@ const HEADINGS: Readonly<Record<Grade, string>> = {
 
 const GRADES: readonly Grade[] = ['security', 'todo', 'differs', 'gap', 'builtin']
 
-export function writeReport({ product, settings, remarks, secrets }: Migration): string {
+export function writeReport({ product, settings, remarks, secrets, values }: Migration): string {
   const named = new Set(remarks.flatMap(({ setting }) => setting ?? []))
   const files = [...new Set(settings.map(({ file }) => file))].join(', ')
   const sections = GRADES.flatMap((grade) => {
     const ofGrade = remarks.filter((remark) => remark.grade === grade)
-    return ofGrade.length === 0 ? [] : [`\n${HEADINGS[grade]}`, ...new Set(ofGrade.toSorted(byPosition).map(lineOf))]
+    return ofGrade.length === 0 ? [] : [`\n${HEADINGS[grade]}`, ...linesOf(ofGrade.toSorted(byPosition))]
   })
   const secretLines = [...secrets].map(([name, how]) => `  ${name}: ${how}`)
   const report = [
@@ -133,7 +134,12 @@ export function writeReport({ product, settings, remarks, secrets }: Migration):
     ...sections,
     ...(secretLines.length === 0
       ? []
-      : ['\nSECRETS: set these variables, or write ${file:/path} in their place', ...secretLines]),
+      : [
+          values.size > 0
+            ? '\nSECRETS: the pods have these variables from extraEnv and existingSecret'
+            : '\nSECRETS: set these variables, or write ${file:/path} in their place',
+          ...secretLines,
+        ]),
     '',
   ].join('\n')
   return withVariables(report)
@@ -147,6 +153,18 @@ function lineNumberOf({ setting, line }: Remark): number {
   return line ?? setting?.line ?? 0
 }
 
-function lineOf({ setting, text, line }: Remark): string {
-  return setting === null ? `  ${text}` : `  ${setting.file}:${line ?? setting.line}: ${setting.written}: ${text}`
+/** Returns a line for each remark; those that say the same about one key share a line with all their positions. */
+function linesOf(remarks: readonly Remark[]): string[] {
+  const positions = new Map<string, { readonly file: string; readonly numbers: Set<number>; readonly rest: string }>()
+  for (const remark of remarks) {
+    const { setting, text } = remark
+    const rest = setting === null ? text : `${setting.written}: ${text}`
+    const id = `${setting?.file ?? ''}\n${rest}`
+    const known = positions.get(id) ?? { file: setting?.file ?? '', numbers: new Set(), rest }
+    known.numbers.add(lineNumberOf(remark))
+    positions.set(id, known)
+  }
+  return [...positions.values()].map(({ file, numbers, rest }) =>
+    file === '' ? `  ${rest}` : `  ${file}:${[...numbers].join(', ')}: ${rest}`,
+  )
 }

@@ -322,6 +322,35 @@ void t.test('values that oauth2-proxy’s chart does not have are rendered', asy
   )
 })
 
+void t.test('with config.tls, the Service speaks https, and has a port for the redirect', async (t) => {
+  const tls = { certFile: '/tls/tls.crt', keyFile: '/tls/tls.key', redirectFrom: '0.0.0.0:8082' }
+  const manifests = await render(
+    chart,
+    ...withValues(
+      t,
+      values({
+        config: { tls },
+        service: { portNumber: 443 },
+        networkPolicy: { enabled: true, from: [{ podSelector: {} }] },
+      }),
+    ),
+  )
+  rendered.push(...manifests)
+  t.match(of(manifests, 'Service'), {
+    spec: {
+      ports: [
+        { name: 'https', port: 443, targetPort: 'http' },
+        { name: 'http', port: 80, targetPort: 'redirect' },
+      ],
+    },
+  })
+  const ports = [{ name: 'http' }, { name: 'redirect', containerPort: 8082 }, { name: 'admin' }]
+  t.match(gatewayIn(manifests), { ports })
+  t.match(of(manifests, 'NetworkPolicy'), { spec: { ingress: [{ ports: [{ port: 'http' }, { port: 'redirect' }] }] } })
+  const tester = manifests.find(({ kind }) => kind === 'Pod')
+  t.match(tester, { spec: { containers: [{ args: ['health', '--url', 'https://shop-gatehouse.orders.svc:443'] }] } })
+})
+
 void t.test('values that contradict each other are refused', async (t) => {
   const service = { name: 'shop-gatehouse-forward-auth', port: { number: 8081 } }
   const extraPaths = [{ path: '/', pathType: 'Prefix', backend: { service } }]
@@ -329,6 +358,10 @@ void t.test('values that contradict each other are refused', async (t) => {
     [{ existingConfig: 'orders' }, 'existingConfig and config both hold the configuration'],
     [{ kubeVersion: '1.28.3' }, 'kubeVersion: 1.28.3 is too old'],
     [{ httpScheme: 'https' }, 'httpScheme: https needs a certificate: write config.tls'],
+    [
+      { config: { tls: { certFile: '/tls.crt', keyFile: '/tls.key', redirectFrom: '0.0.0.0:8082' } } },
+      'config.tls.redirectFrom takes port 80 of the Service: write service.portNumber: 443',
+    ],
     [
       { ingress: { enabled: true, extraPaths }, forwardAuth: { enabled: true } },
       'must not lead to the Service shop-gatehouse-forward-auth',

@@ -9,7 +9,7 @@ import { boundPort } from '../../src/demo/bound-port.ts'
 import { startIdp } from '../../src/demo/idp.ts'
 import { createAuthority } from '../support/certificates.ts'
 import { startGateway } from '../support/gateway.ts'
-import { ask } from '../support/raw-http.ts'
+import { ask, sendRaw } from '../support/raw-http.ts'
 
 // One provider for all gateways here: what it does is not what these tests are about.
 const idp = await startIdp()
@@ -153,4 +153,15 @@ void t.test('a client that speaks HTTP/2 without TLS is refused with the key tha
   const cause = /^the client speaks HTTP\/2 without TLS: set listenH2c: true ← HPE_PAUSED_H2_UPGRADE: /
   t.match(events('bad_request')[0]?.['cause'], cause)
   t.match(events('request')[0]?.['cause'], cause)
+})
+
+void t.test('a proxy that sends the PROXY protocol without need is refused with the key that expects it', async (t) => {
+  const { url, events } = await startGateway(t, { idp })
+  const line = 'PROXY TCP4 203.0.113.7 192.0.2.1 1 2\r\n'
+  const binary = Buffer.from('0d0a0d0a000d0a515549540a21110000', 'hex').toString('latin1')
+  for (const [index, header] of [line, binary].entries()) {
+    await sendRaw(url, `${header}GET / HTTP/1.1\r\nHost: a\r\n\r\n`)
+    const cause = /^a proxy sends the PROXY protocol, which only `listen` accepts, with listenProxyProtocol: true ← HPE_/
+    t.match(events('bad_request')[index]?.['cause'], cause)
+  }
 })

@@ -51,17 +51,26 @@ export const startProxyProgram = async (t: Test, port: number, { name, files, ar
     }
     rmSync(folder, { recursive: true, force: true })
   })
-  await eventually(
-    async () => {
-      if (child.exitCode !== null || child.pid === undefined) throw new Error(`${name} has ended: ${output}`)
-      const socket = connect(port, '127.0.0.1')
-      try {
-        await once(socket, 'connect')
-        return true
-      } finally {
-        socket.destroy()
-      }
-    },
-    { what: `${name} listens` },
-  )
+  const ended = new Promise<never>((_resolve, reject) => {
+    child.once('close', () => {
+      reject(new Error(`${name} has ended: ${output}`))
+    })
+  })
+  // After the start, the end of the program is no error.
+  ended.catch(() => {})
+  await Promise.race([
+    ended,
+    eventually(
+      async () => {
+        const socket = connect(port, '127.0.0.1')
+        try {
+          await once(socket, 'connect')
+          return true
+        } finally {
+          socket.destroy()
+        }
+      },
+      { what: `${name} listens` },
+    ),
+  ])
 }

@@ -10,11 +10,14 @@ export type RawAnswer = {
   trailers: string[]
 }
 
-/** Opens a connection to the host of a URL. For https it uses TLS and accepts any certificate. */
-export const open = (url: string): Socket => {
+/**
+ * Opens a connection to the host of a URL, by default from any address of this machine. For https it uses TLS and accepts
+ * any certificate.
+ */
+export const open = (url: string, localAddress?: string): Socket => {
   const { hostname, port, protocol } = new URL(url)
-  const address = { host: hostname, port: Number(port) }
-  const socket = protocol === 'https:' ? connectTls({ ...address, rejectUnauthorized: false }) : connect(address)
+  const tcp = connect({ host: hostname, port: Number(port), ...(localAddress === undefined ? {} : { localAddress }) })
+  const socket = protocol === 'https:' ? connectTls({ socket: tcp, rejectUnauthorized: false }) : tcp
   socket.on('error', () => {
     /* Tests examine the bytes that arrived before an error. */
   })

@@ -34,6 +34,12 @@
 {{- include "gatehouse.port" (include "gatehouse.config" . | fromYaml).listen }}
 {{- end }}
 
+{{/* The port of the listener that redirects to https, if other pods can reach it. */}}
+{{- define "gatehouse.redirectPort" -}}
+{{- $at := ((.values.config | default dict).tls | default dict).redirectFrom | default "" -}}
+{{- if not (regexMatch "^(unix:|127\\.|localhost:|\\[::1\\])" $at) }}{{ include "gatehouse.port" $at }}{{ end }}
+{{- end }}
+
 {{- define "gatehouse.adminPort" -}}
 {{- $config := include "gatehouse.config" . | fromYaml -}}
 {{- if kindIs "map" $config.admin }}{{ include "gatehouse.port" ($config.admin.listen | default "127.0.0.1:9090") }}{{ end }}

@@ -57,6 +57,11 @@ ports:
     containerPort: {{ $http }}
     protocol: TCP
   {{- end }}
+  {{- with include "gatehouse.redirectPort" . }}
+  - name: redirect
+    containerPort: {{ . }}
+    protocol: TCP
+  {{- end }}
   {{- if and $admin (not $exec) }}
   - name: admin
     containerPort: {{ $admin }}

@@ -78,6 +78,9 @@
 {{- if and (eq ($values.httpScheme | default "http") "https") (not $config.tls) (not $values.existingConfig) }}
 {{- fail "httpScheme: https needs a certificate: write config.tls: { certFile: PATH, keyFile: PATH }, and mount the files with extraVolumes and extraVolumeMounts" }}
 {{- end -}}
+{{- if and (include "gatehouse.redirectPort" .) (eq (toString ($values.service | default dict).portNumber) "80") (not $sidecar) }}
+{{- fail "config.tls.redirectFrom takes port 80 of the Service: write service.portNumber: 443" }}
+{{- end -}}
 {{- if and $autoscaling.enabled (not $autoscaling.targetCPUUtilizationPercentage) (not $autoscaling.targetMemoryUtilizationPercentage) }}
 {{- fail "autoscaling has no target: write autoscaling.targetCPUUtilizationPercentage" }}
 {{- end -}}

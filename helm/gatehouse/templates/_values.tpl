@@ -19,6 +19,7 @@ release are rendered and each setting has one name. "enabled" and "proxy" say wh
 {{- with .annotations }}{{ $_ := set $values "configMapAnnotations" . }}{{ end }}
 {{- $_ := set $values "config" (omit . "existingConfig" "annotations") }}
 {{- end -}}
+{{- if ($values.config | default dict).tls }}{{ $_ := set $values "httpScheme" "https" }}{{ end -}}
 {{- with $values.service }}{{ with .port }}{{ $_ := set $values.service "portNumber" . }}{{ end }}{{ end -}}
 {{- with $values.serviceAccount }}{{ if kindIs "bool" .create }}{{ $_ := set . "enabled" .create }}{{ end }}{{ end -}}
 {{- with $values.networkPolicy }}{{ $_ := set . "enabled" (or .enabled .create | default false) }}{{ end -}}

@@ -7,10 +7,21 @@ import { algorithmsOf } from '../../oidc/jwks.ts'
 import { documentUrl, idTokenAlgorithms } from '../../oidc/metadata.ts'
 import { proxyFor } from '../../oidc/outgoing-proxy.ts'
 import { openProvider, type Discovered, type Provider } from '../../oidc/provider.ts'
+import { withDeadline } from '../../resilience/deadline.ts'
 import { openLog } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import { redirectUrisOf } from '../registration.ts'
-import { causesOf, fail, ok, REQUEST_TIMEOUT_MS, warn, type Finding, type Question } from './report.ts'
+import {
+  causesOf,
+  fail,
+  noAnswerWithin,
+  ok,
+  QUESTION_TIMEOUT_MS,
+  REQUEST_TIMEOUT_MS,
+  warn,
+  type Finding,
+  type Question,
+} from './report.ts'
 
 /** A provider that is asked, with the key of the configuration that describes it. */
 export interface Asked {
@@ -53,6 +64,7 @@ export function providerQuestions(config: Config, asked: Asked, introspects: boo
 async function askProvider(config: Config, asked: Asked, introspects: boolean): Promise<Finding[]> {
   const { provider } = asked
   const { settings } = provider
+  const startedAt = performance.now()
   let found: Discovered
   try {
     found = await provider.discovered()
@@ -61,11 +73,17 @@ async function askProvider(config: Config, asked: Asked, introspects: boolean): 
   }
   const redirectUris = redirectUrisOf(config, settings)
   const [redirectUri = ''] = redirectUris
+  // What is known about the provider is printed even if one of its endpoints does not answer.
+  const remainingMs = QUESTION_TIMEOUT_MS - (performance.now() - startedAt) - REPORT_MS
+  const answer = noAnswerWithin(QUESTION_TIMEOUT_MS)
+  const late: Trial = { outcome: 'failed', answer, skew: null }
   const [keys, trial, introspection, ...pushed] = await Promise.all([
-    keyFindings(found, settings),
-    tryCode(provider, redirectUri),
-    introspects && found.introspects ? introspectionFindings(provider) : [],
-    ...redirectUris.map((uri) => tryRedirectUri(provider, uri)),
+    withDeadline(keyFindings(found, settings), remainingMs, () => [fail(`keys ${keysUrl(found)}: ${answer}`)]),
+    withDeadline(tryCode(provider, redirectUri), remainingMs, () => late),
+    introspects && found.introspects
+      ? withDeadline(introspectionFindings(provider), remainingMs, () => [fail(`introspection: ${answer}`)])
+      : [],
+    ...redirectUris.map((uri) => withDeadline(tryRedirectUri(provider, uri), remainingMs, () => late)),
   ])
   return [
     documentFinding(found, settings),
@@ -75,17 +93,34 @@ async function askProvider(config: Config, asked: Asked, introspects: boolean): 
     ...pushed.flatMap((one, index) => pushFindings(one, redirectUris[index] ?? '', found, trial, settings)),
     ...scopeFindings(found, settings),
     ...introspection,
-  ].map((finding) => withoutSecret(finding, settings.clientSecret))
+  ].map((finding) => withoutSecret(finding, settings))
 }
+
+/** The time before the deadline of the question at which its parts end. */
+const REPORT_MS = 100
 
 /** A shorter secret is not removed, because it may be a part of words. */
 const MIN_SECRET_LENGTH = 4
 
-/** Removes the client secret from a finding, because a provider may repeat it in the description of an error. */
-function withoutSecret(finding: Finding, secret: string | null): Finding {
-  return secret === null || secret.length < MIN_SECRET_LENGTH
-    ? finding
-    : { ...finding, text: finding.text.replaceAll(secret, '…') }
+/**
+ * Removes the client secret from a finding, as it is and as requests contain it, because a provider may repeat it in the
+ * description of an error.
+ */
+function withoutSecret(finding: Finding, { clientId, clientSecret }: ProviderSettings): Finding {
+  if (clientSecret === null || clientSecret.length < MIN_SECRET_LENGTH) return finding
+  const [id, secret] = [formEncoded(clientId), formEncoded(clientSecret)]
+  const forms = [
+    Buffer.from(`${id}:${secret}`).toString('base64'),
+    Buffer.from(`${clientId}:${clientSecret}`).toString('base64'),
+    secret,
+    encodeURIComponent(clientSecret),
+    clientSecret,
+  ]
+  return { ...finding, text: forms.reduce((text, form) => text.replaceAll(form, '…'), finding.text) }
+}
+
+function formEncoded(text: string): string {
+  return new URLSearchParams({ '': text }).toString().slice(1)
 }
 
 function documentFinding({ configuration }: Discovered, settings: ProviderSettings): Finding {
@@ -102,12 +137,17 @@ async function keyFindings({ configuration, keys }: Discovered, settings: Provid
   // A provider without OpenID Connect signs nothing.
   if (userApiOf(settings) !== null) return []
   const server = configuration.serverMetadata()
-  const url = server.jwks_uri ?? ''
+  const url = keysUrl({ configuration })
   try {
     return [keyFinding(url, await keys.published(), idTokenAlgorithms(server))]
   } catch (error) {
-    return [fail(`keys: ${causesOf(error)}`)]
+    const text = causesOf(error)
+    return [fail(text.includes(url) ? `keys: ${text}` : `keys ${url}: ${text}`)]
   }
+}
+
+function keysUrl({ configuration }: Pick<Discovered, 'configuration'>): string {
+  return configuration.serverMetadata().jwks_uri ?? ''
 }
 
 /** Returns what keys at a URL are for. `announced`: the algorithms that the provider announces. */
@@ -127,13 +167,13 @@ export function keyFinding(
 }
 
 function clockFindings(skew: number | null, { clockTolerance }: ProviderSettings): Finding[] {
-  if (skew === null) return []
+  if (skew === null) return [warn('clock: not compared, because the token endpoint has sent no Date')]
   const seconds = Math.round(Math.abs(skew) / 1000)
   const difference = `clock: ${seconds} s ${skew > 0 ? 'behind' : 'ahead of'} the provider`
   if (seconds <= 1) return [ok('clock: equal to that of the provider')]
   return [
     Math.abs(skew) > clockTolerance
-      ? warn(`${difference}, more than clockTolerance (${clockTolerance / 1000} s): synchronize both clocks with NTP`)
+      ? fail(`${difference}, more than clockTolerance (${clockTolerance / 1000} s): synchronize both clocks with NTP`)
       : ok(difference),
   ]
 }

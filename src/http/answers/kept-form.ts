@@ -9,7 +9,7 @@ import type { Answer } from '../../gate/challenge.ts'
 import { isCrossOrigin } from '../../gate/csrf.ts'
 import { WINDOWS_1252_UPPER } from '../../gate/path-variants.ts'
 import { targetAtLogin } from '../../gate/return-target.ts'
-import type { CompiledRoute } from '../../gate/verdict.ts'
+import type { CompiledRoute, Facts } from '../../gate/verdict.ts'
 import { contextOf } from '../context.ts'
 import type { Cookies } from '../cookies/cookies.ts'
 import { readBody } from '../server/read-body.ts'
@@ -22,18 +22,24 @@ const MAX_FORM_BYTES = 256 * 1024
 /** Limits slow bodies, because senders without a session could otherwise occupy many connections. */
 const BODY_TIMEOUT_MS = 30_000
 
+/**
+ * Envoy's header for a body that `max_request_bytes` has cut off.
+ * @see https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/filters/http/ext_authz/v3/ext_authz.proto
+ */
+const PARTIAL_BODY = 'x-envoy-auth-partial-body'
+
 const KEPT_TYPES = /^(?:application\/x-www-form-urlencoded|multipart\/form-data)\s*(?:;|$)/i
 
 /**
  * Returns whether a form that was posted without a session is kept during the login. A form from another site is not
  * kept, because it would be posted with the user's new session.
  */
-export function mayKeepForm(request: FastifyRequest, route: CompiledRoute | null): boolean {
+export function mayKeepForm(facts: Facts, route: CompiledRoute | null): boolean {
   return (
     route?.preservePost === true &&
-    request.method === 'POST' &&
-    KEPT_TYPES.test(request.headers['content-type'] ?? '') &&
-    !isCrossOrigin(contextOf(request).facts)
+    facts.method === 'POST' &&
+    KEPT_TYPES.test(facts.headers['content-type'] ?? '') &&
+    !isCrossOrigin(facts)
   )
 }
 
@@ -49,9 +55,11 @@ export async function keepForm(
   config: Config,
   cookies: Cookies,
 ): Promise<FastifyReply> {
-  const { facts, kind, route } = contextOf(request)
+  const { kind, route, original, ...context } = contextOf(request)
+  const facts = original ?? context.facts
   const type = request.headers['content-type'] ?? ''
-  const body = await readBody(request.raw, MAX_FORM_BYTES, BODY_TIMEOUT_MS)
+  const whole = request.headers[PARTIAL_BODY] !== 'true'
+  const body = await readBody(request.raw, whole ? MAX_FORM_BYTES : 0, BODY_TIMEOUT_MS)
   const form =
     body === null
       ? null

@@ -12,17 +12,22 @@ export interface AuthUrl {
   readonly redirect: boolean
 }
 
+/** The path of the endpoint for a proxy that appends the path and query of the described request to it. */
+const REDIRECTING = '/auth-redirect'
+
 /** Parses the URL of a forward-auth request. Returns `null` if the URL is not a forward-auth endpoint. */
 export function readAuthUrl({ path, query }: Pick<Facts, 'path' | 'query'>, basePath: string): AuthUrl | null {
   const whole = `${basePath}/auth`
   if (path === '/auth' || path === whole) {
     return { described: null, redirect: new URLSearchParams(query).get('redirect') === 'true' }
   }
-  // With a base path of `/auth`, a path after the short form would be ambiguous.
-  const owns = whole.startsWith('/auth/') ? [whole] : [whole, '/auth']
+  const owns = [whole, `${basePath}${REDIRECTING}`, '/auth', REDIRECTING].filter(
+    // With a base path of `/auth`, a path after the short form would be ambiguous.
+    (one) => one.startsWith(`${basePath}/`) || !whole.startsWith(`${one}/`),
+  )
   const own = owns.find((one) => path.startsWith(`${one}/`))
   // The query belongs to the described request.
-  return own === undefined ? null : { described: path.slice(own.length) + query, redirect: false }
+  return own === undefined ? null : { described: path.slice(own.length) + query, redirect: own.endsWith(REDIRECTING) }
 }
 
 const NEVER_ALLOWED = new Set(['TRACE', 'TRACK', 'CONNECT'])

@@ -10,17 +10,19 @@ import type { Gate } from '../../gate/pipeline.ts'
 import type { Facts, RequestKind, Verdict } from '../../gate/verdict.ts'
 import type { Sessions } from '../../session/sessions.ts'
 import { logDenial } from '../answers/denial-log.ts'
+import { keepForm, mayKeepForm } from '../answers/kept-form.ts'
 import type { Answers } from '../answers/send.ts'
 import { contextOf } from '../context.ts'
 import { clearTwoSessions, type Cookies } from '../cookies/cookies.ts'
 import type { Limits } from '../rate-limit.ts'
+import { hasBody } from '../server/framing.ts'
 import { describedBy, readAuthUrl, type AuthUrl } from './described-request.ts'
 
 export interface ForwardAuthServices {
   readonly config: Config
   readonly origins: PublicOrigins
   readonly gate: Gate
-  readonly headers: Pick<UpstreamHeaders, 'forProxy' | 'spoofedHeader'>
+  readonly headers: Pick<UpstreamHeaders, 'forProxy' | 'missingFrom' | 'deception'>
   readonly routes: RouteTable
   readonly sessions: Pick<Sessions, 'touch'>
   readonly cookies: Cookies
@@ -28,8 +30,15 @@ export interface ForwardAuthServices {
 }
 
 /**
+ * Names the headers that Envoy removes from the original request. Envoy would otherwise pass on a client's header that
+ * the verdict does not have.
+ * @see https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/ext_authz_filter
+ */
+const REMOVED_BY_ENVOY = 'x-envoy-auth-headers-to-remove'
+
+/**
  * Registers forward-auth on its own listener, which only the proxy may reach. Answers a request before its body
- * arrives, and ignores the body. All other URLs are not found.
+ * arrives, and ignores the body unless the body is a form to keep. All other URLs are not found.
  */
 export function registerForwardAuth(app: FastifyInstance, services: ForwardAuthServices, limits: Limits): void {
   for (const hook of limits.requests) app.addHook('onRequest', hook)
@@ -51,11 +60,8 @@ async function answer(
   const facts = describedBy(authUrl, context.facts, origins, routes)
   if ('reason' in facts) return answers.deny(request, reply, facts)
   context.original = facts
-  const spoofed = headers.spoofedHeader(facts)
-  if (spoofed !== null) {
-    const cause = `the application could take ${spoofed} for another header`
-    return answers.deny(request, reply, { reason: 'malformed', cause })
-  }
+  const cause = headers.deception(facts)
+  if (cause !== null) return answers.deny(request, reply, { reason: 'malformed', cause })
   const verdict = verdictForProxy(await gate(facts, context.now), facts, config)
   context.route = verdict.route
   if (verdict.type === 'deny') return deny(services, verdict, facts, authUrl, request, reply)
@@ -66,6 +72,8 @@ async function answer(
   if (verdict.dpopNonce !== undefined) reply.header('dpop-nonce', verdict.dpopNonce)
   const own = headers.forProxy(facts, verdict.route, verdict.who, verdict.accessToken)
   for (let i = 0; i + 1 < own.length; i += 2) reply.header(own[i] ?? '', own[i + 1] ?? '')
+  const missing = authUrl.described === null ? [] : headers.missingFrom(own)
+  if (missing.length > 0) reply.header(REMOVED_BY_ENVOY, missing.join(','))
   // The proxy can copy these headers to the application's response.
   reply.headers(corsHeaders(verdict.route, facts.headers.origin))
   return reply.header('cache-control', 'no-store').code(200).send()
@@ -101,14 +109,14 @@ function verdictForProxy(
   return { type: 'deny', denial, kind: classify(method, headers, scripts), route, session: verdict.session }
 }
 
-function deny(
+async function deny(
   { config, answers, cookies }: ForwardAuthServices,
   { denial, kind, route, session, who, dpopNonce }: Extract<Verdict, { type: 'deny' }>,
   facts: Facts,
   authUrl: AuthUrl,
   request: FastifyRequest,
   reply: FastifyReply,
-): FastifyReply {
+): Promise<FastifyReply> {
   const context = contextOf(request)
   context.kind = kind
   context.session = session
@@ -130,7 +138,17 @@ function deny(
       ? { authenticate: authenticateOf(denial, route, facts) }
       : {}),
   }
+  if (kind === 'form' && forProxy.loginUrl !== undefined && carriesBody(request) && mayKeepForm(facts, route))
+    return keepForm(request, reply, forProxy, config, cookies)
   return answers.send(request, reply, forProxy, facts)
+}
+
+/**
+ * Returns whether the proxy has sent the body of the original request. A subrequest with another method has no body,
+ * even if its Content-Length is that of the original request.
+ */
+function carriesBody({ method, raw }: FastifyRequest): boolean {
+  return method === 'POST' && hasBody(raw)
 }
 
 export function redirectsProxy({ redirect }: AuthUrl, kind: RequestKind, { location }: Answer): boolean {

@@ -27,7 +27,7 @@ import type { ClientError, Refusals } from './parser-errors.ts'
 import { limitPipelining } from './pipelining.ts'
 import { parseRawTarget, trackPackets } from './raw-targets.ts'
 import { detectHttp2, readAhead, takeConnections } from './protocol-detection.ts'
-import { actFor, plainConnectionOf, readProxyHeader, type ProxiedClient } from './proxy-protocol.ts'
+import { actFor, isProxyHeader, plainConnectionOf, readProxyHeader, type ProxiedClient } from './proxy-protocol.ts'
 import { answerUnderWay, latestAnswer } from './response-queue.ts'
 import { watchSilentUploads, type Upload } from './silent-uploads.ts'
 import { GatewayRequest, routeUpgrades } from './upgrade.ts'
@@ -107,7 +107,8 @@ export function createListener(
       : createHttpsServer({
           ...options,
           ...contextOf(tls),
-          ALPNProtocols: ['h2', 'http/1.1'],
+          // Node.js refuses clients that offer none of these. Some, such as `curl --http1.0`, offer HTTP/1.0 only.
+          ALPNProtocols: ['h2', 'http/1.1', 'http/1.0'],
           handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
         })
   // Node.js silently drops fields above its limit. The gateway's own limit refuses the request.
@@ -178,6 +179,7 @@ export function createListener(
   else acceptBehindProxies(sendsProxyHeader)
   server.on('request', serve)
   server.on('clientError', (error: ClientError, socket: Socket) => {
+    if (sendsProxyHeader === null) nameUnexpectedHeader(error)
     // A failed handshake has an address too.
     if (startTls !== null) nameClient(socket)
     const asked = http1Connections.get(socket)
@@ -366,6 +368,13 @@ export function createListener(
       for (const socket of sockets) socket.destroy()
     },
   }
+}
+
+/** Names a PROXY protocol header as the cause of an error. OpenSSL does not report the bytes that it has rejected. */
+function nameUnexpectedHeader(error: ClientError): void {
+  if (isProxyHeader(error.rawPacket)) error.message = 'the connection begins with a PROXY protocol header'
+  else if (error.code === 'ERR_SSL_WRONG_VERSION_NUMBER')
+    error.reason = 'no TLS at the start of the connection; if a proxy sends the PROXY protocol, set listenProxyProtocol: true'
 }
 
 function destroy(socket: Socket): void {

@@ -1,3 +1,4 @@
+import { isMapping } from '../../config/key-path.ts'
 import {
   has,
   type Migration,
@@ -6,36 +7,100 @@ import {
   putMissingClientSecret,
   putMissingProvider,
   putSessionKey,
+  type ReadFile,
   remark,
   secretVariable,
   startMigration,
 } from '../migration.ts'
-import { readApache } from '../readers/apache.ts'
 import { assembleRoutes } from '../routes.ts'
-import { applyRules, reportUnhandled, unknownKey } from '../rule.ts'
-import { literal, textOf } from '../setting.ts'
+import { applyRules, reportUnhandled, type Rules, unknownKey } from '../rule.ts'
+import { literal, type Setting, textOf } from '../setting.ts'
+import { apacheDirectives } from './directives.ts'
 import { passClaims } from './headers.ts'
+import { type HostMigration, mergeHosts, servedHosts } from './hosts.ts'
 import { modAuthOpenidc } from './keys.ts'
+import { preprocess } from './preprocess.ts'
 import { migrateSections } from './routes.ts'
-import { sectionsOf } from './sections.ts'
+import { isTransparent, isWholeSite, sectionsOf, type Site, siteOfHost } from './sections.ts'
 
 const PRODUCT = 'mod_auth_openidc'
 
-const canonicalNames = new Map(Object.keys(modAuthOpenidc).map((name) => [name.toLowerCase(), name]))
+const rules: Rules = { ...modAuthOpenidc, ...apacheDirectives }
+const canonicalNames = new Map(Object.keys(rules).map((name) => [name.toLowerCase(), name]))
 
 /** Migrates Apache configurations that use mod_auth_openidc; throws `UnreadableFile`. */
-export function migrateApache(files: readonly { readonly name: string; readonly text: string }[]): Migration {
-  const sites = files.map(({ name, text }) =>
-    sectionsOf(readApache(text, name), name, (directive) => canonicalNames.get(directive.toLowerCase()) ?? directive),
-  )
+export function migrateApache(
+  files: readonly { readonly name: string; readonly text: string }[],
+  readFile: ReadFile,
+): Migration {
+  const { directives, unknown } = preprocess(files, readFile)
+  const site = sectionsOf(directives, (name) => canonicalNames.get(name.toLowerCase()) ?? name)
   const migration = startMigration(
     PRODUCT,
-    sites.flatMap(({ settings }) => settings),
-    sites.flatMap(({ siteSettings }) => siteSettings),
+    site.directives.map(({ setting }) => setting),
+    [],
   )
-  // Runs before `applyRules`, because no rule may apply to a directive of another virtual host or of some paths only.
-  for (const site of sites) migrateSections(site, migration)
-  applyRules(modAuthOpenidc, migration, (key) =>
+  for (const { setting, directive } of site.directives) {
+    if (directive.note !== undefined) remark(migration, directive.note.grade, setting, directive.note.text)
+    else if (/^VirtualHost$/i.test(setting.key)) migration.handled.add(setting)
+    else if (isTransparent(setting.key))
+      remark(migration, 'builtin', setting, 'its directives are read as if the condition held')
+  }
+  for (const [variable, { name, file, line }] of unknown) {
+    if (OF_LOGS.test(name)) continue
+    const text = `\${${variable}} (${name}, ${file}:${line}) is not defined in these files: pass the file that defines the variable to this command as well`
+    remark(migration, 'security', null, text)
+  }
+  const hosts = servedHosts(site, migration)
+  mergeHosts(
+    hosts.map((host) => ({ host, ...migrateHost(siteOfHost(site, host.number), migration.handled) })),
+    migration,
+  )
+  avoidUpstreams(migration)
+  return migration
+}
+
+/** Moves the gateway's listeners away from the ports of applications on the same machine. */
+function avoidUpstreams(migration: Migration): void {
+  const routes: unknown = partAt(migration, 'routes')?.value
+  const upstreams = [
+    partAt(migration, 'upstream')?.value,
+    ...(Array.isArray(routes) ? routes : []).map((route: unknown) =>
+      isMapping(route) ? route['upstream'] : undefined,
+    ),
+  ]
+  const taken = upstreams
+    .filter((url) => typeof url === 'string')
+    .flatMap((url) => /^https?:\/\/(?:localhost|127\.[\d.]+|\[::1\]):(\d+)$/.exec(url)?.[1] ?? [])
+    .map(Number)
+  for (const [path, usual] of DEFAULT_PORTS) {
+    let port = usual
+    while (taken.includes(port)) port += 1
+    if (port !== usual) put(migration, path, `127.0.0.1:${port}`)
+    taken.push(port)
+  }
+}
+
+const DEFAULT_PORTS = [
+  ['listen', 8080],
+  ['admin.listen', 9090],
+] as const
+
+const OF_LOGS = /Log$|^(PidFile|Mutex|User|Group|ServerRoot)$/i
+
+/** Migrates one virtual host as if it were alone. `handled` are the settings that the report names already. */
+function migrateHost(site: Site, handled: ReadonlySet<Setting>): Omit<HostMigration, 'host'> {
+  const siteWide = site.directives.filter(({ within }) => isWholeSite(within))
+  const migration = startMigration(
+    PRODUCT,
+    site.directives.map(({ setting }) => setting),
+    // The others add to each other, so that the last one is not the one that counts.
+    siteWide.map(({ setting }) => setting).filter(({ key }) => !Object.hasOwn(apacheDirectives, key)),
+  )
+  for (const setting of handled) migration.handled.add(setting)
+  // Runs before `applyRules`, because no rule may apply to a directive of some paths only.
+  const closedBy = migrateSections(site, migration)
+  applyRules(rules, migration, (key) =>
     key.startsWith('OIDC')
       ? unknownKey(PRODUCT, key)
       : 'it is a directive of Apache itself, which this command does not read: keep it in the web server, or look for an ' +
@@ -47,8 +112,8 @@ export function migrateApache(files: readonly { readonly name: string; readonly 
   putRequired(migration)
   // The sections and headers above contribute to the routes.
   assembleRoutes(migration)
-  reportUnhandled(modAuthOpenidc, migration)
-  return migration
+  reportUnhandled(rules, migration)
+  return { migration, closedBy }
 }
 
 function migrateStore(migration: Migration): void {

@@ -1,4 +1,4 @@
-import { isMetByEveryUser, namesNetworks, undecided, UNDECIDED_CLAIM } from '../condition.ts'
+import { isMetByEveryUser, undecided } from '../condition.ts'
 import {
   allowPlainHttp,
   type BaseRoute,
@@ -7,68 +7,53 @@ import {
   type Migration,
   put,
   remark,
-  requireOnAllRoutes,
   type TokenIssuer,
 } from '../migration.ts'
-import { type UpstreamTarget, upstreamTarget } from '../routes.ts'
 import { argumentsOf, flagOf, literal, type Setting, textOf } from '../setting.ts'
-import { readRequestHeaders } from './headers.ts'
+import {
+  type Area,
+  areasOf,
+  isOverridden,
+  isWithin,
+  reportWithoutPatterns,
+  sharedPath,
+  withoutOverlaps,
+  type SiteContext,
+} from './areas.ts'
+import { type PathHeader, readRequestHeaders } from './headers.ts'
 import { cookiePathOf } from './keys.ts'
-import { isRequirement, methodsOf, type Policy, policyOf, rangeOf, type RequireContext } from './require.ts'
-import { hostOf, isTransparent, isWholeSite, type PlacedDirective, type Section, type Site } from './sections.ts'
+import { readRefusals } from './refusals.ts'
+import { rangeOf, type RequireContext } from './require.ts'
+import { isWholeSite, type PlacedDirective, type Section, type Site } from './sections.ts'
+import { type Target, targetsOf } from './upstreams.ts'
 
 const PER_ROUTE = new Set(['OIDCUnAuthAction', 'AuthType', 'Require', 'AuthName', 'ProxyPass', 'ProxyPassReverse'])
 
-interface Area {
-  readonly section: Section
-  readonly policy: DecidedPolicy
-  /** The policies of methods that differ from those of all other methods. */
-  readonly exceptions: readonly { readonly methods: readonly string[]; readonly policy: DecidedPolicy }[]
-  readonly access: BaseRoute['access']
-  readonly challenge?: string
-  readonly withoutToken: boolean
-  readonly from: readonly Setting[]
-}
-
-type DecidedPolicy = Exclude<Policy, { kind: 'denied' }>
-
-export function migrateSections({ sections, directives }: Site, migration: Migration): void {
-  const host = hostOf(directives)
-  for (const { setting, within } of directives) {
-    if (/^VirtualHost$/i.test(setting.key)) migration.handled.add(setting)
-    else if (isTransparent(setting.key))
-      remark(migration, 'builtin', setting, 'its directives are read as if the condition held')
-    else if (within.host !== 0 && within.host !== host) {
-      remark(
-        migration,
-        /^(OIDC|Auth|Require|RequestHeader|Allow|Deny|Satisfy|Redirect|RewriteRule)/i.test(setting.key)
-          ? 'security'
-          : 'gap',
-        setting,
-        'another VirtualHost: give it a file and a gateway of its own',
-      )
-    }
+/**
+ * Migrates the sections of one virtual host, with what applies to all hosts. Returns the directive that refused all
+ * requests, or `null`.
+ */
+export function migrateSections(site: Site, migration: Migration): Setting | null {
+  const { directives } = site
+  reportPathSettings(directives, migration)
+  const headers = readRequestHeaders(directives, migration)
+  const refusals = readRefusals(directives, migration)
+  const context: SiteContext = {
+    userClaim: userClaimOf(migration),
+    unknownAddress: unknownAddressOf(directives, migration),
   }
-  const hostSections = sections.filter((section) => section.host === 0 || section.host === host)
-  const hostDirectives = directives.filter(({ within }) => hostSections.includes(within))
-  reportPathSettings(hostDirectives, migration)
-  readRequestHeaders(
-    hostDirectives.map(({ setting, directive, within }) => ({
-      setting,
-      directive,
-      path: isWholeSite(within) ? null : (within.setting?.written ?? null),
-    })),
-    migration,
-  )
-  reportRefusals(hostDirectives, migration)
-  const context = { userClaim: userClaimOf(migration), unknownAddress: unknownAddressOf(hostDirectives, migration) }
-  const areas = hostSections.flatMap((section) => areaOf(section, hostDirectives, context, migration) ?? [])
-  const targets = proxyPassesOf(hostDirectives, migration)
-  const whole = areas.findLast(({ section }) => isWholeSite(section))
-  const kept = areas.filter(
-    (area) => area.section.patterns !== null && area !== whole && !isOverridden(area, areas, migration),
-  )
-  for (const area of areas) if (area.section.patterns === null) reportWithoutPatterns(area, migration)
+  const areas = areasOf(site, context, migration)
+  for (const type of new Set(areas.map(({ authType }) => authType)))
+    if (type === 'oauth20' || type === 'auth-openidc') acceptBearerTokens(migration, areas)
+  const closed = new Map(refusals.closed)
+  const targets = targetsOf(directives, refusals.forwarded, closed, migration)
+  const isProxied = targets.some(({ path }) => path === '/**')
+  const separate = withoutOverlaps(areas, isProxied, migration)
+  const whole = separate.findLast(({ section }) => isWholeSite(section))
+  const kept = separate.filter((area) => area !== whole && !isOverridden(area, separate, migration))
+  for (const area of areas)
+    if (area.section.patterns === null && !isOverridden(area, areas, migration))
+      reportWithoutPatterns(area, isProxied, migration)
   if (whole === undefined) {
     remark(
       migration,
@@ -78,15 +63,38 @@ export function migrateSections({ sections, directives }: Site, migration: Migra
         'with access: public for paths that must stay open',
     )
   }
-  addBaseRoutes(migration, whole, kept, targets)
-  migratePublicUrl(hostDirectives, migration)
+  addBaseRoutes(migration, whole, kept, targets, headers)
+  closePaths(migration, closed)
+  migratePublicUrl(directives, migration)
+  return closed.get('/**') ?? null
+}
+
+/** Closes paths that the web server refused for all users, also where a section opens paths below them. */
+function closePaths(migration: Migration, closed: ReadonlyMap<string, Setting>): void {
+  for (const [path, from] of closed) {
+    const isBelow = (other: string): boolean => other === path || path === '/**' || isWithin(other, path)
+    const { baseRoutes, exceptions } = migration
+    baseRoutes.splice(
+      0,
+      baseRoutes.length,
+      ...baseRoutes.map(({ condition, ...base }) =>
+        isBelow(base.path)
+          ? { ...base, access: 'required' as const, condition: undecided(from.key) }
+          : { ...base, ...(condition === undefined ? {} : { condition }) },
+      ),
+    )
+    exceptions.splice(0, exceptions.length, ...exceptions.filter((one) => !isBelow(one.path)))
+    if (!baseRoutes.some((base) => base.path === path))
+      exceptions.push({ path, methods: null, access: 'required', closed: true, from })
+  }
 }
 
 /** Reports directives that apply to some paths only, because routes have no equivalent keys. */
 function reportPathSettings(directives: readonly PlacedDirective[], migration: Migration): void {
   for (const { setting, within } of directives) {
     if (isWholeSite(within)) continue
-    if (setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false) markRouteSource(migration, setting)
+    if (setting.key === 'ProxyPreserveHost' || (setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false))
+      markRouteSource(migration, setting)
     else if (setting.key.startsWith('OIDC') && !PER_ROUTE.has(setting.key)) {
       remark(
         migration,
@@ -97,29 +105,6 @@ function reportPathSettings(directives: readonly PlacedDirective[], migration: M
     }
   }
 }
-
-const REFUSING_DIRECTIVE =
-  /^(Allow|Deny|Order|Satisfy|AllowMethods|SSLVerifyClient|SSLRequire|SSLRequireSSL|LimitRequestBody|Sec[A-Z]\w*|Limit|LimitExcept|Files|FilesMatch)$/i
-
-/** Reports directives that refused requests by other means than a login. */
-function reportRefusals(directives: readonly PlacedDirective[], migration: Migration): void {
-  for (const { setting, directive } of directives) {
-    const { name, args } = directive
-    const refuses =
-      (/^Redirect(Match)?$/i.test(name) && /^(4\d\d|gone)$/i.test(args[0] ?? '')) ||
-      (/^RewriteRule$/i.test(name) && /[[,](F|forbidden|G|gone|R=4\d\d|redirect=4\d\d)[\],]/i.test(args[2] ?? ''))
-    if (refuses || REFUSING_DIRECTIVE.test(name))
-      remark(
-        migration,
-        'security',
-        setting,
-        'it kept requests away from the application, and the gateway does not: keep it in a web server in between, ' +
-          'or use require, methods or maxBody on routes',
-      )
-  }
-}
-
-type SiteContext = Pick<RequireContext, 'userClaim' | 'unknownAddress'>
 
 /** `Require user` compares a claim, by default `sub@issuer`, where the issuer is written without `https://`. */
 function userClaimOf({ effective }: Migration): RequireContext['userClaim'] {
@@ -154,143 +139,11 @@ function unknownAddressOf(directives: readonly PlacedDirective[], migration: Mig
   return reason
 }
 
-function areaOf(
-  section: Section,
-  directives: readonly PlacedDirective[],
-  siteContext: SiteContext,
-  migration: Migration,
-): Area | null {
-  const sectionDirectives = directives.filter(({ within }) => within === section)
-  const requirements = sectionDirectives
-    .filter(({ directive }) => isRequirement(directive))
-    .map(({ directive }) => directive)
-  // Directives in a section such as <RequireAll> are part of its requirement.
-  const nested = new Set(requirements.flatMap((directive) => directive.inner ?? []))
-  const outer = requirements.filter((directive) => !nested.has(directive))
-  const policyFor = (method: string | null): DecidedPolicy | null => {
-    const policy = policyOf(outer, {
-      ...siteContext,
-      method,
-      reportUndecided(directive, reason) {
-        const setting = sectionDirectives.find((one) => one.directive === directive)?.setting ?? section.setting
-        remark(migration, 'security', setting, `${reason}: ${NOT_LET_IN}`)
-      },
-    })
-    return policy?.kind === 'denied' ? CLOSED : policy
-  }
-  const policy = policyFor(null)
-  const accessSettings = sectionDirectives
-    .filter(
-      ({ setting }) =>
-        isRequirement({ name: setting.key, args: [], line: 0, inner: null }) ||
-        ['AuthType', 'OIDCUnAuthAction', 'AuthName'].includes(setting.key),
-    )
-    .map(({ setting }) => setting)
-  markRouteSource(migration, ...accessSettings)
-  const type = sectionDirectives.find(({ setting }) => setting.key === 'AuthType')?.directive.args[0]?.toLowerCase()
-  const action = sectionDirectives.find(({ setting }) => setting.key === 'OIDCUnAuthAction')
-  if (policy === null) {
-    if (action !== undefined && isWholeSite(section))
-      migration.routeDefaults.challenge = challengeOf(action.setting, migration)
-    else if (action !== undefined)
-      remark(migration, 'gap', action.setting, 'its section has no Require: set challenge on the route')
-    return null
-  }
-  if (section.setting !== null) markRouteSource(migration, section.setting)
-  const requirement = sectionDirectives.find(({ directive }) => isRequirement(directive))?.setting ?? section.setting
-  const exceptions: { methods: string[]; policy: DecidedPolicy }[] = []
-  for (const method of methodsOf(outer)) {
-    const own = policyFor(method)
-    if (own === null || isSame(own, policy)) continue
-    const known = exceptions.find((one) => isSame(one.policy, own))
-    if (known === undefined) exceptions.push({ methods: [method], policy: own })
-    else known.methods.push(method)
-  }
-  for (const one of [{ methods: [], policy }, ...exceptions]) reportPolicy(one, section, requirement, migration)
-  if (type !== undefined && !['openid-connect', 'oauth20', 'auth-openidc', 'none'].includes(type)) {
-    remark(migration, 'security', requirement, `AuthType ${type} is another way to log in: ${NOT_LET_IN}`)
-    return { section, policy: CLOSED, exceptions: [], access: 'required', withoutToken: true, from: accessSettings }
-  }
-  const challenge = action === undefined ? undefined : challengeOf(action.setting, migration)
-  const pass =
-    action !== undefined &&
-    action.directive.args[0]?.toLowerCase() === 'pass' &&
-    policy.kind === 'users' &&
-    isMetByEveryUser(policy.condition)
-  if (pass)
-    remark(
-      migration,
-      'security',
-      action.setting,
-      `needs no session, as before: ${section.patterns?.join(', ') ?? 'its paths'} (access: optional)`,
-    )
-  if (type === 'oauth20' || type === 'auth-openidc') acceptBearerTokens(migration, accessSettings)
-  return {
-    section,
-    policy,
-    exceptions,
-    access: policy.kind === 'public' ? 'public' : pass ? 'optional' : 'required',
-    ...(challenge === undefined || pass ? {} : { challenge }),
-    from: accessSettings,
-    withoutToken: sectionDirectives.some(
-      ({ setting }) => setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false,
-    ),
-  }
-}
-
-function isSame(one: DecidedPolicy, other: DecidedPolicy): boolean {
-  return JSON.stringify(one) === JSON.stringify(other)
-}
-
-const NOT_LET_IN = `users who met it are not let in until you decide and replace the claim ${UNDECIDED_CLAIM}`
-
-const CLOSED: DecidedPolicy = { kind: 'users', condition: undecided('Require'), anonymous: false }
-
-function reportPolicy(
-  { methods, policy }: Area['exceptions'][number],
-  { patterns }: Section,
-  setting: Setting | null,
-  migration: Migration,
-): void {
-  const of = methods.length === 0 ? '' : `${methods.join(', ')} `
-  if (policy === CLOSED) remark(migration, 'security', setting, `${of}it let no user in: ${NOT_LET_IN}`)
-  if (policy.kind === 'public') {
-    if (patterns !== null)
-      remark(
-        migration,
-        'security',
-        setting,
-        `needs no session, as before: ${of}${patterns.join(', ')} (access: public)`,
-      )
-  } else if (namesNetworks(policy.condition)) {
-    remark(
-      migration,
-      'security',
-      setting,
-      'the gateway compares the address of the connection, unless trustedProxies lists the proxies in front of it' +
-        (policy.anonymous ? '; clients in these networks needed no login, and need one now' : ''),
-    )
-  }
-}
-
-function challengeOf(setting: Setting, migration: Migration): string {
-  const [action = 'auth', expression] = Array.isArray(setting.value) ? setting.value.map(String) : []
-  if (expression !== undefined)
-    remark(
-      migration,
-      'differs',
-      setting,
-      'the expression is left out: the kind of request (navigation or script) decides, see docs/requests.md',
-    )
-  if (['407', '410'].includes(action))
-    remark(migration, 'differs', setting, `the response without a session is 401, not ${action}`)
-  markRouteSource(migration, setting)
-  return ['401', '407', '410'].includes(action) && expression === undefined ? '401' : 'auto'
-}
-
-function acceptBearerTokens(migration: Migration, accessSettings: readonly Setting[]): void {
+function acceptBearerTokens(migration: Migration, areas: readonly Area[]): void {
   const audience = migration.effective.get('OIDCOAuthVerifyAudience')
-  const type = accessSettings.find(({ key }) => key === 'AuthType')
+  const type = areas
+    .flatMap(({ from }) => from)
+    .find((setting) => setting.key === 'AuthType' && /^(oauth20|auth-openidc)$/i.test(textOf(setting)))
   if (audience === undefined) {
     if (type !== undefined)
       remark(
@@ -338,157 +191,16 @@ function issuerIn(setting: Setting): string {
     .replace(/\/$/, '')
 }
 
-/** Returns whether a later section covers all paths of `area`. In Apache, the later section then takes effect. */
-function isOverridden(area: Area, areas: readonly Area[], migration: Migration): boolean {
-  const later = areas
-    .slice(areas.indexOf(area) + 1)
-    .find(
-      ({ section }) =>
-        area.section.patterns?.every((pattern) =>
-          section.patterns?.some((outer) => outer === pattern || isWithin(pattern, outer)),
-        ) === true,
-    )
-  if (later === undefined) return false
-  if (area.section.setting !== null) {
-    remark(
-      migration,
-      'security',
-      area.section.setting,
-      `the section in line ${later.section.setting?.line ?? 0} covers it and comes later, so this section has no ` +
-        'effect in Apache and is left out',
-    )
-  }
-  return true
-}
-
-function isWithin(inner: string, outer: string): boolean {
-  return outer.endsWith('/**') && (inner === outer.slice(0, -3) || inner.startsWith(outer.slice(0, -2)))
-}
-
-/**
- * Reports a section whose paths route patterns cannot express. Paths that Apache made public require a session here. If
- * Apache required more than a session, no user is admitted to any path until the operator adds a route.
- */
-function reportWithoutPatterns({ section, policy }: Area, migration: Migration): void {
-  const { setting } = section
-  if (setting === null) return
-  if (policy.kind === 'public') {
-    return remark(
-      migration,
-      'security',
-      setting,
-      "a route can't express its paths exactly, so they stay closed: add routes with access: public for paths that " +
-        'must be open',
-    )
-  }
-  if (isMetByEveryUser(policy.condition)) {
-    return remark(
-      migration,
-      'differs',
-      setting,
-      "a route can't express its paths exactly; they need a session like all other paths",
-    )
-  }
-  requireOnAllRoutes(migration, undecided('section'))
-  remark(
-    migration,
-    'security',
-    setting,
-    `it requires more than a login on paths that a route can't express exactly: no user is let in until you add a ` +
-      `route for them and remove ${UNDECIDED_CLAIM}`,
-  )
-}
-
-interface ProxyPass extends UpstreamTarget, Pick<BaseRoute, 'upstreamHost'> {
-  readonly rewritePrefix?: { readonly from: string; readonly to: string }
-  readonly from: Setting
-}
-
-function proxyPassesOf(directives: readonly PlacedDirective[], migration: Migration): ProxyPass[] {
-  return directives.flatMap(({ setting, directive, within }) => {
-    if (setting.key !== 'ProxyPass') return []
-    const inside = within.directive !== null && /^Location$/i.test(within.directive.name)
-    const [path = '/', url = ''] = inside ? [within.directive?.args[0], directive.args[0]] : directive.args
-    if (url === '!') return excludePath(path, setting, migration)
-    if (/^(balancer|unix|fcgi|ajp|uwsgi|scgi):/.test(url)) {
-      remark(
-        migration,
-        'gap',
-        setting,
-        'an upstream is an http or https origin, or unix:/path: put a load balancer or an HTTP server in between',
-      )
-      return []
-    }
-    const target = upstreamTarget(url, setting, migration)
-    if (target === null) return []
-    markRouteSource(migration, setting, ...(inside && within.setting !== null ? [within.setting] : []))
-    const from = path.replace(/\/$/, '')
-    const to = new URL(url).pathname.replace(/\/$/, '')
-    const pattern = from === '' ? '/**' : `${from}/**`
-    const { path: _, ...application } = { ...target, ...sentHost(directives, within, migration) }
-    if (from === to) return [{ path: pattern, ...application, from: setting }]
-    if (from === '') {
-      remark(
-        migration,
-        'gap',
-        setting,
-        'a prefix for the path of every request has no equivalent: let the application serve its root, or publish it under ' +
-          'the same path',
-      )
-      return [{ path: pattern, upstream: 'http://upstream.change-me.invalid', from: setting }]
-    }
-    return [{ path: pattern, ...application, rewritePrefix: { from, to: to === '' ? '/' : to }, from: setting }]
-  })
-}
-
-/** Returns `upstreamHost: upstream` for the ProxyPass of a section, unless ProxyPreserveHost is on. */
-function sentHost(
-  directives: readonly PlacedDirective[],
-  section: Section,
-  migration: Migration,
-): Pick<BaseRoute, 'upstreamHost'> {
-  const own = directives.findLast(({ setting, within }) => setting.key === 'ProxyPreserveHost' && within === section)
-  const setting = own?.setting ?? migration.effective.get('ProxyPreserveHost')
-  if (setting !== undefined && flagOf(setting) !== false) return {}
-  const text =
-    'ProxyPreserveHost is not given, and off by default: the upstream receives its own host (upstreamHost: upstream); ' +
-    'remove this key if the upstream should receive the Host that the browser sends'
-  if (setting === undefined && !migration.remarks.some((one) => one.text === text)) {
-    remark(migration, 'differs', null, text)
-  }
-  return { upstreamHost: 'upstream' }
-}
-
-/** Closes a path that was excluded from `ProxyPass`, because its requests would reach the application. */
-function excludePath(path: string, setting: Setting, migration: Migration): [] {
-  const from = path.replace(/\/$/, '')
-  if (/^(\/[A-Za-z0-9_.~-]+)+$/.test(from)) {
-    migration.exceptions.push({ path: `${from}/**`, methods: null, access: 'required', closed: true, from: setting })
-    markRouteSource(migration, setting)
-  }
-  remark(
-    migration,
-    'security',
-    setting,
-    'the path was not forwarded, and the gateway serves no files: ' +
-      (migration.handled.has(setting)
-        ? 'no user is let in there until you give the route another upstream or remove it'
-        : 'add a route for it'),
-  )
-  return []
-}
-
 function addBaseRoutes(
   migration: Migration,
   whole: Area | undefined,
   kept: readonly Area[],
-  targets: readonly ProxyPass[],
+  targets: readonly Target[],
+  headers: readonly PathHeader[],
 ): void {
   const areaFor = (path: string): Area | undefined =>
     kept
-      .filter(
-        ({ section }) => section.patterns?.some((pattern) => pattern === path || isWithin(path, pattern)) === true,
-      )
+      .filter(({ section }) => section.patterns?.some((one) => one === path || isWithin(path, one)) === true)
       .toSorted((a, b) => longest(b) - longest(a))[0] ?? whole
   const add = (path: string, area: Area | undefined): void => {
     if (migration.baseRoutes.some((base) => base.path === path)) return
@@ -501,7 +213,10 @@ function addBaseRoutes(
       ...(target?.protocol === undefined ? {} : { protocol: target.protocol }),
       ...(target?.rewritePrefix === undefined ? {} : { rewritePrefix: target.rewritePrefix }),
       ...(target?.upstreamHost === undefined ? {} : { upstreamHost: target.upstreamHost }),
+      ...(target?.timeout === undefined ? {} : { timeout: target.timeout }),
+      ...(target?.upstreamTls === undefined ? {} : { upstreamTls: target.upstreamTls }),
       ...(area?.challenge === undefined ? {} : { challenge: area.challenge }),
+      ...headersAt(path, headers),
       withoutToken: area?.withoutToken === true,
       from: target === undefined ? [] : [target.from],
     })
@@ -511,6 +226,15 @@ function addBaseRoutes(
   for (const area of kept) {
     for (const pattern of area.section.patterns ?? []) add(pattern, area)
   }
+  for (const { section } of headers)
+    for (const path of [...(section.patterns ?? []), ...section.except]) add(path, areaFor(path))
+  // Where an area and a route for another reason overlap, the more specific pattern must not override the area.
+  for (const area of kept)
+    for (const { path } of [...migration.baseRoutes])
+      for (const pattern of area.section.patterns ?? []) {
+        const shared = sharedPath(path, pattern)
+        if (shared !== null && shared !== path && shared !== pattern) add(shared, area)
+      }
   // The pattern `/x/**` matches `/x`, which a section for `/x/` does not open.
   for (const { access, exceptions, section } of kept) {
     const opens = access !== 'required' || exceptions.some(({ policy }) => policy.kind === 'public')
@@ -537,6 +261,18 @@ function addBaseRoutes(
   )
 }
 
+/** Returns the headers with fixed values that the sections around a path set; a later section overrides an earlier one. */
+function headersAt(path: string, headers: readonly PathHeader[]): Pick<BaseRoute, 'set'> {
+  const set = new Map<string, string | null>()
+  for (const { section, name, template } of headers) if (covers(section, path)) set.set(name, template)
+  const known = [...set].filter((entry): entry is [string, string] => entry[1] !== null)
+  return known.length === 0 ? {} : { set: Object.fromEntries(known) }
+}
+
+function covers({ patterns, except }: Section, path: string): boolean {
+  return !except.includes(path) && patterns?.some((one) => one === path || isWithin(path, one)) === true
+}
+
 function longest({ section }: Area): number {
   return Math.max(...(section.patterns ?? ['']).map((pattern) => pattern.length))
 }
@@ -561,24 +297,26 @@ function addMethodExceptions({ section, exceptions, from }: Area, migration: Mig
   }
 }
 
-function originOfServer(name: string): string {
-  return new URL(/^https?:\/\//.test(name) ? name : `https://${name.replace(/:443$/, '')}`).origin
+/** Returns the origin of a `ServerName`. Sessions need https, so a name without a scheme is one with https. */
+export function originOfServer(name: string): string | null {
+  const url = /^https?:\/\//.test(name) ? name : `https://${name.replace(/:(443|80)$/, '')}`
+  return URL.canParse(url) ? new URL(url).origin : null
 }
 
 function migratePublicUrl(directives: readonly PlacedDirective[], migration: Migration): void {
   const uri = migration.effective.get('OIDCRedirectURI')
-  const name = directives.find(({ setting }) => setting.key === 'ServerName')?.setting
-  const aliases = directives.filter(({ setting }) => setting.key === 'ServerAlias').map(({ setting }) => setting)
+  const ofHost = (key: string): Setting[] => {
+    const all = directives.filter(({ setting }) => setting.key === key)
+    const own = all.filter(({ within }) => within.host !== 0)
+    return (own.length === 0 ? all : own).map(({ setting }) => setting)
+  }
+  const [name] = ofHost('ServerName')
+  const aliases = ofHost('ServerAlias')
   const redirect = uri === undefined ? '' : textOf(uri)
   const absolute = URL.canParse(redirect) ? new URL(redirect) : null
-  const server = name === undefined ? null : textOf(name)
-  const origin = absolute?.origin ?? (server === null ? null : originOfServer(server))
-  const more =
-    absolute === null
-      ? aliases
-          .flatMap(({ value }) => (Array.isArray(value) ? value.map(String) : []))
-          .filter((alias) => /^[A-Za-z0-9.-]+$/.test(alias))
-      : []
+  const served = name === undefined ? null : originOfServer(textOf(name))
+  const origin = absolute?.origin ?? served
+  const more = absolute === null ? aliasesOf(aliases, migration) : []
   const from = [uri, name, ...aliases].filter((setting) => setting !== undefined)
   if (origin === null) {
     put(migration, 'publicUrl', 'https://change-me.invalid', ...from)
@@ -588,19 +326,35 @@ function migratePublicUrl(directives: readonly PlacedDirective[], migration: Mig
       uri ?? null,
       'neither OIDCRedirectURI nor ServerName names a host: set publicUrl to the origin that browsers see',
     )
-  } else {
-    const served = server === null ? null : originOfServer(server)
-    const domain = migration.effective.get('OIDCCookieDomain')
-    // A redirect URI at another host needs a cookie that both hosts get.
-    const isCentral = served !== null && served !== origin && domain !== undefined
-    const all = [...new Set([origin, ...(isCentral ? [served] : []), ...more.map((alias) => `https://${alias}`)])]
-    put(migration, 'publicUrl', all.length === 1 ? all[0] : all, ...from)
-    if (isCentral) put(migration, 'loginHost', origin, ...(uri === undefined ? [] : [uri]))
-    remark(
-      migration,
-      'todo',
-      uri ?? null,
-      `register ${origin}${cookiePathOf(migration) ?? ''}/oauth2/callback at the provider: it is the new redirect URI`,
-    )
+    return
   }
+  const domain = migration.effective.get('OIDCCookieDomain')
+  // A redirect URI at another host needs a cookie that both hosts get.
+  const isCentral = served !== null && served !== origin && domain !== undefined
+  const all = [...new Set([origin, ...(isCentral ? [served] : []), ...more.map((alias) => `https://${alias}`)])]
+  put(migration, 'publicUrl', all.length === 1 ? all[0] : all, ...from)
+  if (isCentral) put(migration, 'loginHost', origin, ...(uri === undefined ? [] : [uri]))
+  const logins = (isCentral ? [origin] : all).map((one) => `${one}${cookiePathOf(migration) ?? ''}/oauth2/callback`)
+  const what = logins.length === 1 ? 'it is the new redirect URI' : 'they are the new redirect URIs'
+  remark(migration, 'todo', uri ?? null, `${REGISTER}${logins.join(' and ')} at the provider: ${what}`)
+}
+
+/** How a remark about redirect URIs begins. */
+export const REGISTER = 'register '
+
+/** Returns the names of `ServerAlias` that a public URL can have. */
+function aliasesOf(aliases: readonly Setting[], migration: Migration): string[] {
+  return aliases.flatMap((setting) => {
+    const names = argumentsOf(setting)
+    const patterns = names.filter((alias) => !/^[A-Za-z0-9.-]+$/.test(alias))
+    if (patterns.length > 0)
+      remark(
+        migration,
+        'todo',
+        setting,
+        `${patterns.join(' ')} names no single host: add each host to publicUrl, or set loginHost, with which publicUrl ` +
+          'can have *',
+      )
+    return names.filter((alias) => !patterns.includes(alias))
+  })
 }

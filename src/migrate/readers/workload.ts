@@ -77,13 +77,16 @@ export function storesIn(text: string, file: string): Store[] | null {
   if (!/^\s*(?:-\s+)?kind:/m.test(text)) return null
   const objects = (cursorsOf(text) ?? []).filter((document) => document.isMapping()).flatMap(objectsOf)
   const areObjects = objects.length > 0 && objects.every((object) => object.get('kind') !== undefined)
-  if (!areObjects || objects.some((object) => podsOf(object).length > 0 || hasValues(object))) return null
+  if (!areObjects || objects.some(startsProgram)) return null
   return objects.flatMap((object) => storeOf(object, file))
 }
 
-/** Returns whether an object of Flux or Argo CD has the values of a chart. */
-function hasValues(object: Cursor): boolean {
-  return ['values', 'source', 'sources'].some((name) => object.get('spec', name) !== undefined)
+function startsProgram(object: Cursor): boolean {
+  return (
+    podsOf(object).length > 0 ||
+    object.get('spec', 'values') !== undefined ||
+    object.get('kind')?.text() === 'Application'
+  )
 }
 
 /** Returns the objects of a document, also those in a `List`. */

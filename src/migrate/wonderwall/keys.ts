@@ -50,6 +50,7 @@ export const wonderwall: Rules = {
   }),
   'openid.client-jwk': clientJwk,
   'IDPORTEN_CLIENT_JWK': clientJwk,
+  'AZURE_APP_CLIENT_JWK': clientJwk,
   'AZURE_APP_JWK': clientJwk,
   'openid.well-known-url': wellKnownUrl,
   'IDPORTEN_WELL_KNOWN_URL': wellKnownUrl,
@@ -72,7 +73,10 @@ export const wonderwall: Rules = {
     'after logout the gateway shows a page, or redirects to the path in redirect of GET logout: make that a ' +
       'public page that redirects to another site',
   ),
-  'ingress': combined('publicUrl, basePath', 'the path of the ingress becomes the start of basePath'),
+  'ingress': combined(
+    'publicUrl, basePath, session.cookie.path',
+    'the path of the ingress becomes the start of basePath, and the path of the cookies',
+  ),
   'auto-login': combined(
     'routes[].access',
     'true becomes required; false becomes optional, so that requests without a session reach the application',
@@ -80,7 +84,7 @@ export const wonderwall: Rules = {
   'auto-login-ignore-paths': combined(
     'routes[].access: optional',
     'only patterns that a route can express exactly are carried over; the report names the others, whose ' +
-      'paths need a session',
+      'paths need a session, as do /favicon.ico and /robots.txt',
   ),
   'upstream-host': combined('upstream'),
   'upstream-ip': combined('upstream'),

@@ -43,7 +43,10 @@ export function migrateWonderwall(settings: readonly Setting[]): Migration {
     'behind an ingress, list the addresses of the ingress under trustedProxies: otherwise all users share one address in rate ' +
       'limits and logs',
   )
-  if (!has(migration, 'listen')) put(migration, 'listen', '127.0.0.1:3000')
+  if (!has(migration, 'listen')) {
+    const isTaken = migration.baseRoutes.some(({ upstream }) => upstream?.endsWith(':3000') === true)
+    put(migration, 'listen', isTaken ? '127.0.0.1:3001' : '127.0.0.1:3000')
+  }
   // Runs after the other listeners have their ports.
   assignForwardAuthPort(migration)
   putRequired(migration)
@@ -91,14 +94,19 @@ function migrateIngress(migration: Migration): void {
   if (origins.length < listOf(setting).length) remark(migration, 'differs', setting, 'publicUrl lists each origin once')
   const paths = [...new Set(urls.map(({ pathname }) => pathname.replace(/\/$/, '')))]
   const [path = ''] = paths
-  if (paths.length > 1)
+  if (paths.length > 1) {
     remark(
       migration,
-      'differs',
+      'todo',
       setting,
-      "the ingresses have several paths: the gateway's own URLs are under one basePath, /oauth2",
+      "the ingresses have several paths: the gateway's own URLs are under one basePath, /oauth2, so let each ingress " +
+        'send /oauth2 to the gateway as well',
     )
-  else if (path !== '') put(migration, 'basePath', literal(`${path}/oauth2`), setting)
+  } else if (path !== '') {
+    put(migration, 'basePath', literal(`${path}/oauth2`), setting)
+    // Several gateways on one host, each at a path of its own, must not overwrite each other's cookies.
+    put(migration, 'session.cookie.path', literal(path), setting)
+  }
 }
 
 function migrateSso(migration: Migration): void {
@@ -124,6 +132,8 @@ function migrateSso(migration: Migration): void {
   put(migration, 'publicUrl', [...new Set([loginHost, ...all])], ...given)
   put(migration, 'loginHost', loginHost, ...given)
   put(migration, 'session.cookie.domain', literal(parent), ...given)
+  // All applications share the session, wherever their paths begin.
+  if (has(migration, 'session.cookie.path')) put(migration, 'session.cookie.path', '/', ...given)
   if (name !== undefined) put(migration, 'session.cookie.name', literal(textOf(name)), name)
   remark(
     migration,
@@ -177,6 +187,14 @@ function migrateAccess(migration: Migration): void {
         '(access: optional); with access: required the gateway rejects them',
     )
   }
+  if (isLoginRequired(migration))
+    remark(
+      migration,
+      'differs',
+      autoLogin ?? null,
+      '/favicon.ico and /robots.txt needed no session, and need one here: add routes with access: optional if they must ' +
+        'be open',
+    )
   const ignored = migration.effective.get('auto-login-ignore-paths')
   if (ignored !== undefined) migrateIgnoredPaths(migration, ignored)
   migrateLevels(migration)

@@ -23,6 +23,9 @@ const start = async (t: Parameters<typeof loggedIn>[0], config: object = {}): Pr
     config: { trustedProxies: ['127.0.0.1'], routes, forwardAuth: { listen: '127.0.0.1:0' }, ...config },
   })
 
+/** The gateway of all tests that need no other configuration. */
+const shared = await start(t)
+
 const cookieOf = ({ browser, url }: LoggedIn): string => `Cookie: ${browser.cookies.header(new URL(url))}`
 
 /** What a browser adds to a script's request, and to a navigation. */
@@ -41,7 +44,7 @@ const told = (answer: RawAnswer): unknown[] => [
 ]
 
 void t.test('both paths of the endpoint give the verdict, by any method', async (t) => {
-  const running = await start(t)
+  const running = shared
   for (const target of ['/auth', '/oauth2/auth']) {
     for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'OPTIONS', 'PROPFIND']) {
       const answer = await ask(running.verdicts, method, target, [cookieOf(running), ...about('/orders'), ...fetched])
@@ -51,7 +54,7 @@ void t.test('both paths of the endpoint give the verdict, by any method', async 
 })
 
 void t.test('another spelling of the path gives no verdict', async (t) => {
-  const running = await start(t)
+  const running = shared
   for (const target of [
     '/oauth2/%61uth',
     '/%61uth',
@@ -67,6 +70,11 @@ void t.test('another spelling of the path gives no verdict', async (t) => {
     '/oauth2/auth%2f',
     '/oauth2/auth%3fx',
     '/oauth2/authx',
+    '/auth-redirect',
+    '/oauth2/auth-redirect',
+    '/auth-redirectx/orders',
+    '/auth%2dredirect/orders',
+    '/AUTH-redirect/orders',
     `http://${new URL(running.url).host}/oauth2/auth`,
     `http://${new URL(running.verdicts).host}/auth`,
     '*',
@@ -79,7 +87,7 @@ void t.test('another spelling of the path gives no verdict', async (t) => {
 })
 
 void t.test('the forward-auth listener serves no other URLs', async (t) => {
-  const running = await start(t)
+  const running = shared
   for (const target of ['/', '/orders', '/oauth2/session', '/oauth2/login', '/oauth2/userinfo', '/livez', '/metrics']) {
     const answer = await ask(running.verdicts, 'GET', target, [cookieOf(running), ...about('/orders')])
     t.same(told(answer), [404, null, null], target)
@@ -87,7 +95,7 @@ void t.test('the forward-auth listener serves no other URLs', async (t) => {
 })
 
 void t.test('the public listener has no such path, by any spelling, method or header', async (t) => {
-  const running = await start(t)
+  const running = shared
   const { url, upstream } = running
   upstream.requests.length = 0
   const asProxies = [
@@ -102,6 +110,7 @@ void t.test('the public listener has no such path, by any spelling, method or he
     '/oauth2/auth?redirect=true',
     '/oauth2/auth/',
     '/oauth2/auth/orders',
+    '/oauth2/auth-redirect/orders',
     '/oauth2/%61uth',
     '/oauth2/%61uth/orders',
     '/oauth2/auth%2forders',
@@ -119,7 +128,7 @@ void t.test('the public listener has no such path, by any spelling, method or he
 })
 
 void t.test('there is no verdict if no header names a request', async (t) => {
-  const running = await start(t)
+  const running = shared
   for (const [target, headers] of [
     ['/auth', []],
     ['/auth', ['X-Original-Method: GET']],
@@ -134,7 +143,7 @@ void t.test('there is no verdict if no header names a request', async (t) => {
 })
 
 void t.test('there is no verdict if headers name different requests, or one of them is repeated', async (t) => {
-  const running = await start(t)
+  const running = shared
   const { host } = new URL(running.url)
   for (const headers of [
     ['X-Original-URI: /open/x', 'X-Forwarded-Uri: /orders'],
@@ -172,15 +181,22 @@ void t.test('there is no verdict if headers name different requests, or one of t
 })
 
 void t.test('Envoy appends the path and the query of the request to the endpoint’s path', async (t) => {
-  const running = await start(t)
+  const running = shared
   const envoy = async (target: string, ...headers: string[]): Promise<RawAnswer> =>
     ask(running.verdicts, 'GET', target, ['Content-Length: 0', ...headers])
-  for (const own of ['/auth', '/oauth2/auth']) {
+  for (const own of ['/auth', '/oauth2/auth', '/auth-redirect', '/oauth2/auth-redirect']) {
     t.match(told(await envoy(`${own}/orders?page=2`, cookieOf(running))), [200, 'alice', /^Bearer /])
     t.match(told(await envoy(`${own}/`, cookieOf(running))), [200, 'alice', /^Bearer /], 'the start page')
     t.equal((await envoy(`${own}/open/x`)).status, 200)
     t.equal((await envoy(`${own}/oauth2/session`)).status, 403, 'the gateway’s own are no application')
-    t.equal((await envoy(`${own}/orders?redirect=true`, ...navigated)).status, 401, 'the client’s query says nothing')
+    for (const query of ['', '?redirect=true', '?redirect=false']) {
+      const navigation = await envoy(`${own}/orders${query}`, ...navigated)
+      const redirects = own.endsWith('-redirect')
+      t.equal(navigation.status, redirects ? 302 : 401, 'the client’s query says nothing')
+      const target = encodeURIComponent(`/orders${query}`)
+      t.equal(header(navigation, 'location'), redirects ? `${running.url}/oauth2/login?redirect=${target}` : null)
+      t.equal((await envoy(`${own}/orders${query}`, ...fetched)).status, 401)
+    }
   }
 })
 
@@ -192,14 +208,29 @@ void t.test('paths under a base path of /auth are unambiguous', (t) => {
     ['/auth/auth', null],
     ['/auth/auth/open/x', '/open/x?x'],
     ['/auth/open/x', undefined],
+    ['/auth/auth-redirect/open/x', '/open/x?x'],
+    ['/auth-redirect/open/x', '/open/x?x'],
     ['/auth/login', undefined],
   ] as const)
     t.equal(behind(path, '/auth'), meaning, path)
   t.end()
 })
 
+void t.test('a cookie of the gateway after a comma is refused, on every route', async (t) => {
+  const running = shared
+  const own = cookieOf(running).replace('Cookie: ', '')
+  const cookies = async (target: string, value: string): Promise<number> =>
+    (await ask(running.verdicts, 'GET', '/auth', [`Cookie: ${value}`, ...about(target)])).status
+  for (const target of ['/orders', '/open/x']) {
+    t.equal(await cookies(target, `a=1,gatehouse=x; ${own}`), 400)
+    t.equal(await cookies(target, `a=1, \tgatehouse-tries=x; ${own}`), 400)
+    t.equal(await cookies(target, `${own}; a=1,b=2,gatehouse`), 400)
+    t.equal(await cookies(target, `${own}; a=1,b=2; c="x, mygatehouse=1"`), 200)
+  }
+})
+
 void t.test('another spelling of a header that any route sets is refused, on every route', async (t) => {
-  const running = await start(t)
+  const running = shared
   for (const name of [
     'X_User',
     'X.User',
@@ -227,7 +258,7 @@ void t.test('another spelling of a header that any route sets is refused, on eve
 void t.test(
   'the method must be named and known, and a method override that selects another route is refused',
   async (t) => {
-    const running = await start(t)
+    const running = shared
     const status = async (...headers: string[]): Promise<number> =>
       (await ask(running.verdicts, 'GET', '/auth', [cookieOf(running), ...headers])).status
     t.equal(await status(...about('/read/1')), 200)
@@ -246,7 +277,7 @@ void t.test(
 )
 
 void t.test('more header fields than a client and its proxy may send are refused before the decision', async (t) => {
-  const running = await start(t)
+  const running = shared
   const filled = async (count: number, url = running.verdicts): Promise<RawAnswer> => {
     const lines = ['Cookie: a=b', ...about('/open/x')]
     const more = Array.from({ length: count - lines.length - 2 }, (_, i) => `A${i}: 1`)
@@ -304,7 +335,7 @@ void t.test('the named host selects one of several public URLs', async (t) => {
 })
 
 void t.test('two valid session cookies are cleared once on the way to the login', async (t) => {
-  const running = await start(t)
+  const running = shared
   const second = createBrowser()
   await second.login(`${running.url}/`, 'bob')
   const both = `${cookieOf(running)}; ${second.cookies.header(new URL(running.url))}`

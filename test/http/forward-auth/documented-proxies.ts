@@ -1,8 +1,11 @@
 import type { Test } from 'tap'
+import { parse, stringify } from 'yaml'
 import type { Certificate } from '../../support/certificates.ts'
 import { documented } from '../../support/documented.ts'
+import { eventually } from '../../support/eventually.ts'
 import { startNginx } from '../../support/nginx.ts'
 import { startProxyProgram } from '../../support/proxy-program.ts'
+import { ask } from '../../support/raw-http.ts'
 
 /** The addresses that replace those on the page. */
 export type Places = {
@@ -28,6 +31,13 @@ const put = (text: string, replacements: Readonly<Record<string, string>>): stri
     if (!all.includes(from)) throw new Error(`the configuration in docs/forward-auth.md does not have ${from}`)
     return all.replaceAll(from, to)
   }, text)
+
+/** Returns the YAML block of docs/forward-auth.md that contains a text. */
+export const documentedYaml = (text: string): string => {
+  const block = documented('forward-auth.md', 'yaml').find((one) => one.includes(text))
+  if (block === undefined) throw new Error(`docs/forward-auth.md has no YAML with ${text}`)
+  return block
+}
 
 const startDocumentedNginx: StartProxy = async (
   t,
@@ -84,6 +94,8 @@ const startHaproxy: StartProxy = async (
         'server gatehouse 127.0.0.1:8080': `server gatehouse ${gateway}`,
         'server application 127.0.0.1:3000': `server application ${application}`,
         '/etc/haproxy/': 'FOLDER/',
+        // Without retries, the test need not wait for seconds.
+        'timeout connect 5s': 'timeout connect 5s\n  retries 0',
       }),
       'gatehouse.lua': put(lua, { 'http://127.0.0.1:8081/': `http://${verdicts}/` }),
     },
@@ -91,9 +103,95 @@ const startHaproxy: StartProxy = async (
   })
 }
 
-/** The proxies whose configuration on the page can be run here. */
+const startTraefik: StartProxy = async (
+  t,
+  { port, gateway, verdicts, application, certificate, manyHosts = false },
+) => {
+  const single = documentedYaml('# /etc/traefik/orders.yaml')
+  const dynamic: { http: object } = parse(single, { merge: true })
+  const { http: hosts }: { http: object } = parse(documentedYaml('HostRegexp('))
+  const all = manyHosts ? stringify({ ...dynamic, http: { ...dynamic.http, ...hosts } }) : single
+  await startProxyProgram(t, port, {
+    name: 'traefik',
+    files: {
+      'orders.crt': certificate.cert,
+      'orders.key': certificate.key,
+      'traefik.yaml': put(documentedYaml('# /etc/traefik/traefik.yaml'), {
+        '":443"': `"127.0.0.1:${port}"`,
+        '/etc/traefik/': 'FOLDER/',
+      }),
+      'orders.yaml': put(all, {
+        ...(manyHosts ? {} : { 'orders.example.com': '127.0.0.1' }),
+        'http://gatehouse:8080': `http://${gateway}`,
+        'http://gatehouse:8081': `http://${verdicts}`,
+        'http://orders:3000': `http://${application}`,
+        '/etc/traefik/': 'FOLDER/',
+      }),
+    },
+    args: (folder) => [`--configFile=${folder}/traefik.yaml`],
+  })
+  await traefikHasRouters(port, manyHosts ? 'auth.example.com' : '127.0.0.1')
+}
+
+/** Resolves when Traefik has read its routers, which happens after it listens. Until then, it answers with 404. */
+const traefikHasRouters = async (port: number, host: string): Promise<void> =>
+  eventually(
+    async () => (await ask(`https://127.0.0.1:${port}`, 'GET', '/oauth2/login', [`Host: ${host}`])).status !== 404,
+    {
+      what: 'Traefik has routers',
+    },
+  )
+
+/** Replaces the socket address of a cluster in an Envoy configuration. */
+const socketAddress = (from: string, to: string): Readonly<Record<string, string>> => {
+  const [[host = '', port = ''] = [], [newHost = '', newPort = ''] = []] = [from, to].map((address) =>
+    address.split(':'),
+  )
+  return { [`address: ${host}, port_value: ${port} `]: `address: ${newHost}, port_value: ${newPort} ` }
+}
+
+const startEnvoy: StartProxy = async (t, { port, gateway, verdicts, application, certificate, manyHosts = false }) => {
+  const single = documentedYaml('# /etc/envoy/envoy.yaml')
+  const [, routes = ''] = /\n {22}routes:\n(.*?\n)(?= {16}http_filters)/s.exec(single) ?? []
+  const hosts = documentedYaml('name: apps').replaceAll(/^(?=.)/gm, ' '.repeat(18))
+  const all = manyHosts
+    ? single.replace(
+        / {18}virtual_hosts:\n.*?\n(?= {16}http_filters)/s,
+        () => `${hosts}${' '.repeat(22)}routes:\n${routes}`,
+      )
+    : put(single, { 'domains: [orders.example.com]': 'domains: [127.0.0.1]' })
+  await startEnvoyWith(
+    t,
+    port,
+    put(all, {
+      // Envoy would wait for a second before it closes a connection on which it has rejected a request.
+      'stat_prefix: public': `stat_prefix: public\n${' '.repeat(16)}delayed_close_timeout: 0.05s`,
+      ...socketAddress('0.0.0.0:443', `127.0.0.1:${port}`),
+      ...socketAddress('gatehouse:8080', gateway),
+      ...socketAddress('gatehouse:8081', verdicts),
+      ...socketAddress('orders:3000', application),
+    }),
+    certificate,
+  )
+}
+
+/** Starts Envoy with a configuration whose certificate is that of docs/forward-auth.md. */
+export const startEnvoyWith = async (t: Test, port: number, yaml: string, certificate: Certificate): Promise<void> =>
+  startProxyProgram(t, port, {
+    name: 'envoy',
+    files: {
+      'orders.crt': certificate.cert,
+      'orders.key': certificate.key,
+      'envoy.yaml': put(yaml, { '/etc/envoy/': 'FOLDER/' }),
+    },
+    args: (folder) => ['-c', `${folder}/envoy.yaml`, '--concurrency', '1', '--disable-hot-restart', '-l', 'error'],
+  })
+
+/** The proxies that run with their configuration on the page. */
 export const documentedProxies: readonly (readonly [name: string, start: StartProxy])[] = [
   ['nginx', startDocumentedNginx],
   ['Caddy', startCaddy],
   ['HAProxy', startHaproxy],
+  ['Traefik', startTraefik],
+  ['Envoy', startEnvoy],
 ]

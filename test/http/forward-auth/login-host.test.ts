@@ -54,8 +54,9 @@ const startHosts = async (t: Test, startProxy: (places: Places) => Promise<void>
 
 const redirectOf = (url: string | undefined): string | null => new URL(url ?? '').searchParams.get('redirect')
 
+t.jobs = documentedProxies.length + 1
 for (const [name, start] of documentedProxies) {
-  void t.test(`${name}: one login at the login host serves all hosts`, async (t) => {
+  void t.test(`${name}: one login at the login host serves all hosts`, { buffered: true }, async (t) => {
     const { auth, one, two, browser, upstream } = await startHosts(t, async (places) => start(t, places))
     const script = await browser.get(`${one}/api/orders`, { ...SCRIPT, from: `${one}/page` })
     t.match(script.json(), { status: 401, code: 'login_required' })
@@ -83,7 +84,8 @@ for (const [name, start] of documentedProxies) {
   })
 }
 
-void t.test('a proxy that redirects a 401 to start?rd=, as ingress-nginx does, leads back to the page', async (t) => {
+const ingress = 'a proxy that redirects a 401 to start?rd=, as ingress-nginx does, leads back to the page'
+void t.test(ingress, { buffered: true }, async (t) => {
   const { auth, one, browser, upstream } = await startHosts(
     t,
     async ({ port, gateway, verdicts, application, certificate }) =>

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { loggedIn, type LoggedIn } from '../../support/logged-in.ts'
 import { bearerClaims } from '../../support/jwt.ts'
-import { ask, header, type RawAnswer } from '../../support/raw-http.ts'
+import { ask, header, parseAnswers, sendRaw, type RawAnswer } from '../../support/raw-http.ts'
 import { openWebSocket } from '../../support/websocket.ts'
 
 const routes = [
@@ -132,12 +132,15 @@ const start = async (
   }
 }
 
+/** The gateway that all tests share that neither change the session nor need another configuration. */
+const shared = await start(t)
+
 const problem = ({ body }: RawAnswer): Record<string, unknown> => JSON.parse(body.toString())
 const page = ['Accept: text/html', 'Sec-Fetch-Mode: navigate', 'Sec-Fetch-Dest: document']
 
 for (const [name, proxy] of proxies) {
   void t.test(`${name}: a session gets 200 with the headers for the application`, async (t) => {
-    const { through, cookie, events } = await start(t)
+    const { through, cookie, events } = shared
     const answer = await through(proxy, { target: '/orders?page=2', headers: [cookie, 'X-User: root'] })
     t.equal(answer.status, 200)
     t.same(
@@ -150,8 +153,26 @@ for (const [name, proxy] of proxies) {
     t.match(events('request').at(-1), { verdict: 'allow', route: '/**', client: '203.0.113.7' })
   })
 
+  void t.test(`${name}: a verdict has the client’s cookies without those of the gateway`, async (t) => {
+    const { through, cookie } = shared
+    const own = cookie.replace('Cookie: ', '')
+    for (const [sent, expected] of [
+      [`theme=dark; ${own}; lang=de`, 'theme=dark; lang=de'],
+      [`${own}; gatehouse-tries=1`, null],
+    ] as const) {
+      const answer = await through(proxy, { target: '/orders', headers: [`Cookie: ${sent}`] })
+      t.equal(answer.status, 200)
+      const others = header(answer, 'cookie')
+        ?.split('; ')
+        .filter((pair) => !pair.startsWith('demo_idp'))
+      t.equal(others === undefined || others.length === 0 ? null : others.join('; '), expected)
+    }
+    const anonymous = await through(proxy, { target: '/public/x', headers: ['Cookie: a=1; gatehouse=x; b="2"'] })
+    t.equal(header(anonymous, 'cookie'), 'a=1; b="2"')
+  })
+
   void t.test(`${name}: the path and the method of the original request select the route`, async (t) => {
-    const { through, cookie } = await start(t)
+    const { through, cookie } = shared
     const exchanged = await through(proxy, { target: '/exchanged/1', headers: [cookie] })
     t.match(bearerClaims({ headers: { authorization: header(exchanged, 'authorization') ?? '' } }), {
       aud: 'api://orders',
@@ -189,7 +210,7 @@ for (const [name, proxy] of proxies) {
   void t.test(
     `${name}: without a session a script gets the problem, and a navigation a page with a link to the login`,
     async (t) => {
-      const { through, url } = await start(t)
+      const { through, url } = shared
       const script = await through(proxy, {
         target: '/api/orders',
         headers: ['Accept: application/json', `Referer: ${url}/app`],
@@ -212,7 +233,7 @@ for (const [name, proxy] of proxies) {
   )
 
   void t.test(`${name}: a client’s own token is verified, and forwarded where it is used`, async (t) => {
-    const { through, idp, url } = await start(t)
+    const { through, idp, url } = shared
     const now = Math.floor(Date.now() / 1000)
     const mine = await idp.sign(
       { iss: idp.issuer, aud: 'api://orders', sub: 'robot', exp: now + 60 },
@@ -228,7 +249,7 @@ for (const [name, proxy] of proxies) {
   })
 
   void t.test(`${name}: with authorization: client, the client’s own Authorization is in the response`, async (t) => {
-    const { through, cookie } = await start(t)
+    const { through, cookie } = shared
     const basic = 'Authorization: Basic YTpi'
     const own = await through(proxy, { target: '/own/x', headers: [cookie, basic] })
     t.same([own.status, header(own, 'authorization')], [200, 'Basic YTpi'])
@@ -240,7 +261,7 @@ for (const [name, proxy] of proxies) {
   void t.test(
     `${name}: without a session, only the Authorization that the route allows is in the response`,
     async (t) => {
-      const { through } = await start(t)
+      const { through } = shared
       const sent = async (target: string, value: string): Promise<unknown> => {
         const answer = await through(proxy, { target, headers: [`Authorization: ${value}`] })
         return [answer.status, header(answer, 'authorization')]
@@ -262,7 +283,7 @@ for (const [name, proxy] of proxies) {
 }
 
 void t.test('client headers that contradict the proxy’s give no access', async (t) => {
-  const { through, cookie } = await start(t)
+  const { through, cookie } = shared
   for (const [name, proxy] of proxies) {
     for (const lie of [
       'X-Original-URI: /public/x',
@@ -297,8 +318,27 @@ void t.test(
   },
 )
 
+void t.test(
+  'Envoy is told which headers of the client to remove, because the verdict does not have them',
+  async (t) => {
+    const { through, cookie } = shared
+    const removed = async (proxy: Proxy, target: string, headers: readonly string[]): Promise<string[] | undefined> =>
+      header(await through(proxy, { target, headers }), 'x-envoy-auth-headers-to-remove')
+        ?.split(',')
+        .toSorted()
+    t.same(await removed(envoy, '/public/x', []), ['authorization', 'cookie', 'x-groups', 'x-name', 'x-user'])
+    t.same(await removed(envoy, '/orders', [`${cookie}; theme=dark`]), undefined)
+    t.same(await removed(envoy, '/own/x', [cookie, 'Authorization: Basic YTpi', 'Cookie: a=1']), [
+      'x-groups',
+      'x-name',
+      'x-user',
+    ])
+    t.same(await removed(nginx, '/public/x', []), undefined)
+  },
+)
+
 void t.test('methods that the gateway never forwards get no verdict', async (t) => {
-  const { through, cookie } = await start(t)
+  const { through, cookie } = shared
   for (const [name, proxy] of proxies) {
     for (const method of ['TRACE', 'TRACK']) {
       const answer = await through(proxy, { method, target: '/orders', headers: [cookie] })
@@ -309,7 +349,7 @@ void t.test('methods that the gateway never forwards get no verdict', async (t) 
 })
 
 void t.test('Caddy’s forward-auth request for a WebSocket carries its upgrade and gets a plain response', async (t) => {
-  const { url, verdicts, cookie } = await start(t)
+  const { url, verdicts, cookie } = shared
   const { host } = new URL(url)
   const about = [
     `X-Forwarded-Host: ${host}`,
@@ -364,4 +404,58 @@ void t.test('a token that needs a proof is not sent: the session has to log in a
   await gateway.reload({ ...config, provider: { ...config.provider, dpop: 'off' }, routes: inHeaders })
   const bare = await verdictOn('/orders')
   t.same([bare.status, problem(bare)['code']], [401, 'session_expired'], 'headers.set sends no bound token either')
+})
+
+void t.test('a form is kept if the proxy sends its body', async (t) => {
+  const { verdicts, url } = shared
+  const { host } = new URL(url)
+  const form = 'note=keep+me'
+  const type = 'application/x-www-form-urlencoded'
+  const posted = async (
+    target: string,
+    headers: readonly string[],
+    body = form,
+    method = 'POST',
+  ): Promise<RawAnswer> => {
+    const lines = [
+      `${method} ${target} HTTP/1.1`,
+      `Host: ${host}`,
+      'Accept: text/html',
+      'Sec-Fetch-Mode: navigate',
+      'Sec-Fetch-Dest: document',
+      `Origin: ${url}`,
+      ...headers,
+      'Connection: close',
+    ]
+    const [answer] = parseAnswers(await sendRaw(verdicts, `${lines.join('\r\n')}\r\n\r\n${body}`))
+    if (answer === undefined) throw new Error('no answer')
+    return answer
+  }
+  const about = [
+    'X-Forwarded-Method: POST',
+    `X-Forwarded-Host: ${host}`,
+    'X-Forwarded-Proto: http',
+    'X-Forwarded-Uri: /orders',
+  ]
+  const framed = [`Content-Type: ${type}`, `Content-Length: ${form.length}`]
+  const chunked = [`Content-Type: ${type}`, 'Transfer-Encoding: chunked']
+  for (const [target, headers, body] of [
+    ['/auth?redirect=true', [...about, ...framed], form],
+    ['/auth', [...about, ...chunked], `${form.length.toString(16)}\r\n${form}\r\n0\r\n\r\n`],
+    ['/auth-redirect/orders', framed, form],
+  ] as const) {
+    const answer = await posted(target, headers, body)
+    t.equal(answer.status, 401, target)
+    t.match(answer.body.toString(), /keep me/)
+    t.match(answer.body.toString(), `"action":"${url}/orders"`)
+    t.notOk(answer.headers.get('location'))
+  }
+  const partial = await posted('/auth-redirect/orders', [...framed, 'X-Envoy-Auth-Partial-Body: true'])
+  t.equal(partial.status, 413, 'half a form is not kept')
+  t.notMatch(partial.body.toString(), /keep me/)
+
+  const later = await posted('/auth', [...about, `Content-Type: ${type}`, 'Content-Length: 12'], '', 'GET')
+  t.equal(later.status, 401, 'nginx may send the length of a body that it does not send')
+  const cross = await posted('/auth-redirect/orders', [...framed, 'Sec-Fetch-Site: cross-site'])
+  t.notMatch(cross.body.toString(), /keep me/)
 })
