@@ -64,10 +64,20 @@ Exits with status 0 if the YAML was printed, and with 2 if a file could not be u
 
 function readSource(name: string): Source {
   try {
-    return { name, text: readFileSync(name, 'utf8').replace(/^\uFEFF/, '') }
+    return { name, text: textOf(readFileSync(name)) }
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
     throw new UnreadableFile(`${name}: can't be read (${code})`)
+  }
+}
+
+/** Decodes a file. Editors and shells on Windows write UTF-16, and older ones Windows-1252, instead of UTF-8. */
+function textOf(bytes: Buffer): string {
+  if (bytes[0] === 0xff && bytes[1] === 0xfe) return new TextDecoder('utf-16le').decode(bytes)
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    return new TextDecoder('windows-1252').decode(bytes)
   }
 }
 
@@ -79,7 +89,7 @@ function readNamedFile(path: string, besideFile: string): string | null {
   for (const file of [resolve(folder, path), resolve(folder, basename(path))]) {
     try {
       const found = statSync(file)
-      if (found.isFile() && found.size <= MAX_BYTES) return readFileSync(file, 'utf8').replace(/^\uFEFF/, '')
+      if (found.isFile() && found.size <= MAX_BYTES) return textOf(readFileSync(file))
     } catch {
       // The other place may have the file.
     }

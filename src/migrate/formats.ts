@@ -2,8 +2,8 @@ import type { Invocation, IsProgram, ProgramNames, UnreadSource } from './invoca
 import type { ReadFile } from './migration.ts'
 import { withOlderNames } from './oauth2-proxy/alpha-config.ts'
 import { isChart, isFurtherValues, readChartValues } from './oauth2-proxy/chart-values.ts'
-import { isReferenced, isSwitch, keyOfFlag, keyOfVariable, oauth2Proxy } from './oauth2-proxy/keys.ts'
-import { readScript, readUnit } from './readers/command-line.ts'
+import { isList, isReferenced, isSwitch, keyOfFlag, keyOfVariable, oauth2Proxy } from './oauth2-proxy/keys.ts'
+import { furtherStart, readScript, readUnit } from './readers/command-line.ts'
 import { readEnvironment } from './readers/environment.ts'
 import { readFlags } from './readers/flags.ts'
 import { readToml } from './readers/toml.ts'
@@ -78,7 +78,7 @@ interface Program {
 }
 
 const oauth2ProxyProgram: Program = {
-  names: { keyOfFlag, isSwitch, keyOfVariable, isReferenced },
+  names: { keyOfFlag, isSwitch, isList, keyOfVariable, isReferenced },
   isProgram: isOauth2Proxy,
   isVariable: (name) => keyOfVariable(name) !== null,
   isFlag: (word) => /^--(?:oidc-issuer-url|email-domain|cookie-secret|skip-auth-route|alpha-config)\b/.test(word),
@@ -88,6 +88,7 @@ const wonderwallProgram: Program = {
   names: {
     keyOfFlag: sameName,
     isSwitch: noSwitch,
+    isList: () => true,
     keyOfVariable: wonderwallKey,
     isReferenced: (key) => /client-(?:id|jwk|secret)|redis|encryption/.test(key),
   },
@@ -112,13 +113,7 @@ function readStart(text: string, file: string, program: Program, around: Around)
 }
 
 function unreadInvocation({ file, words, variables }: Invocation): UnreadSource {
-  return {
-    written: 'containers',
-    file,
-    line: words[0]?.line ?? variables[0]?.line ?? 1,
-    hasVariables: false,
-    text: 'a further container of this program starts here, and only the first one is carried over: migrate the others from files of their own',
-  }
+  return furtherStart('containers', 'container', words[0]?.line ?? variables[0]?.line ?? 1, file)
 }
 
 function fromSource(rank: number, settings: readonly Setting[]): Reading {

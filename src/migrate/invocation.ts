@@ -59,6 +59,8 @@ export interface ProgramNames {
   keyOfFlag(flag: string): string
   /** Returns whether a flag of this key needs no value. */
   isSwitch(key: string): boolean
+  /** Returns whether a repeated flag of this key adds items; otherwise the last value counts. */
+  isList(key: string): boolean
   /** Returns `null` for variables of other programs. */
   keyOfVariable(name: string): string | null
   /** Returns whether the value of a key is only named, because it may be a secret. */

@@ -279,9 +279,11 @@ export interface UpstreamTarget {
   readonly protocol?: 'h2c' | 'h2'
 }
 
-/** Reads the URL of an HTTP upstream. Returns `null`, with a remark, for other URLs. */
+/** Reads the URL of an HTTP upstream or a Unix socket. Returns `null`, with a remark, for other URLs. */
 export function upstreamTarget(url: string, setting: Setting, migration: Migration): UpstreamTarget | null {
   if (onlyVariable(url) !== null) return { path: '/**', upstream: url }
+  const socket = /^unix:(?:\/\/)?(\/[^|]+)$/.exec(url)?.[1]
+  if (socket !== undefined) return { path: '/**', upstream: `unix:${socket}` }
   if (!URL.canParse(url) || !/^(https?|h2c?|wss?):\/\//.test(url)) {
     remark(migration, 'gap', setting, 'an upstream is an http or https origin, or unix:/path; this one is left out')
     return null

@@ -79,7 +79,12 @@ export function unavailable(note: string, grade: Grade = 'security'): Rule {
 export const SET_AGAIN = 'it is set again in line'
 
 /** Applies the rules to all settings. Unknown keys and repeated ones are reported. */
-export function applyRules(rules: Rules, migration: Migration, unknown: (key: string) => string): void {
+export function applyRules(
+  rules: Rules,
+  migration: Migration,
+  unknown: (key: string) => string,
+  gradeOfUnknown: (key: string) => Grade = () => 'gap',
+): void {
   for (const setting of migration.settings) {
     if (migration.handled.has(setting)) continue
     if (setting.note !== undefined) migration.remarks.push({ ...setting.note, setting })
@@ -89,7 +94,7 @@ export function applyRules(rules: Rules, migration: Migration, unknown: (key: st
     }
     const rule = Object.hasOwn(rules, setting.key) ? rules[setting.key] : undefined
     if (rule === undefined) {
-      remark(migration, 'gap', setting, unknown(setting.key))
+      remark(migration, gradeOfUnknown(setting.key), setting, unknown(setting.key))
       continue
     }
     const last = migration.effective.get(setting.key)
@@ -122,6 +127,8 @@ export function reportOverridden(migration: Migration): void {
 }
 
 export function unknownKey(product: string, key: string): string {
+  if (/^(?:https?|no|all)_proxy$/i.test(key))
+    return 'the gateway reads this variable as well (provider.proxy): set it there'
   return /^(?!WONDERWALL_)[A-Z]/.test(key) && !key.startsWith('OIDC')
     ? 'it is a variable of another program, and is left out'
     : `it is not a key of ${product} that this command knows: look up what it does, and whether you need it`

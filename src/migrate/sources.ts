@@ -1,6 +1,6 @@
 import type { Invocation, MountedFile, Origin, ProgramNames } from './invocation.ts'
 import type { ReadFile } from './migration.ts'
-import { flagsOf } from './readers/flags.ts'
+import { flagsOf, unreadWords } from './readers/flags.ts'
 import type { Word } from './readers/shell.ts'
 import { type Setting, UNREAD, UNREAD_VARIABLES } from './setting.ts'
 import { variableToken } from './variable.ts'
@@ -51,9 +51,20 @@ export function readInvocation(
     line,
     note: { grade: grade ?? 'security', text },
   }))
+  const argumentsUnread = unreadWords(words, names).map(({ text, line }): Setting => ({
+    key: UNREAD,
+    written: text,
+    value: '',
+    file,
+    line,
+    note: {
+      grade: 'security',
+      text: 'these arguments are not in this file: what they set or protect is not carried over',
+    },
+  }))
   return {
     sources: [
-      { rank: RANKS.file, settings: sourcesUnread },
+      { rank: RANKS.file, settings: [...sourcesUnread, ...argumentsUnread] },
       { rank: RANKS.variables, settings: ofVariables },
       { rank: RANKS.flags, settings: flagsOf(words, file, names) },
     ],

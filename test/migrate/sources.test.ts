@@ -473,3 +473,187 @@ spec:
   }
   t.end()
 })
+
+void t.test('a repeated flag of one value: the last one counts, as in oauth2-proxy', (t) => {
+  const flags = [...FLAGS, '--provider=keycloak-oidc', '--skip-auth-preflight', '--skip-auth-preflight=false']
+  const { config, report } = migrated(t, {
+    'start.sh': `oauth2-proxy --provider=google ${flags.join(' ')} --email-domain=a.example --email-domain=b.example,c.example`,
+  })
+  t.match(config.provider, { issuer: 'https://id.example.com', preset: 'keycloak' })
+  t.same(config.routes[0]?.require?.claims, { email: ['*@a.example', '*@b.example', '*@c.example'] })
+  t.same(openPaths(config), [])
+  t.match(report, /--skip-auth-preflight: it is set again in line 1, and the last value counts/)
+  t.end()
+})
+
+void t.test('an empty variable has no effect on a value in the file', (t) => {
+  const { config, report } = migrated(
+    t,
+    {
+      'compose.yaml': `services:
+  proxy:
+    image: oauth2-proxy
+    command: --config=/proxy.cfg
+    volumes: [./proxy.cfg:/proxy.cfg]
+    environment: { OAUTH2_PROXY_ALLOWED_GROUPS: "", OAUTH2_PROXY_EMAIL_DOMAINS: "*" }
+`,
+    },
+    { 'proxy.cfg': 'provider = "oidc"\noidc_issuer_url = "https://id.example.com"\nallowed_groups = ["ops"]' },
+  )
+  t.same(config.routes[0]?.require?.claims, { groups: ['ops'] })
+  t.match(report, /OAUTH2_PROXY_ALLOWED_GROUPS: it is empty/)
+  t.end()
+})
+
+void t.test('a script: arrays, words of a variable, further commands and arguments from outside', (t) => {
+  const { config, report } = migrated(t, {
+    'run.sh': `docker stop oauth2-proxy
+docker pull oauth2-proxy
+ARGS=(
+  --provider=oidc # the provider
+  --oidc-issuer-url="https://id.example.com"
+)
+if [ -n "$X" ]; then ARGS+=(--email-domain=example.com '--skip-auth-route=^/a b$'); fi
+OPTIONS="--upstream=http://app:8080 --allowed-group=ops"
+docker run -d oauth2-proxy "\${ARGS[@]}" $OPTIONS "$@"
+oauth2-proxy --upstream=http://other --skip-auth-route=^/other$
+oauth2-proxy --version
+`,
+  })
+  t.match(config, { upstream: 'http://app:8080', provider: { issuer: 'https://id.example.com' } })
+  t.same(config.routes[0]?.require?.claims, { groups: ['ops'], email: ['*@example.com'] })
+  t.match(report, /run\.sh:9: \$@: these arguments are not in this file/)
+  t.match(report, /run\.sh:10: command: a further command of this program starts here/)
+  t.notMatch(report, /run\.sh:11|ARGS|OPTIONS/)
+  t.end()
+})
+
+void t.test('units: a variable with several flags, and a container of Podman', (t) => {
+  const flags = `${FLAGS.join(' ')} --email-domain=example.com`
+  const units = {
+    'proxy.service': `[Service]\nEnvironment="OPTS=${flags}"\nExecStart=/usr/bin/oauth2-proxy $OPTS $MORE\n`,
+    'proxy.container': `[Container]
+Image=quay.io/oauth2-proxy/oauth2-proxy:v7
+Exec=${flags}
+Secret=proxy,type=env,target=OAUTH2_PROXY_CLIENT_SECRET
+[Service]
+Restart=always
+`,
+  }
+  for (const [name, text] of Object.entries(units)) {
+    const { config } = migrated(t, { [name]: text })
+    t.match(config, { upstream: 'http://app:8080', provider: { issuer: 'https://id.example.com' } }, name)
+    t.same(config.routes[0]?.require?.claims, { email: ['*@example.com'] }, name)
+  }
+  t.match(migrated(t, { 'proxy.service': units['proxy.service'] }).report, /\$MORE: these arguments are not/)
+  t.equal(
+    migrated(t, { 'proxy.container': units['proxy.container'] }).config.provider['clientSecret'],
+    '${OAUTH2_PROXY_CLIENT_SECRET}',
+  )
+  t.end()
+})
+
+void t.test('a compose file: a service extends others, also of another file', (t) => {
+  const base = `services:
+  base:
+    image: oauth2-proxy
+    command: [${FLAGS.map((flag) => JSON.stringify(flag)).join(', ')}]
+    environment: { OAUTH2_PROXY_ALLOWED_GROUPS: staff, OAUTH2_PROXY_EMAIL_DOMAINS: old.example }
+`
+  const own = `
+  proxy:
+    environment: [OAUTH2_PROXY_EMAIL_DOMAINS=example.com]
+    extends: `
+  const forms = [
+    { file: `${base}${own}base\n`, others: {} },
+    { file: `services:${own}{ file: ./base.yaml, service: base }\n`, others: { 'base.yaml': base } },
+  ]
+  for (const { file, others } of forms) {
+    const { config } = migrated(t, { 'compose.yaml': file }, others)
+    t.equal(config.upstream, 'http://app:8080')
+    t.same(config.routes[0]?.require?.claims, { groups: ['staff'], email: ['*@example.com'] })
+  }
+  const { report } = migrated(t, { 'compose.yaml': forms[1]?.file ?? '' })
+  t.match(report, /compose\.yaml:4: extends: \.\/base\.yaml cannot be read: what it sets or protects is not carried/)
+  t.end()
+})
+
+void t.test('keys that the command does not know may have protected something', (t) => {
+  const { report } = migrated(t, {
+    'a.sh': `oauth2-proxy ${FLAGS.join(' ')} --openshift-sar='{"verb":"get"}' --email-domain=*`,
+  })
+  const [, security = ''] = report.split('SECURITY')
+  t.match(security.split('\n\n')[0], /--openshift-sar: it is not a key of oauth2-proxy/)
+  t.end()
+})
+
+void t.test('a template: its expressions are named, and a variable of Kubernetes that no file sets stays one', (t) => {
+  const yaml = `containers:
+  - image: oauth2-proxy
+    args:
+      - --client-id=$(CLIENT_ID)
+      - --upstream=http://app:8080
+      {{- range .Values.domains }}
+      - --email-domain={{ . }}
+      {{- end }}
+`
+  const { report } = migrated(t, { 'deployment.yaml': yaml })
+  t.match(report, /--email-domain: \{\{ \. \}\} is an expression of a template/)
+  const pod = yaml.replaceAll(/.*\{\{.*\n/g, '')
+  t.equal(migrated(t, { 'pod.yaml': pod }).config.provider['clientId'], '${CLIENT_ID}')
+  t.end()
+})
+
+void t.test('Argo CD and Flux: values as text, as a mapping, of a subchart, and as parameters', (t) => {
+  const values = (indent: string): string =>
+    ['config:', '  configFile: |', '    email_domains = ["example.com"]', '    upstreams = ["http://app:8080"]']
+      .concat('extraArgs:', '  provider: oidc', '  oidc-issuer-url: https://id.example.com')
+      .map((line) => `${indent}${line}\n`)
+      .join('')
+  const argo = 'kind: Application\nspec:\n  source:\n    helm:\n'
+  const parameters = '      parameters:\n        - { name: extraArgs.allowed-group, value: ops }\n'
+  const files = [
+    `${argo}      values: |\n${values('        ')}`,
+    `${argo}      valuesObject:\n        oauth2-proxy:\n${values('          ')}`,
+    `kind: Application\nspec:\n  sources:\n    - helm:\n        valuesObject:\n${values('          ')}`,
+    `kind: HelmRelease\nspec:\n  values:\n${values('    ')}`,
+  ]
+  for (const text of files) {
+    const { config } = migrated(t, { 'release.yaml': text })
+    t.equal(config.upstream, 'http://app:8080')
+    t.same(config.routes[0]?.require?.claims, { email: ['*@example.com'] })
+  }
+  const { config, report } = migrated(t, {
+    'release.yaml': `${argo}${parameters}        - { name: config.clientID, value: a }\n      values: |\n${values('        ')}`,
+  })
+  t.same(config.routes[0]?.require?.claims, { groups: ['ops'], email: ['*@example.com'] })
+  t.match(report, /release\.yaml:7: config\.clientID: this parameter of Argo CD is not carried over/)
+  t.end()
+})
+
+void t.test('an empty configFile: the list of addresses has an effect, as with older charts', (t) => {
+  const text = `config: { configFile: "", clientID: a }
+authenticatedEmailsFile: { enabled: true, restricted_access: alice@example.com }
+extraArgs: { provider: oidc, oidc-issuer-url: "https://id.example.com", upstream: "http://app:8080" }
+`
+  t.same(migrated(t, { 'values.yaml': text }).config.routes[0]?.require?.claims, { email: ['alice@example.com'] })
+  t.end()
+})
+
+void t.test('a file in Windows-1252 or UTF-16 is decoded', async (t) => {
+  const text = `provider = "oidc"\nupstreams = ["http://app:8080"]\nallowed_groups = ["Büro"]\nemail_domains = ["*"]\n`
+  const dir = t.testdir({
+    'ansi.cfg': Buffer.from(text, 'latin1'),
+    'utf16.cfg': Buffer.concat([Buffer.from([0xff, 0xfe]), Buffer.from(text, 'utf16le')]),
+  })
+  for (const name of ['ansi.cfg', 'utf16.cfg']) {
+    const written: string[] = []
+    t.capture(process.stderr, 'write', () => true)
+    t.capture(process.stdout, 'write', (part: string) => {
+      written.push(part)
+      return true
+    })
+    t.equal(await migrate.run([`${dir}/${name}`]), 0)
+    t.match(written.join(''), 'Büro')
+  }
+})

@@ -24,27 +24,64 @@ function chartKey(path: readonly string[]): string {
 
 /** Returns whether a text is the values of oauth2-proxy's chart, also as a subchart. */
 export function isChart(text: string): boolean {
-  return /^\s*(?:config|extraArgs|extraEnv|alphaConfig|sessionStorage|redis-ha|authenticatedEmailsFile)\s*:/m.test(text)
-    ? valuesIn(text, '') !== null
-    : false
+  const mayBe =
+    /^\s*(?:config|extraArgs|extraEnv|alphaConfig|sessionStorage|redis-ha|authenticatedEmailsFile)\s*:/m.test(text) ||
+    /\bname:\s*["']?extraArgs\./.test(text)
+  return mayBe && valuesIn(text, '') !== null
 }
 
 interface Values {
   readonly values: Cursor
   /** What leads to the values of a subchart, such as `auth.`. */
   readonly prefix: string
+  /** Values that Argo CD sets one by one, which override the others. */
+  readonly parameters: readonly Cursor[]
 }
 
 function valuesIn(text: string, file: string): Values | null {
-  const root = mappingIn(text, file)
-  if (root === null) return null
-  // Flux and Argo CD have the values in an object of their own.
-  const release = root.get('spec', 'values') ?? root.get('spec', 'source', 'helm', 'valuesObject')
-  if (root.get('kind') !== undefined)
-    return release !== undefined && isOfChart(release) ? { values: release, prefix: '' } : null
-  if (isOfChart(root)) return { values: root, prefix: '' }
+  const documents = (cursorsOf(text, file) ?? []).filter((root) => root.isMapping())
+  const releases = documents.filter((root) => root.get('kind') !== undefined)
+  const [root, another] = releases.length > 0 ? releases.filter((one) => helmOf(one) !== null) : documents
+  if (root === undefined || another !== undefined || root.get('services') !== undefined) return null
+  if (root.get('kind') === undefined) return chartIn(root)
+  const { values, text: block, parameters = [] } = helmOf(root) ?? {}
+  const found = values === undefined ? null : chartIn(values)
+  if (found !== null) return { ...found, parameters }
+  // The values are a block of text, whose lines keep their numbers.
+  const inner =
+    block === undefined ? undefined : cursorsOf(`${'\n'.repeat(block.linesBefore)}${block.text() ?? ''}`, file)?.[0]
+  const inText = inner === undefined ? null : chartIn(inner)
+  if (inText !== null) return { ...inText, parameters }
+  const isSet = parameters.some((one) => one.get('name')?.text()?.startsWith('extraArgs.') === true)
+  const given = inner ?? values ?? cursorsOf('{}', file)?.[0]
+  return isSet && given !== undefined ? { values: given, prefix: '', parameters } : null
+}
+
+interface Helm {
+  readonly values?: Cursor
+  readonly text?: Cursor
+  readonly parameters?: readonly Cursor[]
+}
+
+/** Returns the values in an object of Flux or of Argo CD. */
+function helmOf(object: Cursor): Helm | null {
+  const flux = object.get('spec', 'values')
+  if (flux !== undefined) return { values: flux }
+  const sources = [object.get('spec', 'source'), ...(object.get('spec', 'sources')?.items() ?? [])]
+  for (const helm of sources.flatMap((source) => source?.get('helm') ?? [])) {
+    const [values, text] = [helm.get('valuesObject'), helm.get('values')]
+    const parameters = helm.get('parameters')?.items() ?? []
+    if (values === undefined && text === undefined && parameters.length === 0) continue
+    return { ...(values === undefined ? {} : { values }), ...(text === undefined ? {} : { text }), parameters }
+  }
+  return null
+}
+
+/** Returns the values of the chart, or of the chart as a subchart. */
+function chartIn(root: Cursor): Values | null {
+  if (isOfChart(root)) return { values: root, prefix: '', parameters: [] }
   const [name, values] = root.entries().find(([, member]) => isOfChart(member)) ?? []
-  return name === undefined || values === undefined ? null : { values, prefix: `${name}.` }
+  return name === undefined || values === undefined ? null : { values, prefix: `${name}.`, parameters: [] }
 }
 
 /** Returns the mapping in a file that has only one; `null` for other texts and for compose files. */
@@ -88,7 +125,26 @@ export function readChartValues(
   }
   if (values === undefined)
     throw new UnreadableFile(`${files[0]?.name ?? 'no file'}: it is not the values of oauth2-proxy's chart`)
-  return new ChartReader(values, prefix, names).read()
+  const reading = new ChartReader(values, prefix, names).read()
+  const parameters = found.flatMap(({ own, file }) => (own?.parameters ?? []).map((one) => parameterOf(one, file)))
+  const flags = parameters.flatMap((one) => {
+    const [, flag] = /^extraArgs\.([\w-]+)(?:\[\d+\])?$/.exec(one.written) ?? []
+    return flag === undefined ? [] : [{ text: `--${flag}=${one.value}`, line: one.line }]
+  })
+  const others = parameters.filter(({ written }) => !written.startsWith('extraArgs.'))
+  const added: Source[] = [
+    { rank: RANKS.flags, settings: flagsOf(flags, parameters[0]?.file ?? '', names) },
+    { rank: RANKS.file, settings: others.map((one) => ({ ...one, value: '' })) },
+  ]
+  return { ...reading, sources: [...reading.sources, ...added] }
+}
+
+/** Reads a value that Argo CD sets by its name; as a setting it only has a remark. */
+function parameterOf(parameter: Cursor, file: string): Setting & { readonly value: string } {
+  const written = parameter.get('name')?.text() ?? 'parameters'
+  const text = 'this parameter of Argo CD is not carried over: write it into the values'
+  const value = parameter.get('value')?.text() ?? ''
+  return { key: UNREAD, written, value, file, line: parameter.line, note: { grade: 'security', text } }
 }
 
 const FILE_KEYS = ['authenticatedEmailsFile', 'htpasswdFile']
@@ -209,7 +265,10 @@ class ChartReader {
         ...this.#settings('config.emailDomains', 'email_domains'),
         ...(isAlpha ? [] : this.#settings('config.upstreams', 'upstreams')),
       ])
-      const writesNoFile = !isAlpha && this.#text('config.forceLegacyConfig') === 'false'
+      // Older versions of the chart wrote no file if `configFile` is empty, and then a list of addresses had an effect.
+      const hasList = this.#text('authenticatedEmailsFile.enabled') === 'true'
+      const isEmpty = hasList && this.#values.get('config', 'configFile')?.text() === ''
+      const writesNoFile = isEmpty || (!isAlpha && this.#text('config.forceLegacyConfig') === 'false')
       if (writesNoFile || this.#given('config.emailDomains') !== null) return
       // Without a file of its own, the chart writes one that lets in every user.
       const line = this.#values.get('config')?.line ?? 1

@@ -553,10 +553,10 @@ export const oauth2Proxy: Rules = {
   ...logs,
 }
 
-/** Returns the key of a flag; many flags name one item of a key that is a list. */
+/** Returns the key of a flag: many flags name one item of a list, and `tls-cert` is the older name of `tls-cert-file`. */
 export function keyOfFlag(flag: string): string {
   const name = flag.replaceAll('-', '_')
-  return !Object.hasOwn(oauth2Proxy, name) && Object.hasOwn(oauth2Proxy, `${name}s`) ? `${name}s` : name
+  return [name, `${name}s`, `${name}_file`].find((key) => Object.hasOwn(oauth2Proxy, key)) ?? name
 }
 
 /** Returns the key of a variable; `null` if the variable belongs to another program. */
@@ -604,6 +604,12 @@ const SWITCH_PREFIXES = [
   'version$',
 ]
 const SWITCH = new RegExp(`^(?:${SWITCH_PREFIXES.join('|')})`)
+
+/** Returns whether the flags of a key may be repeated. The names of lists are plurals, with two exceptions. */
+export function isList(key: string): boolean {
+  if (key === 'skip_auth_regex' || key === 'google_group') return true
+  return key.endsWith('s') && !isSwitch(key) && !/(?:address|credentials|backups|values)$/.test(key)
+}
 
 export function isSwitch(key: string): boolean {
   return SWITCH.test(key) && !/^skip_auth_(?:regex|routes)$/.test(key)

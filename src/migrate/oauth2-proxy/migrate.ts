@@ -32,7 +32,7 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   const origins = new Map(readings.flatMap((reading) => [...(reading.origins ?? [])]))
   const open = withFiles(files, readFile)
   const given = [...defaultsOf(readings), ...readings.flatMap((reading) => reading.sources)]
-  const sources = [...given, ...configFiles(given, open)].toSorted((a, b) => a.rank - b.rank)
+  const sources = [...given, ...configFiles(given, open)].map(withoutEmptyVariables).toSorted((a, b) => a.rank - b.rank)
   const isAlpha = sources.some(({ rank }) => rank === RANKS.alpha)
   const isChart = readings.some(({ chart }) => chart !== undefined)
   const settings = withClient(withClientOfAlpha(sources).flatMap((source) => source.settings)).map(withTokens)
@@ -45,10 +45,14 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   reportUnknownValues(migration)
   if (form === 'values') migrateDeployment(migration)
   if (!isAlpha) reportOverridden(migration)
-  applyRules(rules, migration, (key) =>
-    chartPathOf(key) !== null
-      ? 'it is a value of the chart of oauth2-proxy: gatehouse migrate --format values says whether helm/gatehouse has it'
-      : (ignoredName(key) ?? unknownKey(PRODUCT, key)),
+  applyRules(
+    rules,
+    migration,
+    (key) =>
+      chartPathOf(key) !== null
+        ? 'it is a value of the chart of oauth2-proxy: gatehouse migrate --format values says whether helm/gatehouse has it'
+        : (ignoredName(key) ?? unknownKey(PRODUCT, key)),
+    (key) => (mayProtect(key) ? 'security' : 'gap'),
   )
 
   // These steps read settings that have a meaning only together. Their order matters.
@@ -84,6 +88,14 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
     remark(migration, 'differs', null, text)
   }
   return migration
+}
+
+/** Takes the effect from empty variables: oauth2-proxy reads them as not set, so a value in a file counts. */
+function withoutEmptyVariables(source: Source): Source {
+  if (source.rank !== RANKS.variables) return source
+  const note = { grade: 'builtin', text: 'it is empty, which has the same effect as no variable' } as const
+  const settings = source.settings.map((one) => (one.value === '' ? { ...one, key: UNREAD, note } : one))
+  return { ...source, settings }
 }
 
 /** Replaces `${NAME}`, which a template such as envsubst replaces, by a token. Values of a deployment stay as they are. */
@@ -201,6 +213,12 @@ const DECISIVE =
 /** Reports settings whose value is in a variable of another file, which can stand for one value, but not for a list. */
 function reportUnknownValues({ settings, remarks }: Migration): void {
   for (const setting of settings) {
+    const [template] = listOf(setting).flatMap((item) => /\{\{.*?\}\}|\{%.*?%\}/.exec(item) ?? [])
+    if (template !== undefined && chartPathOf(setting.key) === null && !setting.key.endsWith('_format')) {
+      const text = `${template} is an expression of a template: render the template first, or write the value here`
+      remarks.push({ grade: DECISIVE.test(setting.key) ? 'security' : 'todo', setting, text })
+      continue
+    }
     const name = listOf(setting)
       .map(onlyVariable)
       .find((one) => one !== null)
@@ -214,6 +232,12 @@ function reportUnknownValues({ settings, remarks }: Migration): void {
 function ignoredName(key: string): string | null {
   if (!Object.hasOwn(oauth2Proxy, `${key}s`)) return null
   return `oauth2-proxy does not read this name, only ${key}s (OAUTH2_PROXY_${key.toUpperCase()}S), so it had no effect`
+}
+
+/** Returns whether an unknown key may have protected something, such as a key of a fork or of an older version. */
+function mayProtect(key: string): boolean {
+  if (chartPathOf(key) !== null || /^[A-Z]/.test(key)) return false
+  return ignoredName(key) === null || DECISIVE.test(`${key}s`)
 }
 
 /** Lists the variables that the configuration refers to under SECRETS. */

@@ -148,8 +148,6 @@ export function sentHost(passHost: Setting | undefined): Pick<BaseRoute, 'upstre
 export const VERDICTS_ONLY = 'http://upstream.invalid'
 
 function targetOf(item: string, setting: Setting, migration: Migration): UpstreamTarget | null {
-  const socket = /^unix:(?:\/\/)?(\/.+)$/.exec(item)?.[1]
-  if (socket !== undefined) return { path: '/**', upstream: `unix:${socket}` }
   // oauth2-proxy's chart has /dev/null as its upstream by default, for proxies that use forward-auth.
   if (item.startsWith('static:') || /^file:\/+dev\/null\/?$/.test(item)) {
     enableForwardAuth(migration, setting)

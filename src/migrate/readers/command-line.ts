@@ -3,9 +3,24 @@ import type { Invocation, IsProgram, MountedFile, UnreadSource, Variable } from 
 import type { ReadFile } from '../migration.ts'
 import { variableToken } from '../variable.ts'
 import { variablesOf } from './environment.ts'
-import { BRACED_OR_BARE, commandsOf, expanded, type Lookup, type Word, wordsOf } from './shell.ts'
+import { BRACED_OR_BARE, commandsOf, expanded, ITEM_SEPARATOR, type Lookup, type Word, wordsOf } from './shell.ts'
 
-const ASSIGNMENT = /^([A-Za-z_][A-Za-z0-9_]*)=([^]*)$/
+const ASSIGNMENT = /^([A-Za-z_][A-Za-z0-9_]*)(\+?)=([^]*)$/
+/** Words of a shell that may be in front of an assignment or a command. */
+const PREFIX = /^(?:export|declare|local|readonly|set|env|exec|sudo|nohup|time|if|then|else|elif|do|!|\{|-[a-z]+)$/
+/** Programs that start another one. */
+const WRAPPERS = new Set([
+  'su-exec',
+  'gosu',
+  'tini',
+  'dumb-init',
+  'setsid',
+  'nice',
+  'runuser',
+  'chroot',
+  'doas',
+  'timeout',
+])
 const SHELLS = new Set(['sh', 'bash', 'ash', 'dash', 'zsh'])
 const CONTAINER_TOOLS = new Set(['docker', 'podman', 'nerdctl'])
 
@@ -77,8 +92,16 @@ export function readScript(
   const assigned = new Map<string, Variable>()
   const files: MountedFile[] = []
   const unread: UnreadSource[] = []
+  const arrays = new Map<string, string>()
   let words: readonly Word[] | null = null
-  const valueOf: Lookup = (name) => assigned.get(name)?.value ?? lookup?.(name)
+  const start = (found: readonly Word[], line: number): boolean => {
+    if (found.some(({ text: word }) => /^--?(?:version|help|h|config-test)$/.test(word))) return false
+    if (words === null) words = found
+    else unread.push(furtherStart('command', 'command', line, file))
+    return words === found
+  }
+  const valueOf: Lookup = (name) =>
+    name.endsWith('[@]') ? arrays.get(name.slice(0, -3)) : (assigned.get(name)?.value ?? lookup?.(name))
   const used = new Set<string>()
   const use: Lookup = (name) => {
     used.add(name)
@@ -87,10 +110,16 @@ export function readScript(
   const withDefault = (name: string, line: number): void => {
     if (/^[A-Z]/.test(name)) unread.push(defaultOf(name, line, file))
   }
-  const assign = ({ text: word, line }: Word): boolean => {
-    const [, name, value] = ASSIGNMENT.exec(word) ?? []
+  const assign = ({ text: word, line, isArray }: Word): boolean => {
+    const [, name, plus, value] = ASSIGNMENT.exec(word) ?? []
     if (name === undefined || value === undefined) return false
-    assigned.set(name, { name, value, file, line })
+    if (isArray === true) {
+      const before = plus === '+' ? arrays.get(name) : undefined
+      arrays.set(name, before === undefined ? value : `${before}${ITEM_SEPARATOR}${value}`)
+    } else {
+      const before = plus === '+' ? (valueOf(name) ?? '') : ''
+      assigned.set(name, { name, value: `${before}${value}`, file, line })
+    }
     return true
   }
   const readVariables = (path: string, written: string, line: number): void => {
@@ -108,20 +137,17 @@ export function readScript(
     let at = 0
     while (at < command.length) {
       const word = command[at]
-      if (
-        word === undefined ||
-        !(assign(word) || /^(?:export|declare|set|env|exec|sudo|nohup|time|-[a-z]+)$/.test(word.text))
-      )
-        break
+      if (word === undefined || !(assign(word) || PREFIX.test(word.text))) break
       at += 1
     }
     const rest = command.slice(at)
     const [tool, action] = rest
     if (tool === undefined) continue
-    if (CONTAINER_TOOLS.has(basename(tool.text)) && rest.some(({ text: word }) => isProgram(word))) {
-      const container = containerOf(rest.slice(action?.text === 'container' ? 3 : 2))
-      if (!isProgram(container.image)) continue
-      words ??= container.words
+    if (CONTAINER_TOOLS.has(basename(tool.text))) {
+      const at = action?.text === 'container' ? 2 : 1
+      if (!/^(?:run|create)$/.test(rest[at]?.text ?? '')) continue
+      const container = containerOf(rest.slice(at + 1))
+      if (!isProgram(container.image) || !start(container.words, tool.line)) continue
       for (const { text: path, line } of container.envFiles) readVariables(path, '--env-file', line)
       for (const { text: word, line } of container.variables) {
         if (!assign({ text: word, line }))
@@ -136,9 +162,12 @@ export function readScript(
       const script = scriptOf(rest)
       if (script === null) continue
       const inner = readScript(script.text, file, isProgram, readFile, { lookup: valueOf, firstLine: script.line })
-      words ??= inner?.words ?? null
-      for (const variable of inner?.variables ?? []) assigned.set(variable.name, variable)
-    } else if (isProgram(tool.text)) words ??= rest.slice(1)
+      if (inner === null || !start(inner.words, tool.line)) continue
+      unread.push(...inner.unread)
+      for (const variable of inner.variables) assigned.set(variable.name, variable)
+    } else if (isProgram(tool.text)) start(rest.slice(1), tool.line)
+    else if (WRAPPERS.has(basename(tool.text)) && isStartedIn(rest, isProgram))
+      start(programWords(rest, isProgram), tool.line)
   }
   return words === null ? null : { file, words, variables: [...assigned.values()], files, unread, used }
 }
@@ -175,14 +204,17 @@ function containerOf(words: readonly Word[]): Container {
 
 /** Reads a systemd unit; `null` if it does not start the program. */
 export function readUnit(text: string, file: string, isProgram: IsProgram, readFile: ReadFile): Invocation | null {
-  if (!/^\s*\[Service\]/m.test(text)) return null
+  if (!/^\s*\[(?:Service|Container)\]/m.test(text)) return null
   const variables = new Map<string, Variable>()
   const unread: UnreadSource[] = []
   const commands: Word[] = []
-  for (const { key, value, line } of directivesOf(text)) {
+  const directives = directivesOf(text)
+  // In a container unit of Podman, `Exec` has the arguments of the program in the image.
+  const isContainer = directives.some(({ key, value }) => key === 'Image' && isProgram(value))
+  for (const { key, value, line } of directives) {
     if (key === 'Environment') {
       for (const { text: word } of wordsOf(value, line)) {
-        const [, name, content = ''] = ASSIGNMENT.exec(word) ?? []
+        const [, name, , content = ''] = ASSIGNMENT.exec(word) ?? []
         if (name !== undefined) variables.set(name, { name, value: content.replaceAll('%%', '%'), file, line })
       }
     } else if (key === 'EnvironmentFile') {
@@ -191,26 +223,39 @@ export function readUnit(text: string, file: string, isProgram: IsProgram, readF
       if (found === null) unread.push(unreadFile(path, key, line, file))
       // A file overrides `Environment`, wherever it is in the unit.
       for (const one of found === null ? [] : variablesOf(found, path)) variables.set(one.name, one)
-    } else if (key === 'ExecStart' && value !== '') commands.push({ text: value, line })
+    } else if (key === 'Secret' && isContainer) {
+      const [secret = '', ...options] = value.split(',')
+      const name = options.find((option) => option.startsWith('target='))?.slice('target='.length) ?? secret
+      const origin = { text: `the Podman secret ${secret}` }
+      if (options.includes('type=env')) variables.set(name, { name, value: variableToken(name), file, line, origin })
+    } else if (key === (isContainer ? 'Exec' : 'ExecStart') && value !== '') commands.push({ text: value, line })
   }
-  const lookup: Lookup = (name) => variables.get(name)?.value
+  const used = new Set<string>()
+  const lookup: Lookup = (name) => {
+    used.add(name)
+    return variables.get(name)?.value
+  }
   for (const command of commands) {
-    const plain = command.text.replace(/^[-@:+!]+/, '').replaceAll('%%', '%')
-    const found = wordsOf(plain, command.line).map((word) => ({
-      ...word,
-      text: word.text.replace(BRACED_OR_BARE, (_, braced: string | undefined, ...rest: (string | undefined)[]) => {
-        const name = braced ?? rest[2]
-        return name === undefined ? '$' : expanded(name, undefined, lookup)
-      }),
-    }))
-    const invocation = { file, words: found, variables: [...variables.values()], files: [], unread }
+    const plain = (isContainer ? command.text : command.text.replace(/^[-@:+!]+/, '')).replaceAll('%%', '%')
+    const found = wordsOf(plain, command.line).flatMap((word) => {
+      const text = word.text.replace(
+        BRACED_OR_BARE,
+        (_, braced: string | undefined, ...rest: (string | undefined)[]) => {
+          const name = braced ?? rest[2]
+          return name === undefined ? '$' : expanded(name, undefined, lookup)
+        },
+      )
+      // A variable that is a word of its own, without braces, becomes as many words as its value has.
+      return /^\$[A-Za-z_]\w*$/.test(word.text) ? wordsOf(text, word.line) : [{ ...word, text }]
+    })
+    const invocation = { file, words: found, variables: [...variables.values()], files: [], unread, used }
     const script = scriptOf(found)
     if (script !== null) return withScript(invocation, script, isProgram, readFile)
     if (CONTAINER_TOOLS.has(basename(found[0]?.text ?? '')))
       return withScript(invocation, { text: plain, line: command.line }, isProgram, readFile)
-    if (isStartedIn(found, isProgram)) return { ...invocation, words: programWords(found, isProgram) }
+    if (isContainer || isStartedIn(found, isProgram)) return { ...invocation, words: programWords(found, isProgram) }
   }
-  return null
+  return isContainer ? { file, words: [], variables: [...variables.values()], files: [], unread } : null
 }
 
 /** Returns the directives of a unit. A backslash at the end of a line continues it, which keeps the line number. */
@@ -228,6 +273,17 @@ function directivesOf(text: string): { key: string; value: string; line: number 
     isContinued = content !== line
   })
   return found
+}
+
+/** Returns the remark that a file starts the program several times. */
+export function furtherStart(written: string, what: string, line: number, file: string): UnreadSource {
+  return {
+    written,
+    file,
+    line,
+    hasVariables: false,
+    text: `a further ${what} of this program starts here, and only the first one is carried over: migrate the others from files of their own`,
+  }
 }
 
 /** Returns the remark that a value is the default of a variable, which no file sets. */

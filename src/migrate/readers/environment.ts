@@ -17,7 +17,8 @@ const FLOW_ITEM =
  * file or a Kubernetes manifest.
  */
 export function variablesOf(text: string, file: string): Variable[] {
-  const lines = text.split(/\r?\n/)
+  // A backslash at the end continues an instruction of a Dockerfile.
+  const lines = text.split(/\r?\n/).map((line) => line.replace(/\s+\\$/, ''))
   return lines.flatMap((line, index): Variable[] => {
     if (/^\s*(#|$)/.test(line)) return []
     const at = { file, line: index + 1 }

@@ -5,7 +5,12 @@ export interface Word {
   readonly text: string
   /** The line, counted from 1. */
   readonly line: number
+  /** Whether the text assigns an array: the items follow `NAME=` or `NAME+=`, with `ITEM_SEPARATOR` between them. */
+  readonly isArray?: true
 }
+
+/** Separates the items of an array, in assignments and in what `Lookup` returns for `NAME[@]`. */
+export const ITEM_SEPARATOR = '\0'
 
 /** The value of a variable that the text sets; `undefined` if it sets none. */
 export type Lookup = (name: string) => string | undefined
@@ -19,7 +24,9 @@ export function expanded(name: string, defaultValue: string | undefined, lookup:
 export const BRACED_OR_BARE = /\$\$|\$\{([A-Za-z_]\w*)(?:(:?[-?+])([^}]*))?\}|\$([A-Za-z_]\w*)/g
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*/
-const BRACED = /^\{([A-Za-z_][A-Za-z0-9_]*)(?::?([-=?+])([^}]*))?\}/
+const BRACED = /^\{([A-Za-z_][A-Za-z0-9_]*)(\[[@*]\])?(?::?([-=?+])([^}]*))?\}/
+const ASSIGNED = /^[A-Za-z_]\w*=/
+const ARRAY_ASSIGNMENT = /^[A-Za-z_]\w*\+?=$/
 
 /**
  * Splits a shell script into commands, in order, with quotes and escapes removed. A command is only parsed when the
@@ -33,6 +40,8 @@ export function* commandsOf(
 ): Generator<Word[]> {
   let words: Word[] = []
   let word: { text: string; line: number } | null = null
+  /** The words before an array, whose items are then in `words`. */
+  let outer: Word[] | null = null
   let line = firstLine
   let at = 0
   const add = (part: string): void => {
@@ -43,12 +52,21 @@ export function* commandsOf(
     if (word !== null) words.push(word)
     word = null
   }
+  const begun = (): string => word?.text ?? ''
+  /** Adds the value of a variable, which becomes several words at `separator`. */
+  const addValue = (value: string, separator: RegExp | string): void => {
+    value.split(separator).forEach((part, index) => {
+      if (index > 0) endWord()
+      if (part !== '' || index === 0) add(part)
+    })
+  }
   /** Reads `$…` at the current position. */
   const expand = (): string => {
     const rest = text.slice(at + 1)
-    const [whole, name = '', operator = '', value = ''] = BRACED.exec(rest) ?? []
+    const [whole, name = '', items, operator = '', value = ''] = BRACED.exec(rest) ?? []
     if (whole !== undefined) {
       at += 1 + whole.length
+      if (items !== undefined) return lookup(`${name}[@]`) ?? variableToken(name)
       const isDefault = operator === '-' || operator === '='
       if (isDefault && lookup(name) === undefined) withDefault(name, line)
       return expanded(name, isDefault ? value : undefined, lookup)
@@ -87,7 +105,7 @@ export function* commandsOf(
           if (text[at + 1] === '\n') line += 1
           else add(text[at + 1] ?? '')
           at += 2
-        } else if (inner === '$') add(expand())
+        } else if (inner === '$') addValue(expand(), ITEM_SEPARATOR)
         else {
           if (inner === '\n') line += 1
           add(inner)
@@ -95,8 +113,28 @@ export function* commandsOf(
         }
       }
       at += 1
-    } else if (char === '$') add(expand())
-    else if (char === '#' && word === null) {
+    } else if (char === '$') {
+      // A shell splits the value of a variable without quotes, unless it is assigned to another variable.
+      addValue(expand(), ASSIGNED.test(begun()) ? ITEM_SEPARATOR : /[\s\0]+/)
+    } else if (char === '(' && outer === null && ARRAY_ASSIGNMENT.test(begun())) {
+      endWord()
+      outer = words
+      words = []
+      at += 1
+    } else if (char === ')' && outer !== null) {
+      endWord()
+      const name = outer.pop() ?? { text: '', line }
+      words = [
+        ...outer,
+        { ...name, text: name.text + words.map(({ text }) => text).join(ITEM_SEPARATOR), isArray: true },
+      ]
+      outer = null
+      at += 1
+    } else if (char === '\n' && outer !== null) {
+      endWord()
+      line += 1
+      at += 1
+    } else if (char === '#' && word === null) {
       while (at < text.length && text[at] !== '\n') at += 1
     } else if (char === '\n' || ';&|'.includes(char)) {
       endWord()
@@ -120,7 +158,8 @@ export function* commandsOf(
 export function wordsOf(text: string, firstLine: number): Word[] {
   let line = firstLine
   let end = 0
-  return [...text.matchAll(/(?:[^\s"'\\]|\\[^]|"(?:[^"\\]|\\[^])*"|'[^']*')+/g)].map((match) => {
+  // An expression of a template, such as `{{ .Values.host }}`, is part of the word.
+  return [...text.matchAll(/(?:\{\{[^{}\n]*\}\}|[^\s"'\\]|\\[^]|"(?:[^"\\]|\\[^])*"|'[^']*')+/g)].map((match) => {
     line += text.slice(end, match.index).split('\n').length - 1
     end = match.index
     return {

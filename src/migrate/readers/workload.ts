@@ -2,7 +2,7 @@ import type { Invocation, IsProgram, MountedFile, UnreadSource, Variable } from 
 import type { ReadFile } from '../migration.ts'
 import { variableToken } from '../variable.ts'
 import { isStartedIn, onlyProgram, readScript, scriptOf } from './command-line.ts'
-import { readService } from './compose.ts'
+import { readService, readServices } from './compose.ts'
 import { type Cursor, cursorsOf } from './cursor.ts'
 import { type Word, wordsOf } from './shell.ts'
 
@@ -49,14 +49,15 @@ export function readWorkload(
         .map((container) => ({ ...containerOf(container, pod, context), hosts })),
     )
   const services = objects.flatMap((object) => object.get('services')?.entries() ?? []).map(([, service]) => service)
-  if (services.length > 0)
-    return services.filter((service) => isOfProgram(service, context)).map((one) => readService(one, objects, context))
+  if (services.length > 0) return readServices(services, objects, (service) => isOfProgram(service, context), context)
   const parts = objects.filter((object) =>
     ['args', 'env', 'envFrom', 'environment', 'command'].some((name) => object.get(name) !== undefined),
   )
   if (parts.some((part) => isOfProgram(part, context)))
     return parts.map((part) =>
-      part.get('environment') === undefined ? containerOf(part, part, context) : readService(part, objects, context),
+      part.get('environment') === undefined
+        ? containerOf(part, part, context)
+        : readService([{ service: part, objects, file }], context),
     )
   return null
 }
@@ -243,12 +244,12 @@ function storeNamed(stores: readonly Store[], kind: 'secret' | 'configMap', name
   return stores.find((store) => store.name === name && store.kind.toLowerCase() === kind.toLowerCase())
 }
 
-/** Replaces `$(NAME)`, in which `$$` stands for a dollar sign. */
+/** Replaces `$(NAME)`, in which `$$` stands for a dollar sign. A variable that no file sets stays a variable. */
 function referencesOf(text: string, variables: ReadonlyMap<string, Variable>): string {
-  return text.replace(/\$\$|\$\(([A-Za-z_][\w.-]*)\)/g, (whole, name: string | undefined) => {
+  return text.replace(/\$\$|\$\(([A-Za-z_]\w*)\)/g, (_, name: string | undefined) => {
     if (name === undefined) return '$'
     const variable = variables.get(name)
-    if (variable === undefined) return whole
+    if (variable === undefined) return variableToken(name)
     return variable.origin === undefined ? variable.value : variableToken(name)
   })
 }
