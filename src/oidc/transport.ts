@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs'
-import tls from 'node:tls'
 import type { CustomFetch, ServerMetadata } from 'openid-client'
 import {
   Agent,
@@ -12,6 +10,7 @@ import {
 import type { ProviderSettings } from '../config/schema.ts'
 import { providerLabel, type Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
+import { defaultAuthorities } from './default-authorities.ts'
 import { proxyAuthorization, proxyFor } from './outgoing-proxy.ts'
 
 /** The size limit of a response. A faulty provider must not exhaust the memory, and regular responses are smaller. */
@@ -54,20 +53,6 @@ export function createTransport({ settings, observe, environment }: TransportOpt
     return new Response(NULL_BODY_STATUS.has(response.status) ? null : body, { status: response.status, headers })
   }
   return { fetch: (url, options) => observe(url, () => bounded(url, options)), close: () => dispatchers.close() }
-}
-
-/** Returns what Node.js trusts without `ca`: its own certificates and those in NODE_EXTRA_CA_CERTS. */
-function defaultAuthorities(): readonly string[] {
-  // Node.js 20 does not have this function.
-  const { getCACertificates }: Partial<typeof tls> = tls
-  if (getCACertificates !== undefined) return getCACertificates('default')
-  const { NODE_EXTRA_CA_CERTS: file = '' } = process.env
-  try {
-    return file === '' ? tls.rootCertificates : [...tls.rootCertificates, readFileSync(file, 'utf8')]
-  } catch {
-    // Node.js has warned about the file at its start.
-    return tls.rootCertificates
-  }
 }
 
 function createDispatchers({ caFile, clientCertificate, timeout }: TransportOptions['settings']) {
