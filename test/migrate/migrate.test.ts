@@ -648,7 +648,7 @@ void t.test('mod_auth_openidc: the scope and life of the cookie, and a redirect 
   })
 })
 
-void t.test('Wonderwall: a port without an address, and a Redis URL in a variable', (t) => {
+void t.test('Wonderwall: a port without an address, and a Redis URL in a variable', async (t) => {
   const sources = [
     'apiVersion: v1\nkind: Pod\nspec:\n  containers:\n    - image: ghcr.io/nais/wonderwall:1\n      env:',
     '        - { name: WONDERWALL_INGRESS, value: "https://app.example.com" }',
