@@ -136,6 +136,20 @@ auth:
   t.notMatch(`${report}${writeValues(migration)}`, 'never-printed')
 })
 
+void t.test('the ports of the gateway and of metrics stay the same', async (t) => {
+  const migration = valuesOf(`
+config: { configFile: 'email_domains = ["*"]', existingSecret: proxy }
+extraArgs: { provider: oidc, oidc-issuer-url: "https://id.example.com", upstream: "http://app:80" }
+ingress: { enabled: true, hosts: [orders.example.com] }
+containerPort: 4180
+metrics: { port: 44180, serviceMonitor: { enabled: true, prometheusInstance: main } }
+`)
+  const manifests = await rendered(migration)
+  const { listen, admin } = loaded(manifests)
+  t.match({ listen, admin }, { listen: { port: 4180 }, admin: { listen: { port: 44180 } } })
+  t.match(of(manifests, 'ServiceMonitor'), { metadata: { labels: { prometheus: 'main' } } })
+})
+
 void t.test('of several files of values, a configuration file replaces the default that lets in every user', (t) => {
   const file = 'config: { configFile: "email_domains = [\\"example.com\\"]" }'
   const emailsIn = (...texts: string[]): unknown => {

@@ -27,7 +27,7 @@
 
 {{/* The port of host:port. */}}
 {{- define "gatehouse.port" -}}
-{{- regexFind "[0-9]+$" . }}
+{{- regexFind ":[0-9]+$" (toString .) | trimPrefix ":" }}
 {{- end }}
 
 {{- define "gatehouse.httpPort" -}}

@@ -45,7 +45,7 @@ env:
 envFrom:
   {{- with $values.existingSecret }}
   - secretRef:
-      name: {{ . }}
+      name: {{ . | quote }}
   {{- end }}
   {{- with $values.envFrom }}
   {{- toYaml . | nindent 2 }}
@@ -133,7 +133,7 @@ gatehouse-config
 {{- define "gatehouse.volumes" -}}
 - name: {{ include "gatehouse.volumeName" . }}
   configMap:
-    name: {{ .values.existingConfig | default (include "gatehouse.fullname" .) }}
+    name: {{ .values.existingConfig | default (include "gatehouse.fullname" .) | quote }}
 {{- with .values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}

@@ -87,9 +87,7 @@ const CLEAR_LINE = '\r\u001B[2K'
 
 async function answerOf(question: Question): Promise<readonly Finding[]> {
   try {
-    return await withDeadline(question.ask(), QUESTION_TIMEOUT_MS, () => [
-      fail(noAnswerWithin(QUESTION_TIMEOUT_MS)),
-    ])
+    return await withDeadline(question.ask(), QUESTION_TIMEOUT_MS, () => [fail(noAnswerWithin(QUESTION_TIMEOUT_MS))])
   } catch (error) {
     return [fail(causesOf(error))]
   }

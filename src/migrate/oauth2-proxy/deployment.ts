@@ -13,6 +13,7 @@ const SAME = new Set([
   'namespaceOverride',
   'kubeVersion',
   'customLabels',
+  'containerPort',
   'service',
   'serviceAccount',
   'ingress',
@@ -68,7 +69,6 @@ const NOTES: Readonly<Record<string, string>> = {
   'fullnameOverride':
     'it is left out, so that both releases can run side by side: set it when the old release is removed',
   'httpScheme': 'it is left out: with tls, set httpScheme: https after the certificate is in config.tls',
-  'containerPort': 'the port is that of config.listen, 8080 by default',
   'initContainers': 'nothing waits for Redis before the start: readiness says when Redis is reachable',
   'redis-ha': 'keep this Redis in a release of its own, or use the redis dependency of the chart',
   'checkDeprecation': 'it checks the API versions of another chart',
@@ -79,7 +79,6 @@ const NOTES: Readonly<Record<string, string>> = {
   'config.existingConfig': 'it is empty',
   'config.requiredSecretKeys': 'the variables that the configuration refers to are under extraEnv and existingSecret',
   'proxyVarsAsSecrets': 'secrets are always variables here',
-  'metrics.port': 'the metrics are on the port of config.admin.listen, 9090 by default',
   'service.targetPort': 'the Service always leads to the port of config.listen',
 }
 

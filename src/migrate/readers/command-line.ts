@@ -14,7 +14,7 @@ const CONTAINER_SWITCHES =
   /^(?:-[dit]+|-P|-q|--(?:detach|interactive|tty|rm|init|privileged|read-only|publish-all|quiet|no-healthcheck|oom-kill-disable|sig-proxy|disable-content-trust|replace|tls-verify)(?:=.*)?)$/
 
 /** Returns the words after the program's name. Without the name, all words belong to the program. */
-export function programWords(words: readonly Word[], isProgram: IsProgram): Word[] {
+function programWords(words: readonly Word[], isProgram: IsProgram): Word[] {
   if (isStartedIn(words, isProgram)) return words.slice(programAt(words, isProgram) + 1)
   const first = words.findIndex(({ text }) => text.startsWith('-'))
   return first === -1 ? [] : words.slice(first)
@@ -39,7 +39,7 @@ export function scriptOf(words: readonly Word[]): Word | null {
 }
 
 /** Adds what a script sets and starts to an invocation. */
-export function withScript(invocation: Invocation, script: Word, isProgram: IsProgram, readFile: ReadFile): Invocation {
+function withScript(invocation: Invocation, script: Word, isProgram: IsProgram, readFile: ReadFile): Invocation {
   const lookup: Lookup = (name) => {
     const variable = invocation.variables.find((one) => one.name === name)
     return variable?.origin === undefined ? variable?.value : variableToken(name)
@@ -53,6 +53,14 @@ export function withScript(invocation: Invocation, script: Word, isProgram: IsPr
     files: [...invocation.files, ...(found?.files ?? [])],
     unread: [...invocation.unread, ...(found?.unread ?? [])],
   }
+}
+
+/** Keeps only the words of the program, also of one that a shell starts (`sh -c`). */
+export function onlyProgram(invocation: Invocation, isProgram: IsProgram, readFile: ReadFile): Invocation {
+  const script = scriptOf(invocation.words)
+  return script === null
+    ? { ...invocation, words: programWords(invocation.words, isProgram) }
+    : withScript(invocation, script, isProgram, readFile)
 }
 
 /**

@@ -1,10 +1,10 @@
 import type { Invocation, IsProgram, MountedFile, UnreadSource, Variable } from '../invocation.ts'
 import type { ReadFile } from '../migration.ts'
 import { variableToken } from '../variable.ts'
-import { defaultOf, isStartedIn, programWords, readScript, scriptOf, unreadFile, withScript } from './command-line.ts'
+import { isStartedIn, onlyProgram, readScript, scriptOf } from './command-line.ts'
+import { readService } from './compose.ts'
 import { type Cursor, cursorsOf } from './cursor.ts'
-import { variablesOf } from './environment.ts'
-import { BRACED_OR_BARE, expanded, type Word, wordsOf } from './shell.ts'
+import { type Word, wordsOf } from './shell.ts'
 
 /** A ConfigMap or a Secret. */
 export interface Store {
@@ -50,13 +50,13 @@ export function readWorkload(
     )
   const services = objects.flatMap((object) => object.get('services')?.entries() ?? []).map(([, service]) => service)
   if (services.length > 0)
-    return services.filter((service) => isOfProgram(service, context)).map((one) => serviceOf(one, objects, context))
+    return services.filter((service) => isOfProgram(service, context)).map((one) => readService(one, objects, context))
   const parts = objects.filter((object) =>
     ['args', 'env', 'envFrom', 'environment', 'command'].some((name) => object.get(name) !== undefined),
   )
   if (parts.some((part) => isOfProgram(part, context)))
     return parts.map((part) =>
-      part.get('environment') === undefined ? containerOf(part, part, context) : serviceOf(part, objects, context),
+      part.get('environment') === undefined ? containerOf(part, part, context) : readService(part, objects, context),
     )
   return null
 }
@@ -165,7 +165,11 @@ function containerOf(container: Cursor, pod: Cursor, context: Context): Invocati
     text: referencesOf(item.text() ?? '', variables),
     line: item.linesBefore + 1,
   }))
-  return completed({ file, words, files: mountedFiles(container, pod, context), used, ...environment }, context)
+  return onlyProgram(
+    { file, words, files: mountedFiles(container, pod, context), used, ...environment },
+    context.isProgram,
+    context.readFile,
+  )
 }
 
 /** Reads `env` and `envFrom` of a container. */
@@ -282,99 +286,4 @@ function mountedFiles(container: Cursor, pod: Cursor, context: Context): Mounted
     }
   }
   return found
-}
-
-/** Reads a service of a compose file. */
-function serviceOf(service: Cursor, objects: readonly Cursor[], context: Context): Invocation {
-  const { file, readFile } = context
-  const dotenv = readFile('.env', file)
-  const shared = new Map(dotenv === null ? [] : variablesOf(dotenv, '.env').map(({ name, value }) => [name, value]))
-  const unread: UnreadSource[] = []
-  const interpolated = (text: string, line = service.line): string =>
-    text.replace(BRACED_OR_BARE, (_, braced?: string, operator?: string, value?: string, bare?: string) => {
-      const name = braced ?? bare
-      if (name === undefined) return '$'
-      const defaultValue = operator?.endsWith('-') === true ? value : undefined
-      if (defaultValue !== undefined && !shared.has(name)) unread.push(defaultOf(name, line, file))
-      return expanded(name, defaultValue, (one) => shared.get(one))
-    })
-  const variables = new Map<string, Variable>()
-  const envFile = service.get('env_file')
-  const envFiles = envFile === undefined ? [] : envFile.isList() ? envFile.items() : [envFile]
-  for (const entry of envFiles) {
-    const path = interpolated(entry.text() ?? entry.get('path')?.text() ?? '')
-    const text = readFile(path, file)
-    if (text === null) unread.push(unreadFile(path, 'env_file', entry.line, file))
-    for (const one of text === null ? [] : variablesOf(text, path)) variables.set(one.name, one)
-  }
-  const environment = service.get('environment')
-  for (const [name, value] of environment?.entries() ?? []) {
-    const text = value.text()
-    variables.set(name, {
-      name,
-      value: text === undefined ? (shared.get(name) ?? variableToken(name)) : interpolated(text, value.line),
-      file,
-      line: value.line,
-    })
-  }
-  for (const item of environment?.items() ?? []) {
-    const [, name = '', , value] = /^([^=]*)(=([^]*))?$/.exec(item.text() ?? '') ?? []
-    variables.set(name, {
-      name,
-      value: value === undefined ? (shared.get(name) ?? variableToken(name)) : interpolated(value, item.line),
-      file,
-      line: item.line,
-    })
-  }
-  const words = ['entrypoint', 'command'].flatMap((name) => {
-    const member = service.get(name)
-    if (member === undefined) return []
-    const text = member.text()
-    if (text !== undefined) return wordsOf(interpolated(text, member.line), member.linesBefore + 1)
-    return member
-      .items()
-      .map((item) => ({ text: interpolated(item.text() ?? '', item.line), line: item.linesBefore + 1 }))
-  })
-  const files = composeFiles(service, objects, context, interpolated)
-  return completed({ file, words, variables: [...variables.values()], files, unread }, context)
-}
-
-/** Returns the files that a service mounts, from `volumes`, `configs` and `secrets`. */
-function composeFiles(
-  service: Cursor,
-  objects: readonly Cursor[],
-  { file, readFile }: Context,
-  interpolated: (text: string) => string,
-): MountedFile[] {
-  const found: MountedFile[] = []
-  const add = (path: string, source: string): void => {
-    const text = readFile(source, file)
-    if (text !== null) found.push({ path, text, file: source, linesBefore: 0 })
-  }
-  for (const volume of service.get('volumes')?.items() ?? []) {
-    const [source = '', target = ''] = interpolated(volume.text() ?? '').split(':')
-    const from = volume.get('source')?.text() ?? source
-    add(volume.get('target')?.text() ?? target, interpolated(from))
-  }
-  for (const kind of ['configs', 'secrets'] as const) {
-    for (const item of service.get(kind)?.items() ?? []) {
-      const name = item.text() ?? item.get('source')?.text() ?? ''
-      const definition = objects.map((object) => object.get(kind, name)).find((one) => one !== undefined)
-      const path = item.get('target')?.text() ?? (kind === 'secrets' ? `/run/secrets/${name}` : `/${name}`)
-      const content = definition?.get('content')
-      const text = content?.text()
-      if (content !== undefined && text !== undefined)
-        found.push({ path, text: interpolated(text), file, linesBefore: content.linesBefore })
-      else add(path, interpolated(definition?.get('file')?.text() ?? ''))
-    }
-  }
-  return found
-}
-
-/** Keeps only the words of the program, also of one that a shell starts (`sh -c`). */
-function completed(invocation: Invocation, { isProgram, readFile }: Context): Invocation {
-  const script = scriptOf(invocation.words)
-  return script === null
-    ? { ...invocation, words: programWords(invocation.words, isProgram) }
-    : withScript(invocation, script, isProgram, readFile)
 }
