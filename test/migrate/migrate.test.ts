@@ -662,6 +662,7 @@ void t.test('Wonderwall: a port without an address, and a Redis URL in a variabl
     writeReport(migration),
     /UPSTREAM_PORT: upstream-ip is not given[^]*WONDERWALL_REDIS_URI: key uri of the Secret/,
   )
+  t.end()
 })
 
 void t.test('Wonderwall: the server of single sign-on and its proxies get one login host', async (t) => {

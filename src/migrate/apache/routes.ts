@@ -221,9 +221,10 @@ function addBaseRoutes(
   for (const { section } of headers)
     for (const path of [...(section.patterns ?? []), ...section.except]) add(path, areaFor(path))
   // Where an area and a route for another reason overlap, the more specific pattern must not override the area.
+  const own = migration.baseRoutes.map(({ path }) => path)
   for (const area of kept)
-    for (const { path } of [...migration.baseRoutes])
-      for (const pattern of area.section.patterns ?? []) {
+    for (const pattern of area.section.patterns ?? [])
+      for (const path of own) {
         const shared = sharedPath(path, pattern)
         if (shared !== null && shared !== path && shared !== pattern) add(shared, area)
       }
