@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { ResponseBodyError } from 'openid-client'
-import { Fault, causes, oauthError } from '../errors.ts'
+import { causesBeneath, oauthError } from '../errors.ts'
 import { redeemCode } from './callback.ts'
 import { isTemplate } from './issuer.ts'
 import { authorizationUrl } from './login.ts'
@@ -68,12 +68,7 @@ const ABOUT_REQUEST = /^invalid_|^unsupported_|_required$/
 
 function trialOf(error: unknown): Trial {
   const refusal = refusalIn(error)
-  if (refusal === null)
-    return {
-      outcome: 'failed',
-      answer: causes(error instanceof Fault && error.cause !== undefined ? error.cause : error),
-      skew: null,
-    }
+  if (refusal === null) return { outcome: 'failed', answer: causesBeneath(error), skew: null }
   return { outcome: outcomeOf(refusal), answer: oauthError(refusal), skew: skewOf(refusal.response) }
 }
 

@@ -1,5 +1,6 @@
 import { userApiOf } from '../../config/presets/apply.ts'
 import type { Config, ProviderSettings } from '../../config/schema.ts'
+import { causesBeneath } from '../../errors.ts'
 import { readClientAssertion } from '../../oidc/client-assertion-file.ts'
 import { tryCode, tryRedirectUri, type Trial } from '../../oidc/client-trial.ts'
 import { createIntrospection } from '../../oidc/introspection.ts'
@@ -10,10 +11,10 @@ import { openProvider, type Discovered, type Provider } from '../../oidc/provide
 import { openLog } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import { redirectUrisOf } from '../registration.ts'
-import { causesOf, fail, ok, REQUEST_TIMEOUT_MS, warn, type Finding, type Question } from './report.ts'
+import { fail, ok, REQUEST_TIMEOUT_MS, warn, type Finding, type Question } from './report.ts'
 
-/** A provider that is asked, with the key of the configuration that describes it. */
-export interface Asked {
+/** A provider, opened for the questions, with the key of the configuration that describes the provider. */
+export interface ProviderUnderCheck {
   readonly key: string
   readonly provider: Provider
   /** The warnings that the gateway would log about the provider. */
@@ -21,7 +22,7 @@ export interface Asked {
 }
 
 /** Opens a provider with shorter time limits than in operation. */
-export function openAsked(settings: ProviderSettings, metrics: Metrics): Asked {
+export function openForCheck(settings: ProviderSettings, metrics: Metrics): ProviderUnderCheck {
   const warnings: { event: string; msg: string }[] = []
   const stream = {
     write(line: string): void {
@@ -38,10 +39,10 @@ export function openAsked(settings: ProviderSettings, metrics: Metrics): Asked {
 }
 
 /** Returns the questions about a provider: its document, keys and clock, and whether it accepts the gateway's client. */
-export function providerQuestions(config: Config, asked: Asked, introspects: boolean): Question[] {
-  const { key, provider } = asked
+export function providerQuestions(config: Config, checked: ProviderUnderCheck, introspects: boolean): Question[] {
+  const { key, provider } = checked
   const file = provider.settings.clientAssertionFile
-  const questions: Question[] = [{ subject: key, ask: () => askProvider(config, asked, introspects) }]
+  const questions: Question[] = [{ subject: key, ask: () => askProvider(config, checked, introspects) }]
   if (file === null) return questions
   const ask = async (): Promise<Finding[]> => {
     await readClientAssertion(file)
@@ -50,14 +51,14 @@ export function providerQuestions(config: Config, asked: Asked, introspects: boo
   return [{ subject: key, ask }, ...questions]
 }
 
-async function askProvider(config: Config, asked: Asked, introspects: boolean): Promise<Finding[]> {
-  const { provider } = asked
+async function askProvider(config: Config, checked: ProviderUnderCheck, introspects: boolean): Promise<Finding[]> {
+  const { provider } = checked
   const { settings } = provider
   let found: Discovered
   try {
     found = await provider.discovered()
   } catch (error) {
-    return [fail(`document: ${causesOf(error)}`)]
+    return [fail(`document: ${causesBeneath(error)}`)]
   }
   const redirectUris = redirectUrisOf(config, settings)
   const [redirectUri = ''] = redirectUris
@@ -71,14 +72,14 @@ async function askProvider(config: Config, asked: Asked, introspects: boolean): 
     documentFinding(found, settings),
     ...keys,
     ...clockFindings(trial.skew, settings),
-    ...clientFindings(trial, redirectUri, asked),
+    ...clientFindings(trial, redirectUri, checked),
     ...pushed.flatMap((one, index) => pushFindings(one, redirectUris[index] ?? '', found, trial, settings)),
     ...scopeFindings(found, settings),
     ...introspection,
   ].map((finding) => withoutSecret(finding, settings.clientSecret))
 }
 
-/** A shorter secret is not removed, because it may be a part of words. */
+/** `withoutSecret` keeps shorter secrets, because they may be parts of words. */
 const MIN_SECRET_LENGTH = 4
 
 /** Removes the client secret from a finding, because a provider may repeat it in the description of an error. */
@@ -106,11 +107,11 @@ async function keyFindings({ configuration, keys }: Discovered, settings: Provid
   try {
     return [keyFinding(url, await keys.published(), idTokenAlgorithms(server))]
   } catch (error) {
-    return [fail(`keys: ${causesOf(error)}`)]
+    return [fail(`keys: ${causesBeneath(error)}`)]
   }
 }
 
-/** Returns what keys at a URL are for. `announced`: the algorithms that the provider announces. */
+/** Returns whether keys can verify signatures. `announced`: the algorithms that the provider announces, or `null`. */
 export function keyFinding(
   url: string,
   keys: readonly Parameters<typeof algorithmsOf>[0][],
@@ -138,7 +139,7 @@ function clockFindings(skew: number | null, { clockTolerance }: ProviderSettings
   ]
 }
 
-function clientFindings(trial: Trial, redirectUri: string, { key, provider, warnings }: Asked): Finding[] {
+function clientFindings(trial: Trial, redirectUri: string, { key, provider, warnings }: ProviderUnderCheck): Finding[] {
   const { clientId } = provider.settings
   const client = `client ${clientId}`
   const { answer } = trial
@@ -207,6 +208,6 @@ async function introspectionFindings(provider: Provider): Promise<Finding[]> {
     await createIntrospection(provider).ask('gatehouse-check', '127.0.0.1', Date.now())
     return [ok('the introspection endpoint answers')]
   } catch (error) {
-    return [fail(`introspection: ${causesOf(error)}`)]
+    return [fail(`introspection: ${causesBeneath(error)}`)]
   }
 }
