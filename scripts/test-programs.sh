@@ -55,8 +55,10 @@ if [ "${#missing[@]}" -eq 0 ]; then
 fi
 
 give_up() {
+  local sudo='sudo '
+  [ "$(id -u)" != 0 ] || sudo=
   printf '%s\n' "$1" "Install these packages, then run the tests again:" "" \
-    "  sudo apt-get update && sudo apt-get install --no-install-recommends ${missing[*]}" "" >&2
+    "  ${sudo}apt-get update && ${sudo}apt-get install --no-install-recommends ${missing[*]}" "" >&2
   exit 1
 }
 

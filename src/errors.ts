@@ -154,6 +154,7 @@ export function causes(error: unknown): string {
 }
 
 function messageOf({ name, message }: Error): string {
+  if (name === 'TimeoutError') return 'timeout: no answer in time'
   // JSON.parse quotes the invalid text, which may be part of a token.
   if (name === 'SyntaxError' && message.includes('JSON')) return 'malformed JSON'
   // The message quotes the header's value, which may be a token.

@@ -53,10 +53,7 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(HELP)
     return 0
   }
-  if (first === 'version' || first === '--version' || first === '-v' || first === '-V') {
-    process.stdout.write(`gatehouse ${VERSION}\n`)
-    return 0
-  }
+  if (first === 'version' || first === '--version' || first === '-v' || first === '-V') return printVersion()
   // `gatehouse --config FILE` means `gatehouse start --config FILE`.
   const isImplicit = first.startsWith('-')
   const [name, args] = isImplicit ? (['start', argv] as const) : ([first, rest] as const)
@@ -67,6 +64,7 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(command.help)
     return 0
   }
+  if (args.includes('--version')) return printVersion()
   try {
     return await command.run(args)
   } catch (error) {
@@ -75,6 +73,11 @@ async function main(argv: readonly string[]): Promise<number> {
     const options = argv.toSpliced(argv.indexOf(named), 1)
     throw new UsageError(`the command comes first: gatehouse ${[named, ...options].join(' ')}`)
   }
+}
+
+function printVersion(): number {
+  process.stdout.write(`gatehouse ${VERSION}\n`)
+  return 0
 }
 
 function unknownCommand(name: string): UsageError {

@@ -48,7 +48,7 @@ function checkOption({ name, rawName, value, inlineValue = false }: OptionToken,
 
 function optionAdvice(name: string, options: Options): string {
   const names = Object.keys(options)
-  const near = suggest(name, [...names, 'help'])
+  const near = suggest(name, [...names, 'help', 'version'])
   if (near !== null) return `did you mean --${near}?`
   return names.length === 0 ? 'this command has no options' : `the options are --${names.join(', --')}`
 }

@@ -125,14 +125,8 @@ async function explainForwardAuth(
     const { status, code } = finalAnswer(about)
     return [listener, ['answer', `${status} ${code}`], ['because', 'cause' in about ? about.cause : code]]
   }
-  const forged = compiled.spoofedHeader(about)
-  if (forged !== null) {
-    return [
-      listener,
-      ['answer', '400 bad_request'],
-      ['because', `the application could take ${forged} for another header`],
-    ]
-  }
+  const cause = compiled.deception(about)
+  if (cause !== null) return [listener, ['answer', '400 bad_request'], ['because', cause]]
   return [
     listener,
     ['about', `${about.method} ${asText(about.path + about.query)} at ${about.origin}`],

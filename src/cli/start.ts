@@ -1,6 +1,7 @@
 import cluster from 'node:cluster'
 import { availableParallelism } from 'node:os'
 import type { Config } from '../config/schema.ts'
+import { causes } from '../errors.ts'
 import { openLog, type Log } from '../telemetry/log.ts'
 import { VERSION } from '../version.ts'
 import { type Command, loadConfigOption } from './command.ts'
@@ -45,6 +46,7 @@ reload drops no connections. If the new configuration is invalid, the gateway ke
       running = await started
     } catch (error) {
       stopReloading()
+      log.error({ event: 'start_failed', cause: causes(error) }, error instanceof Error ? error.message : String(error))
       await flush()
       throw error
     }

@@ -100,7 +100,11 @@ function findFixes(lines: readonly string[], errorLine: number, faultsOf: (text:
     fixes.push(...tried.filter(({ entry, left }) => left.errorLine > Math.max(errorLine, entry.index + 1)))
     fixes.sort(
       (a, b) =>
-        compareFaults(a.left, b.left) || a.moved - b.moved || usual(b) - usual(a) || (a.target % 2) - (b.target % 2),
+        compareFaults(a.left, b.left) ||
+        a.moved - b.moved ||
+        usual(b) - usual(a) ||
+        (a.target % 2) - (b.target % 2) ||
+        a.target - b.target,
     )
   }
   const [best] = fixes

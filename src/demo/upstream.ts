@@ -110,6 +110,8 @@ export async function startUpstream(options: UpstreamOptions = {}): Promise<Upst
 
   const server = options.tls === undefined ? createServer(listener) : createTlsServer(options.tls, listener)
   server.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
+    // An error without a listener would end the process.
+    socket.on('error', () => socket.destroy())
     record(req)
     const [path, query = ''] = (req.url ?? '').split(/\?(.*)/s)
     const parameters = new URLSearchParams(path === '/ws' ? query : 'status=404')

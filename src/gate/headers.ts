@@ -65,11 +65,11 @@ export interface UpstreamHeaders {
     scheme?: AuthScheme,
   ): string[]
   /**
-   * Returns the first header of a described request that would deceive the application, or `null`: another spelling of
-   * a header that some route sets, or a method override that selects another route. `build` drops such headers; with
-   * forward-auth, the proxy passes them on.
+   * Returns why the headers of a described request would deceive the application, or `null`. Reasons are another spelling
+   * of a header that some route sets and a method override that selects another route, which `build` drops and a
+   * forward-auth proxy passes on. Another reason is a cookie of the gateway after a comma.
    */
-  spoofedHeader(facts: Facts): string | null
+  deception(facts: Facts): string | null
   /** Returns the names, in lower case, of the headers that some verdict can have and these headers of `forProxy` lack. */
   missingFrom(forProxy: readonly string[]): string[]
 }
@@ -282,15 +282,15 @@ export function compileHeaders(
       const present = new Set(forProxy.filter((_value, i) => i % 2 === 0).map((name) => name.toLowerCase()))
       return [...exact, 'cookie'].filter((name) => !present.has(name))
     },
-    spoofedHeader({ rawHeaders, method, path, origin }) {
+    deception({ headers, rawHeaders, method, path, origin }) {
       const byMethod = table.dependsOnMethod(hostOf(origin), method, path)
       const names = rawHeaders.filter((_value, i) => i % 2 === 0)
-      return (
-        names.find((name) => {
-          const treatment = treatmentOf(name)
-          return treatment === 'override' ? byMethod : treatment === 'misspelled'
-        }) ?? null
-      )
+      const spoofed = names.find((name) => {
+        const treatment = treatmentOf(name)
+        return treatment === 'override' ? byMethod : treatment === 'misspelled'
+      })
+      if (spoofed !== undefined) return `the application could take ${spoofed} for another header`
+      return hidesOwnCookie(headers.cookie ?? '', isOwnCookie) ? 'a comma hides a cookie of the gateway' : null
     },
   }
 }
@@ -313,6 +313,15 @@ function withoutOwnCookies(cookies: string, isOwnCookie: (name: string) => boole
     at = end + 1
   }
   return others
+}
+
+/**
+ * Returns whether a cookie of the gateway follows a comma. Envoy joins several Cookie fields with commas, so the
+ * gateway's cookie would reach the application in the value of another cookie.
+ */
+function hidesOwnCookie(cookies: string, isOwnCookie: (name: string) => boolean): boolean {
+  const [, ...afterCommas] = cookies.split(',')
+  return afterCommas.some((text) => isOwnCookie(text.split(/[=;]/, 1).join('').trim()))
 }
 
 /** Trims spaces and tabs. `trim` would also remove the byte A0, with which many UTF-8 sequences end. */

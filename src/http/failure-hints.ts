@@ -15,7 +15,7 @@ const HINTS: readonly Hint[] = [
   },
   {
     sign: /connection begins with a PROXY protocol header/,
-    text: 'the proxy in front sends the PROXY protocol: set listenProxyProtocol: true',
+    text: 'a proxy sends the PROXY protocol, which only `listen` accepts, with listenProxyProtocol: true',
   },
   {
     sign: /begins with an HTTP\/2 frame/,

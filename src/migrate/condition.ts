@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util'
+
 /** Which users another gateway lets in, as far as it depends on claims and on the address of the client. */
 export type Condition =
   | { readonly kind: 'claim'; readonly name: string; readonly values: readonly ClaimValue[] }
@@ -54,7 +56,16 @@ const ESCAPED = /(\\*)(\*|\0)/g
 
 /** Returns the condition that all of the conditions hold. */
 export function allOf(conditions: readonly Condition[]): Condition {
-  const of = conditions.flatMap((one) => (one.kind === 'all' ? one.of : [one]))
+  const all = conditions.flatMap((one) => (one.kind === 'all' ? one.of : [one]))
+  const open = all.flatMap((one) => (one.kind === 'claim' && one.name === UNDECIDED_CLAIM ? one.values : []))
+  // One claim is enough to keep all users out, and easier to remove.
+  const of = [
+    ...(open.length === 0 ? [] : [claimIn(UNDECIDED_CLAIM, open)]),
+    ...all.filter((one, index) => {
+      const isFirst = all.findIndex((other) => isDeepStrictEqual(other, one)) === index
+      return isFirst && !(one.kind === 'claim' && one.name === UNDECIDED_CLAIM)
+    }),
+  ]
   const [only] = of
   return only !== undefined && of.length === 1 ? only : { kind: 'all', of }
 }

@@ -1,7 +1,7 @@
 import type { Invocation, IsProgram, ProgramNames, UnreadSource } from './invocation.ts'
 import type { ReadFile } from './migration.ts'
 import { withOlderNames } from './oauth2-proxy/alpha-config.ts'
-import { isChart, readChartValues } from './oauth2-proxy/chart-values.ts'
+import { isChart, isFurtherValues, readChartValues } from './oauth2-proxy/chart-values.ts'
 import { isReferenced, isSwitch, keyOfFlag, keyOfVariable, oauth2Proxy } from './oauth2-proxy/keys.ts'
 import { readScript, readUnit } from './readers/command-line.ts'
 import { readEnvironment } from './readers/environment.ts'
@@ -29,6 +29,10 @@ export interface Format {
   readonly product: 'mod_auth_openidc' | 'oauth2-proxy' | 'Wonderwall'
   matches(text: string, file: string, around: Around): boolean
   read(text: string, file: string, around: Around): Reading
+  /** Reads files of which the later ones change parts of the earlier ones. */
+  readTogether?(files: readonly { readonly name: string; readonly text: string }[]): Reading
+  /** Returns whether a text of unknown format may be a further file of this format. */
+  belongsTo?(text: string): boolean
 }
 
 /** What a file may refer to. */
@@ -153,7 +157,9 @@ const formats: readonly Format[] = [
     name: 'chart',
     product: 'oauth2-proxy',
     matches: (text) => isChart(text),
-    read: (text, file) => readChartValues(text, file, oauth2ProxyProgram.names),
+    read: (text, file) => readChartValues([{ name: file, text }], oauth2ProxyProgram.names),
+    readTogether: (files) => readChartValues(files, oauth2ProxyProgram.names),
+    belongsTo: isFurtherValues,
   },
   {
     name: 'start',

@@ -36,8 +36,16 @@ export function migrateFiles(
   const files: ReadSource[] = []
   const { toRead, stores } = withoutStores(sources)
   const around = { readFile: find, stores }
-  for (const source of toRead) {
-    const format = formatOf(source.text, source.name, around)
+  const formats = toRead.map((source) => ({ source, format: formatOf(source.text, source.name, around) }))
+  const layered = formats.find(({ format }) => format?.readTogether !== undefined)?.format ?? null
+  const layers = formats
+    .filter(({ source, format }) => layered !== null && (format ?? ownerOf(source, layered)) === layered)
+    .map(({ source }) => source)
+  const [layer] = layers
+  if (layer !== undefined && layered?.readTogether !== undefined)
+    files.push({ ...layer, format: layered, reading: layered.readTogether(layers) })
+  for (const { source, format } of formats) {
+    if (layers.includes(source)) continue
     if (format === null) others.add(source)
     else files.push({ ...source, format, reading: format.read(source.text, source.name, around) })
   }
@@ -59,6 +67,10 @@ export function migrateFiles(
       `${unused?.name ?? sources[0]?.name ?? 'no file'}: it is not a configuration that this command can read`,
     )
   return migration
+}
+
+function ownerOf({ text }: Source, format: Format): Format | null {
+  return format.belongsTo?.(text) === true ? format : null
 }
 
 /** A directive of Apache without mod_auth_openidc, in a file that its other files include. */

@@ -59,6 +59,8 @@ export interface BaseRoute {
   readonly upstreamTls?: Readonly<Record<string, string | boolean>>
   readonly upstreamHost?: 'upstream'
   readonly withoutToken?: boolean
+  /** Headers of this route besides those of all routes. */
+  readonly set?: Readonly<Record<string, string>>
   readonly from: readonly Setting[]
 }
 

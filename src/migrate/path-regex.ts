@@ -27,7 +27,7 @@ export function pathsOf(regex: string): Paths | null {
   }
 }
 
-const GROUP = /\((?:\?:)?((?:[^()\\/|$]|\\.)+(?:\|(?:[^()\\/|$]|\\.)+)+)\)(?![?*+{])/
+const GROUP = /\((?:\?:)?((?:[^()\\|$]|\\.)+(?:\|(?:[^()\\|$]|\\.)+)+)\)(?![?*+{])/
 
 /** Expands `/(a|b)/c` to `/a/c` and `/b/c`; only for groups of plain alternatives. */
 function expand(regex: string): string[] | null {

@@ -1,3 +1,4 @@
+import { isMapping } from '../config/key-path.ts'
 import { type AccessRule, accessRuleOf, allOf, undecided, UNDECIDED_CLAIM } from './condition.ts'
 import { type BaseRoute, type Migration, put, remark, type RouteDefaults, type RouteException } from './migration.ts'
 import type { Setting } from './setting.ts'
@@ -145,6 +146,9 @@ function preflightRoutes(
   })
 }
 
+/** Matches a template with a value that only a session has. */
+const NAMES_USER = /(?<!\$)\{/
+
 function routeOf(migration: Migration, base: BaseRoute, siteUpstream: string | null): Route {
   const { routeDefaults } = migration
   const access = base.access ?? 'required'
@@ -161,7 +165,10 @@ function routeOf(migration: Migration, base: BaseRoute, siteUpstream: string | n
   const upstreamTls = { ...base.upstreamTls, ...(base.insecure === true ? { insecureSkipVerify: true } : {}) }
   if (Object.keys(upstreamTls).length > 0 && (base.upstream ?? siteUpstream)?.startsWith('https:') === true)
     route['upstreamTls'] = upstreamTls
-  if (access === 'public') return route
+  if (access === 'public') {
+    const fixed = Object.entries(routeDefaults.set).filter(([, template]) => !NAMES_USER.test(template))
+    return fixed.length === 0 ? route : { ...route, headers: { set: Object.fromEntries(fixed) } }
+  }
   const challenge = base.challenge ?? routeDefaults.challenge
   if (challenge !== undefined && challenge !== 'auto') route['challenge'] = challenge
   const acr = base.acr ?? routeDefaults.acr
@@ -171,9 +178,10 @@ function routeOf(migration: Migration, base: BaseRoute, siteUpstream: string | n
   if (base.withoutToken === true) route['token'] = { grant: 'none' }
   else if (routeDefaults.token !== undefined) route['token'] = { ...routeDefaults.token }
   if (passesAuthorization(routeDefaults, base)) route['authorization'] = 'client'
-  if (Object.keys(routeDefaults.set).length > 0) {
+  const set = { ...routeDefaults.set, ...base.set }
+  if (Object.keys(set).length > 0) {
     const { encoding } = routeDefaults
-    route['headers'] = { set: { ...routeDefaults.set }, ...(encoding === undefined ? {} : { encoding }) }
+    route['headers'] = { set, ...(encoding === undefined ? {} : { encoding }) }
   }
   if (routeDefaults.bearer !== undefined) {
     const { audience, issuers } = routeDefaults.bearer
@@ -225,9 +233,13 @@ function removingHeaders({ routeDefaults }: Migration, routes: readonly Route[])
     routeDefaults.remove.filter((name) => !set.has(name.toLowerCase())).map((name) => [name.toLowerCase(), name]),
   )
   return (route) => {
-    const headers = typeof route['headers'] === 'object' ? route['headers'] : {}
+    const headers = isMapping(route['headers']) ? route['headers'] : {}
+    const own = Object.keys(isMapping(headers['set']) ? headers['set'] : {}).map((name) => name.toLowerCase())
     // With bearer, clients send their own tokens in Authorization, and the gateway forwards nothing else in it.
-    const remove = [...names].filter(([key]) => key !== 'authorization' || route['bearer'] === undefined)
+    const remove = [...names].filter(
+      ([key]) =>
+        (key !== 'authorization' || route['bearer'] === undefined) && (key === 'authorization' || !own.includes(key)),
+    )
     return remove.length === 0 ? route : { ...route, headers: { ...headers, remove: remove.map(([, name]) => name) } }
   }
 }

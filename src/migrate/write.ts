@@ -32,7 +32,7 @@ export function writeYaml(migration: Migration): string {
   document.commentBefore = [
     ...introduction(migration),
     ' then run gatehouse check --config FILE. Comments name the settings that a value comes from, with their lines.',
-    ...secretComments(migration),
+    ...secretComments(migration, 'Set these variables, or write ${file:/path} in their place'),
   ].join('\n')
   return textOf(document)
 }
@@ -46,7 +46,7 @@ export function writeValues(migration: Migration): string {
   const comment = [
     ...introduction(migration),
     ' then run helm install --values FILE. Comments name the settings that a value comes from, with their lines.',
-    ...secretComments(migration),
+    ...secretComments(migration, 'The pods have these variables from extraEnv and existingSecret'),
   ]
   return `${comment.map((line) => `#${line}\n`).join('')}\nconfig:\n${config}${values.size === 0 ? '' : textOf(document)}`
 }
@@ -74,10 +74,10 @@ function introduction({ product, settings }: Migration): string[] {
   return [` Written by gatehouse migrate from ${files} (${product}). Read its report on stderr before you use this;`]
 }
 
-function secretComments({ secrets }: Migration): string[] {
+function secretComments({ secrets }: Migration, how: string): string[] {
   if (secrets.size === 0) return []
-  const lines = [...secrets].map(([name, how]) => `   ${name}: ${how}`)
-  return [' Set these variables, or write ${file:/path} in their place:', ...lines]
+  const lines = [...secrets].map(([name, where]) => `   ${name}: ${where}`)
+  return [` ${how}:`, ...lines]
 }
 
 function commentLines(from: readonly Setting[]): string[] {
@@ -120,7 +120,7 @@ const HEADINGS: Readonly<Record<Grade, string>> = {
 
 const GRADES: readonly Grade[] = ['security', 'todo', 'differs', 'gap', 'builtin']
 
-export function writeReport({ product, settings, remarks, secrets }: Migration): string {
+export function writeReport({ product, settings, remarks, secrets, values }: Migration): string {
   const named = new Set(remarks.flatMap(({ setting }) => setting ?? []))
   const files = [...new Set(settings.map(({ file }) => file))].join(', ')
   const sections = GRADES.flatMap((grade) => {
@@ -134,7 +134,12 @@ export function writeReport({ product, settings, remarks, secrets }: Migration):
     ...sections,
     ...(secretLines.length === 0
       ? []
-      : ['\nSECRETS: set these variables, or write ${file:/path} in their place', ...secretLines]),
+      : [
+          values.size > 0
+            ? '\nSECRETS: the pods have these variables from extraEnv and existingSecret'
+            : '\nSECRETS: set these variables, or write ${file:/path} in their place',
+          ...secretLines,
+        ]),
     '',
   ].join('\n')
   return withVariables(report)

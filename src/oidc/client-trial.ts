@@ -68,7 +68,15 @@ const ABOUT_REQUEST = /^invalid_|^unsupported_|_required$/
 
 function trialOf(error: unknown): Trial {
   const refusal = refusalIn(error)
-  if (refusal === null) return { outcome: 'failed', answer: causesBeneath(error), skew: null }
+  if (refusal === null) {
+    const response = responseIn(error)
+    return {
+      // Some providers refuse a client without an OAuth error: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
+      outcome: response?.status === 401 ? 'client' : 'failed',
+      answer: causesBeneath(error),
+      skew: response === null ? null : skewOf(response),
+    }
+  }
   return { outcome: outcomeOf(refusal), answer: oauthError(refusal), skew: skewOf(refusal.response) }
 }
 
@@ -87,6 +95,13 @@ function outcomeOf({ error, error_description: description = '' }: ResponseBodyE
 function refusalIn(error: unknown): ResponseBodyError | null {
   for (let at = error; at instanceof Error; at = at.cause) if (at instanceof ResponseBodyError) return at
   return null
+}
+
+/** Returns the provider's response among the causes of an error, or `null`. */
+function responseIn(error: unknown): Response | null {
+  let at = error
+  for (; at instanceof Error; at = at.cause) if ('response' in at && at.response instanceof Response) return at.response
+  return at instanceof Response ? at : null
 }
 
 /** A `Date` has a resolution of a second, so the middle of the second is compared. */

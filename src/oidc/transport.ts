@@ -1,4 +1,5 @@
-import { rootCertificates } from 'node:tls'
+import { readFileSync } from 'node:fs'
+import tls from 'node:tls'
 import type { CustomFetch, ServerMetadata } from 'openid-client'
 import {
   Agent,
@@ -55,8 +56,22 @@ export function createTransport({ settings, observe, environment }: TransportOpt
   return { fetch: (url, options) => observe(url, () => bounded(url, options)), close: () => dispatchers.close() }
 }
 
+/** Returns what Node.js trusts without `ca`: its own certificates and those in NODE_EXTRA_CA_CERTS. */
+function defaultAuthorities(): readonly string[] {
+  // Node.js 20 does not have this function.
+  const { getCACertificates }: Partial<typeof tls> = tls
+  if (getCACertificates !== undefined) return getCACertificates('default')
+  const { NODE_EXTRA_CA_CERTS: file = '' } = process.env
+  try {
+    return file === '' ? tls.rootCertificates : [...tls.rootCertificates, readFileSync(file, 'utf8')]
+  } catch {
+    // Node.js has warned about the file at its start.
+    return tls.rootCertificates
+  }
+}
+
 function createDispatchers({ caFile, clientCertificate, timeout }: TransportOptions['settings']) {
-  const trust = caFile === null ? {} : { ca: [...rootCertificates, caFile.content.toString('utf8')] }
+  const trust = caFile === null ? {} : { ca: [...defaultAuthorities(), caFile.content.toString('utf8')] }
   const identity =
     clientCertificate === null
       ? {}

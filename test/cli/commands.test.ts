@@ -45,6 +45,7 @@ void t.test('an unknown command, option or argument is named in one line on stde
     [['--config'], /--config needs a value$/m],
     [['statr'], /there is no command "statr"; did you mean start\?/],
     [['verison'], /did you mean version\?/],
+    [['--verzion'], /did you mean --version\?/],
     [['gatehouse.yaml'], /did you mean gatehouse start --config gatehouse\.yaml\?/],
     [['--config', 'a.yaml', 'check'], /the command comes first: gatehouse check --config a\.yaml/],
     [['--confg', 'a.yaml'], /there is no option --confg; did you mean --config\?/],

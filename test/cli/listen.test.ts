@@ -35,9 +35,12 @@ const startedWith = async (
   more: Readonly<Record<string, unknown>> = {},
 ): Promise<string> => {
   const file = asFile(t, { ...settings(listen, admin), ...more })
-  const { status, stderr } = await startProgram(t, ['start', '--config', file]).ended
+  const { status, stdout, stderr } = await startProgram(t, ['start', '--config', file]).ended
   t.equal(status, 1)
   t.match(stderr, /^gatehouse: [^\n]+\n$/, 'one line')
+  const { level, event, msg }: Readonly<Record<string, string>> = JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '')
+  t.same([level, event], ['error', 'start_failed'], 'the log has it, too')
+  t.ok(stderr.startsWith(`gatehouse: ${msg ?? 'no message'}`), 'with the same message')
   return stderr
 }
 

@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from 'node:crypto'
+import { createPrivateKey, generateKeyPairSync } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
@@ -13,8 +13,21 @@ import { brief, key, least, loadText, problemsOf } from './configuration.ts'
 
 const { ca, issue } = createAuthority()
 const server = issue(['orders.example.com'])
+const DAY_MS = 86_400_000
+const expired = issue(['orders.example.com'], { from: Date.now() - 3 * DAY_MS, to: Date.now() - DAY_MS })
+const early = issue(['orders.example.com'], { from: Date.now() + DAY_MS, to: Date.now() + 3 * DAY_MS })
 const folder = t.testdir({
   'ca.pem': ca,
+  'expired.pem': expired.cert,
+  'expired-key.pem': expired.key,
+  'early.pem': early.cert,
+  'early-key.pem': early.key,
+  'encrypted-key.pem': createPrivateKey(server.key).export({
+    type: 'pkcs8',
+    format: 'pem',
+    cipher: 'aes-256-cbc',
+    passphrase: 'secret',
+  }),
   'cert.pem': server.cert,
   'key.pem': server.key,
   'other-key.pem': issue(['other.example.com']).key,
@@ -317,6 +330,14 @@ const refused: [string, Parameters<typeof configuration>[0], string[]][] = [
     [
       '5:1 listenProxyProtocol: needs trustedProxies: the gateway would close every connection | ' +
         'list the addresses of the proxies that send the header',
+    ],
+  ],
+  [
+    'a key with a passphrase',
+    { more: 'tls:\n  certFile: cert.pem\n  keyFile: encrypted-key.pem' },
+    [
+      `7:12 tls.keyFile: must have no passphrase: ${join(folder, 'encrypted-key.pem')} is encrypted | ` +
+        'decrypt it: openssl pkey -in KEY -out DECRYPTED',
     ],
   ],
   [
@@ -711,6 +732,21 @@ await t.test('upstreamHost takes its words in any case, and a word that is nearl
     t.match(loaded.warnings, warnings)
   }
   t.end()
+})
+
+await t.test('a certificate outside its validity and ciphers without effect cause a warning', async (t) => {
+  const warningsFor = (tls: string): string[] =>
+    loadText(folder, configuration({ more: `tls: { ${tls} }` })).warnings.map((line) => line.replace(/^.*?: /, ''))
+  const day = (days: number): string => new Date(Date.now() + days * DAY_MS).toISOString().slice(0, 10)
+  t.same(warningsFor('certFile: expired.pem, keyFile: expired-key.pem'), [
+    `tls.certFile: expired on ${day(-1)}; renew the certificate`,
+  ])
+  t.same(warningsFor('certFile: early.pem, keyFile: early-key.pem'), [
+    `tls.certFile: is not valid before ${day(1)}; renew the certificate`,
+  ])
+  const strict = 'certFile: cert.pem, keyFile: key.pem, minVersion: 1.3, ciphers'
+  t.match(warningsFor(`${strict}: [ECDHE-ECDSA-AES128-GCM-SHA256]`), [/^tls\.ciphers: has no cipher suite of TLS 1\.3/])
+  t.same(warningsFor(`${strict}: [ECDHE-ECDSA-AES128-GCM-SHA256, TLS_AES_256_GCM_SHA384]`), [])
 })
 
 await t.test('an origin of cors that gets no session cookie, or needs no entry, causes a warning', async (t) => {

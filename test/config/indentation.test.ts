@@ -104,6 +104,13 @@ await t.test('the first line of a section or of the file is reported if the othe
     ])
 })
 
+await t.test('of two lines that disagree, the one with more spaces is reported', async (t) => {
+  const text = (issuer: number, clientId: number): string =>
+    `provider:\n${' '.repeat(issuer)}issuer: https://login.example.com\n${' '.repeat(clientId)}clientId: orders\n`
+  t.same(brief(text(2, 4))[0], [3, 'line 3 is indented by 4, its neighbours by 2', 'indent it by 2'])
+  t.same(brief(text(4, 2))[0], [2, 'line 2 is indented by 4, its neighbours by 2', 'indent it by 2'])
+})
+
 await t.test('a tab in front of any line is reported with advice', async (t) => {
   for (const [line] of linesOf(lists).filter(([, indent]) => indent > 0))
     t.match(

@@ -22,7 +22,6 @@ type KubernetesObject = {
   readonly kind: string
   readonly metadata: { readonly name: string }
   readonly spec: {
-    readonly forwardAuth?: { readonly address: string }
     readonly routes?: readonly Route[]
     readonly rules?: readonly Rule[]
     readonly extAuth?: object
@@ -38,7 +37,7 @@ type Router = { readonly rule: string; readonly priority?: number; readonly serv
 type Traefik = {
   readonly http: {
     readonly routers: Readonly<Record<string, Router>>
-    readonly middlewares: Readonly<Record<string, { readonly forwardAuth: { readonly address: string } }>>
+    readonly middlewares: object
     readonly services: Readonly<Record<string, unknown>>
   }
 }
@@ -118,21 +117,12 @@ void t.test('no route of an example exposes the forward-auth listener', (t) => {
 void t.test('Traefik’s custom resources say what the file says, which a test runs', (t) => {
   const objects = objectsWith('kind: IngressRoute')
   const middlewares = objects.filter(({ kind }) => kind === 'Middleware')
+  const withoutHost = (specs: object): unknown =>
+    JSON.parse(JSON.stringify(specs).replaceAll(/"http:\/\/[^"]*:8081/g, '"'))
   t.same(
-    Object.fromEntries(
-      middlewares.map(({ metadata, spec }) => [metadata.name, { forwardAuth: { ...spec.forwardAuth, address: '' } }]),
-    ),
-    Object.fromEntries(
-      Object.entries(traefik.http.middlewares).map(([name, { forwardAuth: own }]) => [
-        name,
-        { forwardAuth: { ...own, address: '' } },
-      ]),
-    ),
+    withoutHost(Object.fromEntries(middlewares.map(({ metadata, spec }) => [metadata.name, spec]))),
+    withoutHost(traefik.http.middlewares),
   )
-  const [path] = Object.values(traefik.http.middlewares).map(({ forwardAuth: { address } }) =>
-    address.replace(/^.*:/, ''),
-  )
-  for (const { spec } of middlewares) t.equal(spec.forwardAuth?.address.replace(/^.*:/, ''), path)
   const [ingressRoute] = objects.filter(({ kind }) => kind === 'IngressRoute')
   t.same(
     ingressRoute?.spec.routes?.map(({ match, priority }) => [match, priority]),

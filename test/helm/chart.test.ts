@@ -330,6 +330,17 @@ void t.test('contradictory values are refused with what to write instead', async
       { config: { session: { store: 'rediss://user:password@redis:6379' } } },
       /config\.session\.store has a password in it.*write \$\{REDIS_URL\}/,
     ],
+    [{ config: { session: { store: 'redis://:pa$s/word@redis' } } }, /config\.session\.store has a password in it/],
+    [
+      { config: { provider: { proxy: 'http://user:password@proxy:3128' } } },
+      /config\.provider\.proxy has a password in it.*write \$\{PROXY_URL\}/,
+    ],
+    [{ config: { assertion: { keys: 'written-out' } } }, /config\.assertion\.keys\[0\] is a secret/],
+    [{ config: { listen: 'unix:/run/gatehouse.sock' } }, /config\.listen is a Unix socket, which no Service reaches/],
+    [{ config: { listen: 8080 } }, /config\.listen: 8080 is no address with a port.*write 0\.0\.0\.0:8080/],
+    [{ config: { listen: '${LISTEN}' } }, /config\.listen: \$\{LISTEN\} is no address with a port/],
+    [{ config: { admin: { listen: 9191 } } }, /config\.admin\.listen: 9191 is no address.*write 0\.0\.0\.0:9090/],
+    [{ enabled: false, redis: { enabled: true } }, /enabled: false does not leave out the Redis of the chart/],
     [{ mode: 'sidecar' }, /upstreamService is for mode: proxy.*write config\.upstream/],
     [{ mode: 'sidecar', upstreamService: {}, ingress: { enabled: true } }, /mode: sidecar makes the ConfigMap only/],
     [{ config: { admin: false } }, /config\.admin: false leaves nothing for the kubelet to ask.*probes\.type: exec/],
@@ -396,7 +407,8 @@ void t.test('the installation notes say what is still missing', async (t) => {
   t.match(atLoginHost, 'Register https://auth.example.com/oauth2/callback at the provider')
   t.notMatch(atLoginHost, 'Register https://*', 'the provider knows the login host alone')
   t.match(atLoginHost, 'host: "*.example.com"', 'the Ingress covers all hosts')
-  const several = await notes(values({ config: { providers: { staff: {}, partners: {} } } }))
+  const several = await notes(values({ config: { providers: { staff: {}, partners: {} }, listen: '127.0.0.1:8080' } }))
+  t.match(several, 'config.listen is on loopback, where the Service does not reach the gateway')
   for (const name of ['staff', 'partners'])
     t.match(several, `Register https://orders.example.com/oauth2/callback/${name} at the provider ${name}`)
   t.notMatch(several, 'oauth2/callback at the provider')

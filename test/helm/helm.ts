@@ -53,8 +53,17 @@ export const helm = async (...args: readonly string[]): Promise<HelmRun> => {
 }
 
 /** Returns the objects that Helm renders; throws Helm's message if it fails. Duplicate keys are refused. */
-export const render = async (chart: string, ...args: readonly string[]): Promise<Manifest[]> => {
-  const { status, output } = await helm('template', 'shop', chart, '--namespace', 'orders', ...args)
+export const render = (chart: string, ...args: readonly string[]): Promise<Manifest[]> =>
+  renderAs('shop', 'orders', chart, ...args)
+
+/** Does the same for a release with this name in this namespace. */
+export const renderAs = async (
+  release: string,
+  namespace: string,
+  chart: string,
+  ...args: readonly string[]
+): Promise<Manifest[]> => {
+  const { status, output } = await helm('template', release, chart, '--namespace', namespace, ...args)
   if (status !== 0) throw new Error(output)
   return parseAllDocuments(output, { uniqueKeys: true }).flatMap((document) => {
     if (document.errors[0] !== undefined) throw document.errors[0]

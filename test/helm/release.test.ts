@@ -315,7 +315,7 @@ void t.test('an upgrade keeps the generated password', async (t) => {
 })
 
 void t.test('the password of the chart’s Redis may come from a Secret that exists', async (t) => {
-  const auth = { existingSecret: 'orders-redis', existingSecretPasswordKey: 'password' }
+  const auth = { existingSecret: '{{ .Release.Namespace }}-redis', existingSecretPasswordKey: 'password' }
   const manifests = await render(chart, ...withValues(t, values({ redis: { ...on, auth } })))
   t.notOk(manifests.some(({ kind }) => kind === 'Secret'))
   for (const kind of ['Deployment', 'StatefulSet'] as const)

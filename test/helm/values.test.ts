@@ -11,6 +11,7 @@ import {
   helm,
   of,
   render,
+  renderAs,
   values,
   withValues,
   type Manifest,
@@ -322,13 +323,47 @@ void t.test('values that oauth2-proxy’s chart does not have are rendered', asy
   )
 })
 
+void t.test('with config.tls, the Service speaks https, and has a port for the redirect', async (t) => {
+  const tls = { certFile: '/tls/tls.crt', keyFile: '/tls/tls.key', redirectFrom: '0.0.0.0:8082' }
+  const manifests = await render(
+    chart,
+    ...withValues(
+      t,
+      values({
+        config: { tls },
+        service: { portNumber: 443 },
+        networkPolicy: { enabled: true, from: [{ podSelector: {} }] },
+      }),
+    ),
+  )
+  rendered.push(...manifests)
+  t.match(of(manifests, 'Service'), {
+    spec: {
+      ports: [
+        { name: 'https', port: 443, targetPort: 'http' },
+        { name: 'http', port: 80, targetPort: 'redirect' },
+      ],
+    },
+  })
+  const ports = [{ name: 'http' }, { name: 'redirect', containerPort: 8082 }, { name: 'admin' }]
+  t.match(gatewayIn(manifests), { ports })
+  t.match(of(manifests, 'NetworkPolicy'), { spec: { ingress: [{ ports: [{ port: 'http' }, { port: 'redirect' }] }] } })
+  const tester = manifests.find(({ kind }) => kind === 'Pod')
+  t.match(tester, { spec: { containers: [{ args: ['health', '--url', 'https://shop-gatehouse.orders.svc:443'] }] } })
+})
+
 void t.test('values that contradict each other are refused', async (t) => {
   const service = { name: 'shop-gatehouse-forward-auth', port: { number: 8081 } }
   const extraPaths = [{ path: '/', pathType: 'Prefix', backend: { service } }]
   const refusals: [object, string][] = [
     [{ existingConfig: 'orders' }, 'existingConfig and config both hold the configuration'],
     [{ kubeVersion: '1.28.3' }, 'kubeVersion: 1.28.3 is too old'],
+    [{ containerPort: 9090 }, 'two listeners have the same port (9090, 9090): change containerPort, metrics.port'],
     [{ httpScheme: 'https' }, 'httpScheme: https needs a certificate: write config.tls'],
+    [
+      { config: { tls: { certFile: '/tls.crt', keyFile: '/tls.key', redirectFrom: '0.0.0.0:8082' } } },
+      'config.tls.redirectFrom takes port 80 of the Service: write service.portNumber: 443',
+    ],
     [
       { ingress: { enabled: true, extraPaths }, forwardAuth: { enabled: true } },
       'must not lead to the Service shop-gatehouse-forward-auth',
@@ -352,6 +387,59 @@ void t.test('values that contradict each other are refused', async (t) => {
     [{ gatewayApi: { enabled: true } }, 'gatewayApi belongs to no Gateway: write gatewayApi.gatewayRef'],
   ]
   for (const [change, words] of refusals) t.match(await messageOf(t, values(change)), words)
+})
+
+void t.test('a section that is null is off, or has its defaults', async (t) => {
+  const sections = ['autoscaling', 'forwardAuth', 'gatewayApi', 'httpRoute', 'ingress', 'networkPolicy', 'podMonitor']
+  const keys = [...sections, 'podDisruptionBudget', 'service', 'serviceAccount', 'serviceMonitor', 'httpScheme']
+  const nothing = Object.fromEntries([...keys, 'containerPort'].map((key) => [key, null]))
+  const manifests = await render(chart, ...withValues(t, values(nothing)))
+  rendered.push(...manifests)
+  t.same(
+    manifests.map(({ kind }) => kind),
+    ['ConfigMap', 'Service', 'Deployment', 'Pod'],
+  )
+  t.match(of(manifests, 'Service'), { spec: { type: 'ClusterIP', ports: [{ name: 'http', port: 80 }] } })
+})
+
+void t.test('names may be as long as Helm allows, or look like numbers', async (t) => {
+  const given = withValues(
+    t,
+    values({
+      existingSecret: '99',
+      ...Object.fromEntries(
+        ['dashboard', 'forwardAuth', 'ingress', 'podDisruptionBudget', 'prometheusRule', 'redis', 'serviceMonitor'].map(
+          (key) => [key, { enabled: true }],
+        ),
+      ),
+    }),
+  )
+  const [long, numeric] = await Promise.all([
+    renderAs('a'.repeat(53), 'orders', chart, ...given),
+    renderAs('12345', '77', chart, ...given),
+  ])
+  t.same(
+    long.filter(({ metadata }) => metadata.name.length > 63),
+    [],
+  )
+  rendered.push(...long, ...numeric)
+})
+
+void t.test('the Service and `helm test` reach a gateway with TLS of its own', async (t) => {
+  const tls = { certFile: '/tls/tls.crt', keyFile: '/tls/tls.key' }
+  const https = { httpScheme: 'https', service: { targetPort: 'https' }, config: { tls } }
+  const [named, unnamed, proxied] = await Promise.all(
+    [https, { config: { tls } }, { config: { listenProxyProtocol: true } }].map((change) =>
+      render(chart, ...withValues(t, values(change))),
+    ),
+  )
+  t.match(of(named ?? [], 'Service'), { spec: { ports: [{ name: 'https', targetPort: 'http' }] } })
+  for (const manifests of [named, unnamed])
+    t.match(of(manifests ?? [], 'Pod'), {
+      spec: { containers: [{ args: ['health', '--url', 'https://shop-gatehouse.orders.svc:80'] }] },
+    })
+  // Only the proxy can send the header that each connection needs.
+  t.notOk(proxied?.some(({ kind }) => kind === 'Pod'))
 })
 
 void t.test('the rendered objects are valid by the schemas of Kubernetes', async (t) => {

@@ -15,7 +15,7 @@ interface Route {
   readonly provider?: string
   readonly require?: object
   readonly timeout?: string
-  readonly headers?: { readonly set?: Record<string, string> }
+  readonly headers?: { readonly set?: Record<string, string>; readonly remove?: string[] }
   readonly upstreamTls?: object
 }
 
@@ -305,5 +305,76 @@ void t.test('Wonderwall: an Application of NAIS, and an ingress with a path', (t
   t.match(security, /nais\.yaml:15: .*"\/a\/\*\*\/\*\.js" is not a path that a route can express exactly/)
   t.match(report, /nais\.yaml:10: spec\.idporten\.enabled: the platform applies it/)
   t.match(report, /\/favicon\.ico and \/robots\.txt needed no session/)
+  t.end()
+})
+
+void t.test('fixed headers of some paths, and claims of rules, are safe', (t) => {
+  const { config, security } = migrated({
+    'site.conf': [
+      ...oidc,
+      'ServerName app.example.com',
+      'ProxyPass / http://127.0.0.1:8080/',
+      'RequestHeader set X-Debug 1 env=DEBUG',
+      ...login,
+      '<Location /admin>',
+      'Require claim roles:admin',
+      'RequestHeader set X-Level high',
+      'RequestHeader set X-Api-Key one',
+      '</Location>',
+      '<Location /other>',
+      'RequestHeader set X-Api-Key two',
+      '</Location>',
+      '<LocationMatch "^/x.*y">',
+      'RequestHeader set X-Zone inner',
+      '</LocationMatch>',
+    ],
+  })
+  const [site, admin] = config.routes
+  t.equal(admin?.headers?.set?.['X-Level'], 'high')
+  t.match(site?.headers?.remove, ['X-Debug', 'X-Level', 'X-Api-Key', 'X-Zone'])
+  t.equal(site?.headers?.set?.['OIDC_CLAIM_roles'], '{claims.roles}', 'a header of a claim that a rule names')
+  for (const route of config.routes)
+    for (const name of ['X-Debug', 'X-Api-Key', 'X-Zone']) t.notOk(route.headers?.set?.[name], `${name} ${route.path}`)
+  for (const name of ['X-Debug', 'X-Api-Key', 'X-Zone']) t.match(security, `what clients send as ${name} is removed`)
+  t.end()
+})
+
+void t.test('directives that may have refused requests stand under SECURITY', (t) => {
+  const { config, report, security } = migrated({
+    'site.conf': [
+      ...oidc,
+      'ServerName app.example.com',
+      'RewriteEngine On',
+      'RewriteRule ^/health - [R=200,L]',
+      'RewriteCond %{HTTP:Upgrade} =websocket',
+      'RewriteRule /(.*) ws://127.0.0.1:3940/$1 [P,L]',
+      'RewriteCond %{HTTP:Upgrade} !=websocket',
+      'RewriteRule /(.*) http://127.0.0.1:9090/$1 [P,L]',
+      'ProxyPassReverse / http://127.0.0.1:9090/',
+      'ProxyPassReverse /x http://127.0.0.1:9090/x',
+      ...login,
+      '<Location /secret>',
+      'AuthType Basic',
+      'AuthUserFile /etc/apache2/users',
+      '</Location>',
+      '<Location /api>',
+      'AuthType oauth20',
+      'Require valid-user',
+      '</Location>',
+      'LuaHookAccessChecker /srv/check.lua check',
+      'QS_SrvMaxConnPerIP 10',
+    ],
+  })
+  t.equal(config.upstream, 'http://127.0.0.1:9090')
+  t.match(config, { admin: { listen: '127.0.0.1:9091' } }, 'the port of the application is not taken')
+  const secret = config.routes.find(({ path }) => path === '/secret/**')
+  t.match(secret?.require, { claims: { not_migrated: ['Require'] } })
+  for (const name of ['LuaHookAccessChecker', 'QS_SrvMaxConnPerIP', 'AuthUserFile'])
+    t.match(security, `${name}: it may have decided who gets in`)
+  t.match(security, 'AuthType: AuthType basic is another way to log in')
+  t.match(security, 'AuthType: a session is enough here as well')
+  t.match(report, 'answered ^/health with 200 itself')
+  t.match(report, 'if that is not ws://127.0.0.1:3940, add a route')
+  t.notMatch(report, 'set again')
   t.end()
 })

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import type { AccessRule } from '../../src/migrate/condition.ts'
 import { migrateFiles } from '../../src/migrate/migrate.ts'
-import { writeYaml } from '../../src/migrate/write.ts'
+import { writeReport, writeYaml } from '../../src/migrate/write.ts'
 import { key } from '../config/configuration.ts'
 import { type Ended, runProgram } from '../support/program.ts'
 
@@ -646,6 +646,22 @@ void t.test('mod_auth_openidc: the scope and life of the cookie, and a redirect 
     loginHost: 'https://auth.example.com',
     session: { cookie: { domain: 'example.com' } },
   })
+})
+
+void t.test('Wonderwall: a port without an address, and a Redis URL in a variable', (t) => {
+  const sources = [
+    'apiVersion: v1\nkind: Pod\nspec:\n  containers:\n    - image: ghcr.io/nais/wonderwall:1\n      env:',
+    '        - { name: WONDERWALL_INGRESS, value: "https://app.example.com" }',
+    '        - { name: WONDERWALL_UPSTREAM_PORT, value: "8000" }',
+    '        - { name: WONDERWALL_REDIS_URI, valueFrom: { secretKeyRef: { name: redis, key: uri } } }',
+  ]
+  const migration = migrateFiles([{ name: 'pod.yaml', text: sources.join('\n') }])
+  const yaml = writeYaml(migration)
+  t.match(parse(yaml), { upstream: 'http://127.0.0.1:8000', session: { store: '${WONDERWALL_REDIS_URI}' } })
+  t.match(
+    writeReport(migration),
+    /UPSTREAM_PORT: upstream-ip is not given[^]*WONDERWALL_REDIS_URI: key uri of the Secret/,
+  )
 })
 
 void t.test('Wonderwall: the server of single sign-on and its proxies get one login host', async (t) => {

@@ -27,11 +27,17 @@
 
 {{/* The port of host:port. */}}
 {{- define "gatehouse.port" -}}
-{{- regexFind "[0-9]+$" . }}
+{{- regexFind ":[0-9]+$" (toString .) | trimPrefix ":" }}
 {{- end }}
 
 {{- define "gatehouse.httpPort" -}}
 {{- include "gatehouse.port" (include "gatehouse.config" . | fromYaml).listen }}
+{{- end }}
+
+{{/* The port of the listener that redirects to https, if other pods can reach it. */}}
+{{- define "gatehouse.redirectPort" -}}
+{{- $at := ((.values.config | default dict).tls | default dict).redirectFrom | default "" -}}
+{{- if not (regexMatch "^(unix:|127\\.|localhost:|\\[::1\\])" $at) }}{{ include "gatehouse.port" $at }}{{ end }}
 {{- end }}
 
 {{- define "gatehouse.adminPort" -}}

@@ -45,7 +45,7 @@ env:
 envFrom:
   {{- with $values.existingSecret }}
   - secretRef:
-      name: {{ . }}
+      name: {{ . | quote }}
   {{- end }}
   {{- with $values.envFrom }}
   {{- toYaml . | nindent 2 }}
@@ -55,6 +55,11 @@ ports:
   {{- if $http }}
   - name: http
     containerPort: {{ $http }}
+    protocol: TCP
+  {{- end }}
+  {{- with include "gatehouse.redirectPort" . }}
+  - name: redirect
+    containerPort: {{ . }}
     protocol: TCP
   {{- end }}
   {{- if and $admin (not $exec) }}
@@ -128,7 +133,7 @@ gatehouse-config
 {{- define "gatehouse.volumes" -}}
 - name: {{ include "gatehouse.volumeName" . }}
   configMap:
-    name: {{ .values.existingConfig | default (include "gatehouse.fullname" .) }}
+    name: {{ .values.existingConfig | default (include "gatehouse.fullname" .) | quote }}
 {{- with .values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}

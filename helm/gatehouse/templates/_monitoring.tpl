@@ -10,8 +10,8 @@
 {{- define "gatehouse.monitoringMetadata" -}}
 {{- $labels := include "gatehouse.labels" .context | fromYaml -}}
 {{- with .object.prometheusInstance }}{{ $_ := set $labels "prometheus" . }}{{ end -}}
-name: {{ .name | default (include "gatehouse.fullname" .context) }}
-namespace: {{ .object.namespace | default (include "gatehouse.namespace" .context) }}
+name: {{ .name | default (include "gatehouse.fullname" .context) | quote }}
+namespace: {{ .object.namespace | default (include "gatehouse.namespace" .context) | quote }}
 labels:
   {{- mergeOverwrite $labels (deepCopy (.object.labels | default dict)) | toYaml | nindent 2 }}
 {{- with .object.annotations }}

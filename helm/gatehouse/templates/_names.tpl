@@ -24,14 +24,14 @@
 {{- end }}
 
 {{- define "gatehouse.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "gatehouse.name" . }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "gatehouse.name" . | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- end }}
 
 {{/* The labels of the pod of `helm test`, which no Service selects. */}}
 {{- define "gatehouse.testLabels" -}}
 app.kubernetes.io/name: {{ printf "%s-test" (include "gatehouse.name" . | trunc 58 | trimSuffix "-") }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- end }}
 
 {{/* The labels of every object. customLabels cannot replace those that Helm and the selectors depend on. */}}
@@ -44,8 +44,8 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{/* The metadata of an object: (list CONTEXT NAME LABELS ANNOTATIONS). */}}
 {{- define "gatehouse.metadata" -}}
 {{- $context := index . 0 -}}
-name: {{ index . 1 }}
-namespace: {{ include "gatehouse.namespace" $context }}
+name: {{ index . 1 | quote }}
+namespace: {{ include "gatehouse.namespace" $context | quote }}
 labels:
   {{- mergeOverwrite (include "gatehouse.labels" $context | fromYaml) (index . 2 | default dict) | toYaml | nindent 2 }}
 {{- with index . 3 }}

@@ -10,19 +10,26 @@
 {{- $service := $values.upstreamService | default dict -}}
 {{- $sidecar := eq ($values.mode | default "proxy") "sidecar" -}}
 {{- $admin := kindIs "map" $config.admin | ternary $config.admin dict -}}
+{{- $assertion := $config.assertion | default dict -}}
 {{- $administrators := kindIs "map" $admin.sessions | ternary $admin.sessions dict -}}
 {{- $autoscaling := $values.autoscaling | default dict -}}
+{{- $forwardAuth := $values.forwardAuth | default dict -}}
 
 {{- $written := dict "config.admin.sessions.token" $administrators.token "config.session.redis.password" (($session.redis | default dict).password) -}}
 {{- range $index, $key := (kindIs "slice" $session.keys | ternary $session.keys (list $session.keys)) }}
 {{- $_ := set $written (printf "config.session.keys[%d]" $index) $key }}
 {{- end -}}
+{{- range $index, $key := (kindIs "slice" $assertion.keys | ternary $assertion.keys (list $assertion.keys)) }}
+{{- $_ := set $written (printf "config.assertion.keys[%d]" $index) $key }}
+{{- end -}}
+{{- $urls := dict -}}
 {{- range $path, $provider := $providers }}
 {{- $_ := set $written (printf "%s.clientSecret" $path) $provider.clientSecret }}
 {{- $_ := set $written (printf "%s.privateKey" $path) $provider.privateKey }}
 {{- range $index, $key := (kindIs "slice" $provider.idTokenKeys | ternary $provider.idTokenKeys (list $provider.idTokenKeys)) }}
 {{- $_ := set $written (printf "%s.idTokenKeys[%d]" $path $index) $key }}
 {{- end }}
+{{- $_ := set $urls (printf "%s.proxy" $path) (dict "url" $provider.proxy "write" "PROXY_URL") }}
 {{- end -}}
 {{- range $path, $value := $written }}
 {{- if and $value (not (contains "${" (toString $value))) }}
@@ -32,8 +39,12 @@
 {{- include "gatehouse.refuseStore" . -}}
 {{- $effective := include "gatehouse.config" . | fromYaml -}}
 {{- $store := ($effective.session | default dict).store | default "memory:" -}}
-{{- if regexMatch "://[^@/${]*:[^@/${]+@" $store }}
-{{- fail "config.session.store has a password in it, and a ConfigMap is no place for that: write ${REDIS_URL}, and put REDIS_URL into the Secret that existingSecret names" }}
+{{- range $path, $one := set $urls "config.session.store" (dict "url" $store "write" "REDIS_URL") }}
+{{- /* All up to the last @, because a password that was not encoded can contain any character. */}}
+{{- $user := regexFind "://.*@" (toString $one.url) }}
+{{- if and (regexMatch "://[^:]*:." $user) (not (contains "${" $user)) }}
+{{- fail (printf "%s has a password in it, and a ConfigMap is no place for that: write ${%s}, and put %s into the Secret that existingSecret names" $path $one.write $one.write) }}
+{{- end }}
 {{- end -}}
 
 {{- $several := and (not $sidecar) (or $autoscaling.enabled (gt (int $values.replicaCount) 1)) -}}
@@ -44,8 +55,20 @@
 {{- if and $several (not $session.keys) (not $values.existingSecret) (not $values.envFrom) (not $values.existingConfig) (not (contains "GATEHOUSE_SESSION_KEYS" (toJson $values.extraEnv))) }}
 {{- fail (printf "%s needs session keys that all replicas share: put GATEHOUSE_SESSION_KEYS into a Secret and name it with existingSecret" $given) }}
 {{- end -}}
-{{- if and $several (kindIs "string" $config.listen) (hasPrefix "unix:" $config.listen) }}
+{{- if and (not $sidecar) (kindIs "string" $config.listen) (hasPrefix "unix:" $config.listen) }}
 {{- fail "config.listen is a Unix socket, which no Service reaches: write 0.0.0.0:8080, or leave it out" }}
+{{- end -}}
+{{- range $key, $listen := dict "config.listen" $config.listen "config.admin.listen" $admin.listen }}
+{{- if and $listen (not (regexMatch "^unix:|.:[0-9]+$" (toString $listen))) }}
+{{- fail (printf "%s: %v is no address with a port that the chart can read: write 0.0.0.0:%s, or leave it out" $key $listen (eq $key "config.listen" | ternary "8080" "9090")) }}
+{{- end }}
+{{- end -}}
+
+{{- $ports := list (include "gatehouse.httpPort" .) (include "gatehouse.adminPort" .) (include "gatehouse.redirectPort" .) -}}
+{{- if $forwardAuth.enabled }}{{ $ports = append $ports (toString $forwardAuth.port) }}{{ end -}}
+{{- $ports = compact $ports -}}
+{{- if ne (len $ports) (len (uniq $ports)) }}
+{{- fail (printf "two listeners have the same port (%s): change containerPort, metrics.port, forwardAuth.port or config.tls.redirectFrom" (join ", " $ports)) }}
 {{- end -}}
 
 {{- if and $service.name $config.upstream }}
@@ -78,11 +101,13 @@
 {{- if and (eq ($values.httpScheme | default "http") "https") (not $config.tls) (not $values.existingConfig) }}
 {{- fail "httpScheme: https needs a certificate: write config.tls: { certFile: PATH, keyFile: PATH }, and mount the files with extraVolumes and extraVolumeMounts" }}
 {{- end -}}
+{{- if and (include "gatehouse.redirectPort" .) (eq (toString ($values.service | default dict).portNumber) "80") (not $sidecar) }}
+{{- fail "config.tls.redirectFrom takes port 80 of the Service: write service.portNumber: 443" }}
+{{- end -}}
 {{- if and $autoscaling.enabled (not $autoscaling.targetCPUUtilizationPercentage) (not $autoscaling.targetMemoryUtilizationPercentage) }}
 {{- fail "autoscaling has no target: write autoscaling.targetCPUUtilizationPercentage" }}
 {{- end -}}
 
-{{- $forwardAuth := $values.forwardAuth | default dict -}}
 {{- if and $sidecar $forwardAuth.enabled }}
 {{- fail "forwardAuth is for mode: proxy; a sidecar gives verdicts to a proxy in the same pod: write config.forwardAuth.listen: 127.0.0.1:8081" }}
 {{- end -}}

@@ -32,5 +32,5 @@ init container with restartPolicy: Always).
 {{- define "gatehouse.sidecar.labels" -}}
 {{- $context := dict "root" .root "values" .values -}}
 {{- include "gatehouse.prepare" $context -}}
-{{- if $context.enabled }}gatehouse-sidecar: {{ include "gatehouse.fullname" $context }}{{ end }}
+{{- if $context.enabled }}gatehouse-sidecar: {{ include "gatehouse.fullname" $context | quote }}{{ end }}
 {{- end }}

@@ -7,11 +7,9 @@ password, as YAML. sessionStorage has the names of oauth2-proxy's chart.
 {{- $storage := .values.sessionStorage | default dict -}}
 {{- $given := $storage.redis | default dict -}}
 {{- if $redis.enabled }}
-{{- $name := include "gatehouse.redis.fullname" (dict "root" .root "values" $redis) }}
-{{- $auth := $redis.auth | default dict }}
-url: redis://{{ $name }}:6379
-secret: {{ $auth.existingSecret | default $name }}
-key: {{ $auth.existingSecretPasswordKey | default "redis-password" }}
+{{- $context := dict "root" .root "values" $redis }}
+url: redis://{{ include "gatehouse.redis.fullname" $context }}:6379
+{{ include "gatehouse.redis.secret" $context }}
 {{- else if eq ($storage.type | default "") "redis" }}
 {{- $type := $given.clientType | default "standalone" }}
 {{- $nodes := get $given $type | default dict }}
@@ -27,8 +25,8 @@ url: {{ printf "redis%s+%s://%s%s" (hasPrefix "rediss:" $urls | ternary "s" "") 
 {{- end }}
 {{- end }}
 {{- with $given.existingSecret }}
-secret: {{ . }}
-key: {{ $given.passwordKey | default "redis-password" }}
+secret: {{ . | quote }}
+key: {{ $given.passwordKey | default "redis-password" | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -40,8 +38,8 @@ key: {{ $given.passwordKey | default "redis-password" }}
 - name: GATEHOUSE_SESSION_REDIS_PASSWORD
   valueFrom:
     secretKeyRef:
-      name: {{ .secret }}
-      key: {{ .key }}
+      name: {{ .secret | quote }}
+      key: {{ .key | quote }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -10,6 +10,16 @@ release are rendered and each setting has one name. "enabled" and "proxy" say wh
 {{- $own := set (set (set (omit .root "Values") "Values" .values) "values" .values) "root" .root }}
 {{- include "gatehouse.evaluate" (dict "root" $own "in" $values) }}
 {{- end -}}
+{{- /* A section or a key that is null has its default, and a section with `enabled` is off. */}}
+{{- $off := dict "enabled" false }}
+{{- range $name, $defaults := dict "autoscaling" $off "forwardAuth" (dict "enabled" false "port" 8081) "ingress" (dict "enabled" false "pathType" "Prefix") "networkPolicy" $off "podDisruptionBudget" (dict "enabled" false "maxUnavailable" 1) "podMonitor" $off "service" (dict "type" "ClusterIP" "portNumber" 80 "ipDualStack" $off) "serviceAccount" (dict "enabled" false "automountServiceAccountToken" false) "serviceMonitor" $off }}
+{{- $given := get $values $name | default dict }}
+{{- range $key, $default := $defaults }}
+{{- if or (not (hasKey $given $key)) (kindIs "invalid" (get $given $key)) }}{{ $_ := set $given $key $default }}{{ end }}
+{{- end }}
+{{- $_ := set $values $name $given }}
+{{- end -}}
+{{- if not $values.httpScheme }}{{ $_ := set $values "httpScheme" "http" }}{{ end -}}
 {{- $_ := set . "values" $values -}}
 {{- $_ := set . "enabled" (ne (toString $values.enabled) "false") -}}
 {{- $_ := set . "proxy" (and .enabled (eq ($values.mode | default "proxy") "proxy")) -}}
@@ -19,6 +29,7 @@ release are rendered and each setting has one name. "enabled" and "proxy" say wh
 {{- with .annotations }}{{ $_ := set $values "configMapAnnotations" . }}{{ end }}
 {{- $_ := set $values "config" (omit . "existingConfig" "annotations") }}
 {{- end -}}
+{{- if ($values.config | default dict).tls }}{{ $_ := set $values "httpScheme" "https" }}{{ end -}}
 {{- with $values.service }}{{ with .port }}{{ $_ := set $values.service "portNumber" . }}{{ end }}{{ end -}}
 {{- with $values.serviceAccount }}{{ if kindIs "bool" .create }}{{ $_ := set . "enabled" .create }}{{ end }}{{ end -}}
 {{- with $values.networkPolicy }}{{ $_ := set . "enabled" (or .enabled .create | default false) }}{{ end -}}

@@ -8,10 +8,20 @@ import { algorithmsOf } from '../../oidc/jwks.ts'
 import { documentUrl, idTokenAlgorithms } from '../../oidc/metadata.ts'
 import { proxyFor } from '../../oidc/outgoing-proxy.ts'
 import { openProvider, type Discovered, type Provider } from '../../oidc/provider.ts'
+import { withDeadline } from '../../resilience/deadline.ts'
 import { openLog } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import { redirectUrisOf } from '../registration.ts'
-import { fail, ok, REQUEST_TIMEOUT_MS, warn, type Finding, type Question } from './report.ts'
+import {
+  fail,
+  noAnswerWithin,
+  ok,
+  QUESTION_TIMEOUT_MS,
+  REQUEST_TIMEOUT_MS,
+  warn,
+  type Finding,
+  type Question,
+} from './report.ts'
 
 /** A provider, opened for the questions, with the key of the configuration that describes the provider. */
 export interface ProviderUnderCheck {
@@ -54,6 +64,7 @@ export function providerQuestions(config: Config, checked: ProviderUnderCheck, i
 async function askProvider(config: Config, checked: ProviderUnderCheck, introspects: boolean): Promise<Finding[]> {
   const { provider } = checked
   const { settings } = provider
+  const startedAt = performance.now()
   let found: Discovered
   try {
     found = await provider.discovered()
@@ -62,11 +73,17 @@ async function askProvider(config: Config, checked: ProviderUnderCheck, introspe
   }
   const redirectUris = redirectUrisOf(config, settings)
   const [redirectUri = ''] = redirectUris
+  // What is known about the provider is printed even if one of its endpoints does not answer.
+  const remainingMs = QUESTION_TIMEOUT_MS - (performance.now() - startedAt) - REPORT_MS
+  const answer = noAnswerWithin(QUESTION_TIMEOUT_MS)
+  const late: Trial = { outcome: 'failed', answer, skew: null }
   const [keys, trial, introspection, ...pushed] = await Promise.all([
-    keyFindings(found, settings),
-    tryCode(provider, redirectUri),
-    introspects && found.introspects ? introspectionFindings(provider) : [],
-    ...redirectUris.map((uri) => tryRedirectUri(provider, uri)),
+    withDeadline(keyFindings(found, settings), remainingMs, () => [fail(`keys ${keysUrl(found)}: ${answer}`)]),
+    withDeadline(tryCode(provider, redirectUri), remainingMs, () => late),
+    introspects && found.introspects
+      ? withDeadline(introspectionFindings(provider), remainingMs, () => [fail(`introspection: ${answer}`)])
+      : [],
+    ...redirectUris.map((uri) => withDeadline(tryRedirectUri(provider, uri), remainingMs, () => late)),
   ])
   return [
     documentFinding(found, settings),
@@ -76,17 +93,34 @@ async function askProvider(config: Config, checked: ProviderUnderCheck, introspe
     ...pushed.flatMap((one, index) => pushFindings(one, redirectUris[index] ?? '', found, trial, settings)),
     ...scopeFindings(found, settings),
     ...introspection,
-  ].map((finding) => withoutSecret(finding, settings.clientSecret))
+  ].map((finding) => withoutSecret(finding, settings))
 }
+
+/** The time before the deadline of the question at which its parts end. */
+const REPORT_MS = 100
 
 /** `withoutSecret` keeps shorter secrets, because they may be parts of words. */
 const MIN_SECRET_LENGTH = 4
 
-/** Removes the client secret from a finding, because a provider may repeat it in the description of an error. */
-function withoutSecret(finding: Finding, secret: string | null): Finding {
-  return secret === null || secret.length < MIN_SECRET_LENGTH
-    ? finding
-    : { ...finding, text: finding.text.replaceAll(secret, '…') }
+/**
+ * Removes the client secret from a finding, as it is and as requests contain it, because a provider may repeat it in the
+ * description of an error.
+ */
+function withoutSecret(finding: Finding, { clientId, clientSecret }: ProviderSettings): Finding {
+  if (clientSecret === null || clientSecret.length < MIN_SECRET_LENGTH) return finding
+  const [id, secret] = [formEncoded(clientId), formEncoded(clientSecret)]
+  const forms = [
+    Buffer.from(`${id}:${secret}`).toString('base64'),
+    Buffer.from(`${clientId}:${clientSecret}`).toString('base64'),
+    secret,
+    encodeURIComponent(clientSecret),
+    clientSecret,
+  ]
+  return { ...finding, text: forms.reduce((text, form) => text.replaceAll(form, '…'), finding.text) }
+}
+
+function formEncoded(text: string): string {
+  return new URLSearchParams({ '': text }).toString().slice(1)
 }
 
 function documentFinding({ configuration }: Discovered, settings: ProviderSettings): Finding {
@@ -103,12 +137,17 @@ async function keyFindings({ configuration, keys }: Discovered, settings: Provid
   // A provider without OpenID Connect signs nothing.
   if (userApiOf(settings) !== null) return []
   const server = configuration.serverMetadata()
-  const url = server.jwks_uri ?? ''
+  const url = keysUrl({ configuration })
   try {
     return [keyFinding(url, await keys.published(), idTokenAlgorithms(server))]
   } catch (error) {
-    return [fail(`keys: ${causesBeneath(error)}`)]
+    const text = causesBeneath(error)
+    return [fail(text.includes(url) ? `keys: ${text}` : `keys ${url}: ${text}`)]
   }
+}
+
+function keysUrl({ configuration }: Pick<Discovered, 'configuration'>): string {
+  return configuration.serverMetadata().jwks_uri ?? ''
 }
 
 /** Returns whether keys can verify signatures. `announced`: the algorithms that the provider announces, or `null`. */
@@ -128,13 +167,13 @@ export function keyFinding(
 }
 
 function clockFindings(skew: number | null, { clockTolerance }: ProviderSettings): Finding[] {
-  if (skew === null) return []
+  if (skew === null) return [warn('clock: not compared, because the token endpoint has sent no Date')]
   const seconds = Math.round(Math.abs(skew) / 1000)
   const difference = `clock: ${seconds} s ${skew > 0 ? 'behind' : 'ahead of'} the provider`
   if (seconds <= 1) return [ok('clock: equal to that of the provider')]
   return [
     Math.abs(skew) > clockTolerance
-      ? warn(`${difference}, more than clockTolerance (${clockTolerance / 1000} s): synchronize both clocks with NTP`)
+      ? fail(`${difference}, more than clockTolerance (${clockTolerance / 1000} s): synchronize both clocks with NTP`)
       : ok(difference),
   ]
 }

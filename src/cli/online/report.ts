@@ -16,9 +16,9 @@ export interface Question {
 }
 
 /** The time limit of a single request or connection. */
-export const REQUEST_TIMEOUT_MS = 4_000
-/** The time limit of a question, which may need two requests, one after the other. */
-const QUESTION_TIMEOUT_MS = 8_500
+export const REQUEST_TIMEOUT_MS = 3_500
+/** The time limit of a question, which may need two requests, one after the other. All questions are asked at once. */
+export const QUESTION_TIMEOUT_MS = 4_000
 const PROGRESS_MS = 500
 /** Moves the cursor to the start of the line, and erases the line. */
 const CLEAR_LINE = '\r\u001B[2K'
@@ -29,6 +29,11 @@ export function ok(text: string): Finding {
 
 export function warn(text: string): Finding {
   return { level: 'warn', text }
+}
+
+/** Returns the text for a system that has not answered within `limitMs`. */
+export function noAnswerWithin(limitMs: number): string {
+  return `no answer within ${limitMs / 1000} s`
 }
 
 export function fail(text: string): Finding {
@@ -77,9 +82,7 @@ export async function report(
 
 async function answerOf(question: Question): Promise<readonly Finding[]> {
   try {
-    return await withDeadline(question.ask(), QUESTION_TIMEOUT_MS, () => [
-      fail(`no answer within ${QUESTION_TIMEOUT_MS / 1000} s`),
-    ])
+    return await withDeadline(question.ask(), QUESTION_TIMEOUT_MS, () => [fail(noAnswerWithin(QUESTION_TIMEOUT_MS))])
   } catch (error) {
     return [fail(causesBeneath(error))]
   }

@@ -1,7 +1,7 @@
 import type { Config } from '../../config/schema.ts'
 import { causes } from '../../errors.ts'
 import { withDeadline } from '../../resilience/deadline.ts'
-import { fail, ok, REQUEST_TIMEOUT_MS, warn, type Finding, type Question } from './report.ts'
+import { fail, noAnswerWithin, ok, REQUEST_TIMEOUT_MS, warn, type Finding, type Question } from './report.ts'
 
 /** The eviction policies with which Redis keeps the index of every session in use. */
 const SAFE_POLICIES = new Set(['noeviction', 'volatile-ttl'])
@@ -16,7 +16,7 @@ export function storeQuestion({ store, redis }: Config['session']): Question {
       const { probeRedis } = await import('../../store/redis/probe.ts')
       try {
         const found = await withDeadline(probeRedis(store, redis), REQUEST_TIMEOUT_MS, () => {
-          throw new Error(`no answer within ${REQUEST_TIMEOUT_MS / 1000} s`)
+          throw new Error(noAnswerWithin(REQUEST_TIMEOUT_MS))
         })
         const masters = found.masters > 1 ? `, ${found.masters} masters` : ''
         const server = found.server === null ? '' : ` (${found.server}${masters})`

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { isIPv6 } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { normalize } from 'node:path'
@@ -198,7 +199,25 @@ function findLoops(config: ResolvedConfig, routes: readonly PlacedRoute[]): Find
 }
 
 function findTls({ tls }: ResolvedConfig): Finding[] {
-  return tls === null ? [] : findKeyMismatch(tls.certFile, tls.keyFile, ['tls'])
+  if (tls === null) return []
+  const { certFile, keyFile, minVersion, ciphers } = tls
+  const findings = findKeyMismatch(certFile, keyFile, ['tls'])
+  const { validFrom, validTo } = new X509Certificate(certFile.content)
+  const [begins, ends, now] = [Date.parse(validFrom), Date.parse(validTo), Date.now()]
+  if (now < begins || now > ends) {
+    const message = now > ends ? `expired on ${dateOf(ends)}` : `is not valid before ${dateOf(begins)}`
+    findings.push({ path: ['tls', 'certFile'], message, instead: 'renew the certificate', warning: true })
+  }
+  if (minVersion === '1.3' && ciphers !== null && !/(?:^|:)TLS_/.test(ciphers)) {
+    const message = 'has no cipher suite of TLS 1.3, so with minVersion 1.3 it has no effect'
+    const instead = 'use suites of TLS 1.3, such as TLS_AES_256_GCM_SHA384, or leave it out'
+    findings.push({ path: ['tls', 'ciphers'], message, instead, warning: true })
+  }
+  return findings
+}
+
+function dateOf(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 10)
 }
 
 function findTrust({ trustedProxies }: ResolvedConfig): Finding[] {

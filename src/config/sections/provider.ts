@@ -265,7 +265,8 @@ const keys = {
   caFile: leaf(file('certificate'), {
     default: null,
     description:
-      'A PEM file with CA certificates that the gateway trusts for the provider, in addition to the default ones.',
+      'A PEM file with CA certificates that the gateway trusts for the provider, in addition to the default ones and those in ' +
+      'the variable `NODE_EXTRA_CA_CERTS`.',
   }),
   allowHttp: leaf(flag, {
     default: false,

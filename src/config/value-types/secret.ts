@@ -129,6 +129,9 @@ export function belongTogether(certificate: Buffer, key: Buffer): boolean {
   }
 }
 
+/** The label of an encrypted key in PKCS #8, and the header of the older formats of OpenSSL. */
+const ENCRYPTED_KEY = /^-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED/m
+
 /** The path of a PEM file, which is read and must contain a certificate or a private key. */
 export function file(what: 'certificate' | 'private key'): ValueType<ConfigFile> {
   return {
@@ -140,6 +143,11 @@ export function file(what: 'certificate' | 'private key'): ValueType<ConfigFile>
       }
       const found = read(written)
       if (typeof found === 'string') return refuse(`cannot be read: ${found}`, 'give the path of a readable PEM file')
+      if (what === 'private key' && ENCRYPTED_KEY.test(found.content.toString('latin1')))
+        return refuse(
+          `must have no passphrase: ${found.path} is encrypted`,
+          'decrypt it: openssl pkey -in KEY -out DECRYPTED',
+        )
       if (!contains(what, found.content)) return refuse(`must be a file with a ${what} in PEM: ${found.path} has none`)
       return found
     },

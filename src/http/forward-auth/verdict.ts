@@ -22,7 +22,7 @@ export interface ForwardAuthServices {
   readonly config: Config
   readonly origins: PublicOrigins
   readonly gate: Gate
-  readonly headers: Pick<UpstreamHeaders, 'forProxy' | 'missingFrom' | 'spoofedHeader'>
+  readonly headers: Pick<UpstreamHeaders, 'forProxy' | 'missingFrom' | 'deception'>
   readonly routes: RouteTable
   readonly sessions: Pick<Sessions, 'touch'>
   readonly cookies: Cookies
@@ -60,11 +60,8 @@ async function answer(
   const facts = describedBy(authUrl, context.facts, origins, routes)
   if ('reason' in facts) return answers.deny(request, reply, facts)
   context.original = facts
-  const spoofed = headers.spoofedHeader(facts)
-  if (spoofed !== null) {
-    const cause = `the application could take ${spoofed} for another header`
-    return answers.deny(request, reply, { reason: 'malformed', cause })
-  }
+  const cause = headers.deception(facts)
+  if (cause !== null) return answers.deny(request, reply, { reason: 'malformed', cause })
   const verdict = verdictForProxy(await gate(facts, context.now), facts, config)
   context.route = verdict.route
   if (verdict.type === 'deny') return deny(services, verdict, facts, authUrl, request, reply)

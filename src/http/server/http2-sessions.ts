@@ -26,7 +26,7 @@ export interface Http2Sessions {
   stop(): void
 }
 
-const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR } = constants
+const { NGHTTP2_CANCEL, NGHTTP2_FLAG_END_STREAM } = constants
 
 /** The errors of a session whose client has violated HTTP/2. */
 const VIOLATIONS = new Set(['ERR_HTTP2_ERROR', 'ERR_HTTP2_TOO_MANY_INVALID_FRAMES'])
@@ -50,13 +50,8 @@ const FIELD_OVERHEAD = 32
 /** Above this size of a header section, in bytes, Node.js closes the connection with all its streams. */
 const MAX_SENT_HEADERS = 8 * 1024 * 1024
 const CHECK_IDLE_MS = 5_000
-/**
- * The highest stream id. A GOAWAY with this id announces that the connection will close, while the requests that are on
- * their way are still served: https://www.rfc-editor.org/rfc/rfc9113#section-6.8
- */
-const MAX_STREAM_ID = 2 ** 31 - 1
-/** How long requests that were sent before the client received the announcement may take to arrive. */
-const LAST_REQUESTS_MS = 1_000
+/** How long the first request of a connection that begins during the drain may take to arrive. */
+const FIRST_REQUEST_MS = 1_000
 
 interface Activity {
   streams: number
@@ -123,7 +118,7 @@ export function createHttp2Sessions(
       if (request.wantsTunnel) offerTunnel(request, response)
       serve(request, response)
     })
-    if (draining) shutDown(session)
+    if (draining) shutDownAfterRequest(session)
   })
 
   function offerTunnel(request: Http2Request, response: Http2Response): void {
@@ -239,12 +234,27 @@ function settingsFor({ headers }: Config['limits']): Settings {
   }
 }
 
+/**
+ * Sends GOAWAY with the id of the last request that has arrived, and closes the session after its open streams. Clients
+ * send later requests again. A first GOAWAY with the highest id, which the RFC recommends, would only delay that: behind
+ * any GOAWAY, nghttp2 ignores new streams, and Node.js does not expose `nghttp2_submit_shutdown_notice`.
+ * @see https://www.rfc-editor.org/rfc/rfc9113#section-6.8
+ */
 function shutDown(session: ServerHttp2Session): void {
-  if (session.destroyed) return
-  session.goaway(NGHTTP2_NO_ERROR, MAX_STREAM_ID)
-  setTimeout(() => {
+  // The requests that have arrived already are read first.
+  setImmediate(() => {
     if (!session.destroyed) session.close()
-  }, LAST_REQUESTS_MS).unref()
+  })
+}
+
+/** Shuts down a session that begins during the drain, but not before its first requests. */
+function shutDownAfterRequest(session: ServerHttp2Session): void {
+  const begin = (): void => {
+    clearTimeout(timer)
+    shutDown(session)
+  }
+  const timer = setTimeout(begin, FIRST_REQUEST_MS).unref()
+  session.once('stream', begin)
 }
 
 /** Returns the size of a head as HTTP/1.1 would send it, in bytes. */

@@ -76,14 +76,16 @@ export class Http2Request extends IncomingMessage {
   }
 
   /**
-   * Gives the request the form of the opening handshake of HTTP/1.1. HTTP/2 has no keys, but upstreams need one.
+   * Gives the request the form of the opening handshake of HTTP/1.1. HTTP/2 ignores the client's keys, but upstreams need
+   * exactly one.
    * @see https://www.rfc-editor.org/rfc/rfc8441#section-5
    */
   #becomeHandshake(): void {
     const key = randomBytes(HANDSHAKE_KEY_BYTES).toString('base64')
     const added = { 'connection': 'Upgrade', 'upgrade': 'websocket', 'sec-websocket-key': key }
     this.method = 'GET'
-    this.rawHeaders = this.rawHeaders.concat(Object.entries(added).flat())
+    const others = this.rawHeaders.filter((_, i, fields) => fields[i - (i % 2)] !== 'sec-websocket-key')
+    this.rawHeaders = others.concat(Object.entries(added).flat())
     Object.assign(this.headers, added)
   }
 

@@ -107,7 +107,8 @@ export function createListener(
       : createHttpsServer({
           ...options,
           ...contextOf(tls),
-          ALPNProtocols: ['h2', 'http/1.1'],
+          // Node.js refuses clients that offer none of these. Some, such as `curl --http1.0`, offer HTTP/1.0 only.
+          ALPNProtocols: ['h2', 'http/1.1', 'http/1.0'],
           handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
         })
   // Node.js silently drops fields above its limit. The gateway's own limit refuses the request.
@@ -178,8 +179,7 @@ export function createListener(
   else acceptBehindProxies(sendsProxyHeader)
   server.on('request', serve)
   server.on('clientError', (error: ClientError, socket: Socket) => {
-    if (sendsProxyHeader === null && isProxyHeader(error.rawPacket))
-      error.message = 'the connection begins with a PROXY protocol header'
+    if (sendsProxyHeader === null) nameUnexpectedHeader(error)
     // A failed handshake has an address too.
     if (startTls !== null) nameClient(socket)
     const asked = http1Connections.get(socket)
@@ -368,6 +368,14 @@ export function createListener(
       for (const socket of sockets) socket.destroy()
     },
   }
+}
+
+/** Names a PROXY protocol header as the cause of an error. OpenSSL does not report the bytes that it has rejected. */
+function nameUnexpectedHeader(error: ClientError): void {
+  if (isProxyHeader(error.rawPacket)) error.message = 'the connection begins with a PROXY protocol header'
+  else if (error.code === 'ERR_SSL_WRONG_VERSION_NUMBER')
+    error.reason =
+      'no TLS at the start of the connection; if a proxy sends the PROXY protocol, set listenProxyProtocol: true'
 }
 
 function destroy(socket: Socket): void {

@@ -19,7 +19,7 @@ import { answerUnderWay, passDrain, inTurn, latestAnswer } from './response-queu
 
 export interface ClientError extends Error {
   readonly code?: string
-  readonly reason?: string
+  reason?: string
   /** The bytes that could not be parsed: usually a whole head, sometimes a part of it. */
   readonly rawPacket?: Buffer
   readonly bytesParsed?: number

@@ -52,7 +52,7 @@ export function isProxyHeader(bytes: Buffer | undefined): boolean {
   return bytes !== undefined && [SIGNATURE, LINE_START].some((start) => bytes.indexOf(start) === 0)
 }
 
-/** Returns whether the bytes, which may be few, are the start of `wanted` or begin with it. */
+/** Returns whether the bytes begin with `wanted`, or could do so once more bytes have arrived. */
 function beginsLike(bytes: Buffer, wanted: Buffer): boolean {
   const seen = Math.min(bytes.length, wanted.length)
   return bytes.compare(wanted, 0, seen, 0, seen) === 0
@@ -69,31 +69,33 @@ function readBinary(bytes: Buffer): ProxyHeader | null {
   if (length > MAX_LENGTH) throw new Error(`the PROXY protocol header has ${length} bytes, more than ${MAX_LENGTH}`)
   if (bytes.length < length) return null
   const header = bytes.subarray(0, length)
-  const addresses = command === LOCAL ? null : addressesIn(header, family)
-  // The receiver must ignore the addresses of a local connection, whatever their family says.
-  if (addresses !== null) verifyChecksum(header, FIXED_LENGTH + addresses.length)
-  return { client: addresses === null ? null : { address: addresses.client }, length }
+  // Receivers ignore everything behind the fixed part of a header for a local connection or an unspecified family.
+  if (command === LOCAL) return { client: null, length }
+  if (family === UNSPECIFIED) return { client: { address: '' }, length }
+  const addresses = addressesIn(header, family)
+  verifyFields(header, FIXED_LENGTH + addresses.length)
+  return { client: { address: addresses.client }, length }
 }
 
 /** Returns the client's address and the length of all addresses. */
 function addressesIn(header: Buffer, family: number): { client: string; length: number } {
-  if (family === UNSPECIFIED) return { client: '', length: 0 }
   const known = FAMILIES.get(family)
   const length = known?.length ?? (family === UNIX_STREAM ? UNIX_LENGTH : null)
   if (length === null) throw new Error(`the PROXY protocol header has an unknown address family: 0x${hex(family)}`)
   if (header.length < FIXED_LENGTH + length) throw new Error('the PROXY protocol header is too short for its addresses')
   if (known === undefined) return { client: '', length }
   const address = header.subarray(FIXED_LENGTH, FIXED_LENGTH + known.size)
-  return { client: known.size === 4 ? address.join('.') : ipv6Of(address), length }
+  const text = known.size === 4 ? address.join('.') : address.toString('hex').replaceAll(/.{4}(?=.)/g, '$&:')
+  return { client: shortened(text), length }
 }
 
-function ipv6Of(address: Buffer): string {
-  const groups = address.toString('hex').replaceAll(/.{4}(?=.)/g, '$&:')
-  return new SocketAddress({ address: groups, family: 'ipv6' }).address
+/** Returns the shortest form of an IPv6 address, so that a client has one name in the log, and an IPv4 address as it is. */
+function shortened(address: string): string {
+  return address.includes(':') ? new SocketAddress({ address, family: 'ipv6' }).address : address
 }
 
-/** Reads the type-length-value fields behind the addresses. Throws if one is cut off or if a checksum is wrong. */
-function verifyChecksum(header: Buffer, start: number): void {
+/** Reads the type-length-value fields behind the addresses. Throws if a field is cut off or a checksum is wrong. */
+function verifyFields(header: Buffer, start: number): void {
   for (let at = start; at < header.length;) {
     if (at + TLV_HEAD_LENGTH > header.length) throw new Error('the PROXY protocol header ends within a field')
     const [type, length] = [header.readUInt8(at), header.readUInt16BE(at + 1)]
@@ -132,7 +134,7 @@ function readLine(bytes: Buffer): ProxyHeader | null {
   const version = Number(family)
   if (isIP(source) !== version || isIP(destination) !== version || ports.some((port) => Number(port) > 65_535))
     throw new Error(`the PROXY protocol header is malformed: ${printable(line)}`)
-  return { client: { address: source }, length }
+  return { client: { address: shortened(source) }, length }
 }
 
 function hex(byte: number): string {

@@ -1,20 +1,10 @@
-import {
-  allOf,
-  anyOf,
-  type Condition,
-  isMetByEveryUser,
-  EVERY_USER,
-  namesNetworks,
-  undecided,
-  UNDECIDED_CLAIM,
-} from '../condition.ts'
-import { type BaseRoute, markRouteSource, type Migration, remark, requireOnAllRoutes } from '../migration.ts'
+import { type Condition, isMetByEveryUser, namesNetworks, UNDECIDED_CLAIM } from '../condition.ts'
+import { type BaseRoute, markRouteSource, type Migration, remark } from '../migration.ts'
 import { flagOf, type Setting } from '../setting.ts'
 import { networkRuleOf } from './networks.ts'
-import { isRequirement, methodsOf, type Policy, policyOf, type RequireContext } from './require.ts'
+import { ANY_SESSION, both, CLOSED, type DecidedPolicy, either, inNetwork } from './policies.ts'
+import { isRequirement, methodsOf, policyOf, type RequireContext } from './require.ts'
 import { isWholeSite, type PlacedDirective, type Section, type Site } from './sections.ts'
-
-export type DecidedPolicy = Exclude<Policy, { kind: 'denied' }>
 
 interface MethodPolicy {
   readonly methods: readonly string[]
@@ -46,10 +36,6 @@ export type SiteContext = Pick<RequireContext, 'userClaim' | 'unknownAddress'>
 
 const NOT_LET_IN = `users who met it are not let in until you decide and replace the claim ${UNDECIDED_CLAIM}`
 
-/** The policy of a path that admits no user until the operator has decided. */
-const CLOSED: DecidedPolicy = { kind: 'users', condition: undecided('Require'), anonymous: false }
-const ANY_SESSION: DecidedPolicy = { kind: 'users', condition: EVERY_USER, anonymous: false }
-
 /** Returns the areas of a site in the order in which Apache merges its sections. */
 export function areasOf({ sections, directives }: Site, context: SiteContext, migration: Migration): Area[] {
   const areas: Area[] = []
@@ -67,7 +53,7 @@ export function areasOf({ sections, directives }: Site, context: SiteContext, mi
 }
 
 /** Returns whether the patterns of a section match all paths of another section. */
-function covers(outer: Section, inner: Section): boolean {
+export function covers(outer: Section, inner: Section): boolean {
   if (outer.patterns === null) return false
   const patterns = inner.patterns ?? (inner.parent === null ? ['/**'] : patternsAround(inner.parent))
   return patterns.every(
@@ -76,7 +62,7 @@ function covers(outer: Section, inner: Section): boolean {
 }
 
 /** Returns patterns that match at least the paths of a section. */
-function patternsAround({ patterns, parent }: Section): readonly string[] {
+export function patternsAround({ patterns, parent }: Section): readonly string[] {
   return patterns ?? (parent === null ? ['/**'] : patternsAround(parent))
 }
 
@@ -85,51 +71,33 @@ export function isWithin(inner: string, outer: string): boolean {
 }
 
 /** Applies what a later section adds to an earlier section that it covers. */
-function mergedInto(earlier: Area, later: Area): Area {
+export function mergedInto(earlier: Area, later: Area): Area {
   const combined = later.merging !== 'off' && later.replaces
-  const policies = (
-    { policy, exceptions }: Area,
-    change: (policy: DecidedPolicy, methods: readonly string[]) => DecidedPolicy,
-  ) => ({
-    policy: change(policy, []),
-    exceptions: exceptions.map((one) => ({ methods: one.methods, policy: change(one.policy, one.methods) })),
-  })
-  const { network, hasNetworks } = later
   const merged = combined ? { ...earlier, ...policies(earlier, (policy) => mergedPolicy(policy, later)) } : earlier
-  return network === null || !hasNetworks || later.replaces
-    ? merged
-    : { ...merged, ...policies(merged, (policy) => inNetwork(policy, network)) }
+  if (!later.hasNetworks || later.replaces) return merged
+  return { ...merged, ...policies(merged, (policy) => inNetworkOf(later, policy)) }
+}
+
+/** Returns a policy that also requires the networks of an area. */
+export function inNetworkOf({ network, policy: own }: Area, policy: DecidedPolicy): DecidedPolicy {
+  if (own === CLOSED) return CLOSED
+  return network === null ? policy : inNetwork(policy, network)
+}
+
+export function policies(
+  { policy, exceptions }: Area,
+  change: (policy: DecidedPolicy) => DecidedPolicy,
+): Pick<Area, 'policy' | 'exceptions'> {
+  return {
+    policy: change(policy),
+    exceptions: exceptions.map((one) => ({ methods: one.methods, policy: change(one.policy) })),
+  }
 }
 
 function mergedPolicy(policy: DecidedPolicy, { policy: other, exceptions, merging }: Area): DecidedPolicy {
   // The policies of single methods would have to be merged one by one.
   if (exceptions.length > 0) return CLOSED
   return merging === 'and' ? both(policy, other) : either(policy, other)
-}
-
-function both(one: DecidedPolicy, other: DecidedPolicy): DecidedPolicy {
-  if (one.kind === 'public') return other
-  if (other.kind === 'public') return one
-  return {
-    kind: 'users',
-    condition: allOf([one.condition, other.condition]),
-    anonymous: one.anonymous && other.anonymous,
-  }
-}
-
-function either(one: DecidedPolicy, other: DecidedPolicy): DecidedPolicy {
-  if (one.kind === 'public' || other.kind === 'public') return { kind: 'public' }
-  return {
-    kind: 'users',
-    condition: anyOf([one.condition, other.condition]),
-    anonymous: one.anonymous || other.anonymous,
-  }
-}
-
-function inNetwork(policy: DecidedPolicy, network: Condition): DecidedPolicy {
-  return policy.kind === 'public'
-    ? { kind: 'users', condition: network, anonymous: true }
-    : { ...policy, condition: allOf([policy.condition, network]) }
 }
 
 const OF_ACCESS = ['AuthType', 'OIDCUnAuthAction', 'AuthName', 'AuthMerging']
@@ -155,17 +123,21 @@ function areaOf(
   )
   const action = settingOf('OIDCUnAuthAction')
   const withoutToken = own.some(({ setting }) => setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false)
-  if (outer.length === 0 && network === null && action === undefined) return null
   const accessSettings = own
     .filter(({ directive, setting }) => isRequirement(directive) || OF_ACCESS.includes(setting.key))
     .map(({ setting }) => setting)
+  const ownType = settingOf('AuthType')
+  if (outer.length === 0 && network === null && action === undefined) {
+    markRouteSource(migration, ...accessSettings.filter(({ key }) => key === 'AuthType'))
+    if (ownType === undefined || isOfModule(typeOf(ownType)) || before === undefined) return null
+  }
   markRouteSource(migration, ...accessSettings)
   if (section.setting !== null) markRouteSource(migration, section.setting)
   if (outer.length === 0 && network === null && action !== undefined && isWholeSite(section)) {
     migration.routeDefaults.challenge = challengeOf(action.setting, migration)
     return null
   }
-  const requirement = outer[0]?.setting ?? section.setting
+  const requirement = outer[0]?.setting ?? ownType?.setting ?? section.setting
   const limited = outer.flatMap(({ limit }) => limit?.methods ?? [])
   const policyFor = (method: string | null): DecidedPolicy => {
     const applying = outer.filter(({ limit }) => appliesTo(limit, method)).map(({ directive }) => directive)
@@ -209,8 +181,7 @@ function areaOf(
   if (outer.length > 0)
     for (const one of [{ methods: [], policy }, ...exceptions]) reportPolicy(one, section, requirement, migration)
   reportNetworks(own, network, outer.length === 0 ? policy : null, migration)
-  const type =
-    settingOf('AuthType')?.directive.args[0]?.toLowerCase() ?? (outer.length === 0 ? undefined : before?.authType)
+  const type = ownType === undefined ? (outer.length === 0 ? undefined : before?.authType) : typeOf(ownType)
   const shared = {
     section,
     merging,
@@ -221,14 +192,18 @@ function areaOf(
     withoutToken: withoutToken || before?.withoutToken === true,
     from: accessSettings,
   }
-  if (
-    type !== undefined &&
-    !['openid-connect', 'oauth20', 'auth-openidc', 'none'].includes(type) &&
-    policy.kind !== 'public'
-  ) {
+  if (type !== undefined && type !== 'none' && !isOfModule(type) && policy.kind !== 'public') {
     remark(migration, 'security', requirement, `AuthType ${type} is another way to log in: ${NOT_LET_IN}`)
-    return { ...shared, policy: CLOSED, exceptions: [], access: 'required', withoutToken: true }
+    return { ...shared, policy: CLOSED, exceptions: [], access: 'required', replaces: true, withoutToken: true }
   }
+  if (ownType !== undefined && type === 'oauth20' && policy.kind === 'users')
+    remark(
+      migration,
+      'security',
+      ownType.setting,
+      'a session is enough here as well, and only a bearer token was: if users must not get in with their session, ' +
+        'require a claim that only the tokens have',
+    )
   const challenge = action === undefined ? before?.challenge : challengeOf(action.setting, migration)
   const pass =
     action !== undefined &&
@@ -242,6 +217,14 @@ function areaOf(
       action.setting,
       `needs no session, as before: ${section.patterns?.join(', ') ?? 'its paths'} (access: optional)`,
     )
+  else if (action?.directive.args[0]?.toLowerCase() === 'pass' && policy.kind === 'users')
+    remark(
+      migration,
+      'differs',
+      action.setting,
+      'the module lets in requests without a session and ignores the claims; here such requests are refused: add access: ' +
+        'optional to the routes that must be open',
+    )
   return {
     ...shared,
     policy,
@@ -249,6 +232,15 @@ function areaOf(
     access: policy.kind === 'public' ? 'public' : pass ? 'optional' : 'required',
     ...(challenge === undefined || pass ? {} : { challenge }),
   }
+}
+
+function typeOf({ directive }: PlacedDirective): string {
+  return directive.args[0]?.toLowerCase() ?? ''
+}
+
+/** Returns whether an `AuthType` is one of mod_auth_openidc. */
+export function isOfModule(type: string): boolean {
+  return /^(openid-connect|oauth20|auth-openidc)$/.test(type)
 }
 
 function appliesTo(limit: PlacedDirective['limit'], method: string | null): boolean {
@@ -356,146 +348,4 @@ function challengeOf(setting: Setting, migration: Migration): string {
     remark(migration, 'differs', setting, `the response without a session is 401, not ${action}`)
   markRouteSource(migration, setting)
   return ['401', '407', '410'].includes(action) && expression === undefined ? '401' : 'auto'
-}
-
-/**
- * Returns the areas with patterns, in which an earlier area no longer opens paths that a later section without patterns
- * may protect, and with an area for the paths that two areas share. In Apache, the later section takes effect there, and
- * in Gatehouse the more specific pattern.
- */
-export function withoutOverlaps(areas: readonly Area[], isProxied: boolean, migration: Migration): Area[] {
-  const withPatterns = areas.filter(({ section }) => section.patterns !== null)
-  const closed = withPatterns.map((area) => {
-    const later = areas
-      .slice(areas.indexOf(area) + 1)
-      .find(
-        ({ section, policy }) =>
-          section.patterns === null &&
-          policy.kind === 'users' &&
-          !(isProxied && isOfFiles(section)) &&
-          patternsAround(section).some((around) =>
-            area.section.patterns?.some((path) => sharedPath(path, around) !== null),
-          ),
-      )
-    const opens = area.access !== 'required' || area.exceptions.some(({ policy }) => policy.kind === 'public')
-    if (later === undefined || !opens) return area
-    const paths = area.section.patterns?.join(', ') ?? ''
-    const text = `some requests to ${paths} needed a login, and all of them need one here: add routes for those that must be open`
-    remark(migration, 'security', later.section.setting, text)
-    return { ...area, policy: ANY_SESSION, exceptions: [], access: 'required' as const }
-  })
-  return closed.flatMap((area, index) => [
-    area,
-    ...closed.slice(0, index).flatMap((earlier) => sharedArea(earlier, area)),
-  ])
-}
-
-function sharedArea(earlier: Area, later: Area): Area[] {
-  if (!later.replaces || later.merging !== 'off') return []
-  if (covers(earlier.section, later.section) || covers(later.section, earlier.section)) return []
-  const shared = (earlier.section.patterns ?? []).flatMap((one) =>
-    (later.section.patterns ?? []).flatMap((other) => sharedPath(one, other) ?? []),
-  )
-  const patterns = shared.filter((path) => later.section.patterns?.includes(path) !== true)
-  return patterns.length === 0 ? [] : [{ ...later, section: { ...later.section, patterns, except: [] } }]
-}
-
-/** Returns the pattern of the paths that two patterns match; `null` if they share none. */
-function sharedPath(one: string, other: string): string | null {
-  const [a, b] = [one.split('/'), other.split('/')]
-  const shared: string[] = []
-  for (let index = 0; ; index += 1) {
-    const [left, right] = [a[index], b[index]]
-    if (left === '**') return [...shared, ...b.slice(index)].join('/')
-    if (right === '**') return [...shared, ...a.slice(index)].join('/')
-    if (left === undefined && right === undefined) return shared.join('/')
-    if (left === undefined || right === undefined) {
-      // `/a/**` also matches `/a`.
-      return (left ?? right) === '**' ? shared.join('/') : null
-    }
-    if (left !== right && left !== '*' && right !== '*') return null
-    shared.push(left === '*' ? right : left)
-  }
-}
-
-function isOfFiles({ kind }: Section): boolean {
-  return kind === 'directory' || kind === 'files'
-}
-
-/** Returns whether a later section covers all paths of `area`. In Apache, the later section then takes effect. */
-export function isOverridden(area: Area, areas: readonly Area[], migration: Migration): boolean {
-  const later = areas
-    .slice(areas.indexOf(area) + 1)
-    .find((one) => one.replaces && one.merging === 'off' && covers(one.section, area.section))
-  if (later === undefined) return false
-  if (area.section.setting !== null) {
-    remark(
-      migration,
-      'security',
-      area.section.setting,
-      `the section in line ${later.section.setting?.line ?? 0} covers it and comes later, so this section has no ` +
-        'effect in Apache and is left out',
-    )
-  }
-  return true
-}
-
-/**
- * Reports a section whose paths route patterns cannot express. Paths that Apache made public require a session here. If
- * Apache required more than a session, no user is admitted to any path around them until the operator adds a route.
- */
-export function reportWithoutPatterns(area: Area, isProxied: boolean, migration: Migration): void {
-  const { section, policy } = area
-  const { setting } = section
-  if (setting === null) return
-  if (isProxied && isOfFiles(section))
-    return remark(
-      migration,
-      'differs',
-      setting,
-      'it applies to files of the web server, and all requests go to the application (ProxyPass): it is left out',
-    )
-  if (!area.replaces && !area.hasNetworks)
-    return remark(
-      migration,
-      'gap',
-      setting,
-      "a route can't express its paths exactly: set challenge on routes for them",
-    )
-  if (policy.kind === 'public') {
-    return remark(
-      migration,
-      'security',
-      setting,
-      "a route can't express its paths exactly, so they stay closed: add routes with access: public for paths that " +
-        'must be open',
-    )
-  }
-  if (isMetByEveryUser(policy.condition)) {
-    return remark(
-      migration,
-      'differs',
-      setting,
-      "a route can't express its paths exactly; they need a session like all other paths",
-    )
-  }
-  const around = patternsAround(section)
-  const remedy = `no user is let in until you add a route for them and remove ${UNDECIDED_CLAIM}`
-  if (around.includes('/**')) {
-    requireOnAllRoutes(migration, undecided('section'))
-    return remark(
-      migration,
-      'security',
-      setting,
-      `it requires more than a login on paths that a route can't express exactly: ${remedy}`,
-    )
-  }
-  for (const path of around)
-    migration.exceptions.push({ path, methods: null, access: 'required', closed: true, from: setting })
-  remark(
-    migration,
-    'security',
-    setting,
-    `it requires more than a login for some requests to ${around.join(', ')}: ${remedy}`,
-  )
 }

@@ -95,6 +95,19 @@ export const apacheDirectives: Rules = {
     ],
     noEquivalent(OF_RESPONSES),
   ),
+  ProxyPassReverse: noEquivalent(
+    'redirects get the prefix of the route and, with upstreamHost, the public origin (prefixHeaders)',
+    'builtin',
+  ),
+  ProxyPassReverseCookiePath: noEquivalent('cookie paths get the prefix of the route (prefixHeaders)', 'builtin'),
+  ProxyPassReverseCookieDomain: noEquivalent(
+    'with upstreamHost, a Domain that names the application is removed, so the cookie belongs to the public host ' +
+      '(prefixHeaders)',
+    'builtin',
+  ),
+  Header: noEquivalent(
+    'response headers are not changed: set headers in the application, or in the web server in front',
+  ),
   ProxyErrorOverride: noEquivalent('error responses of the application are passed on'),
   ProxyRequests: noEquivalent('the gateway is no forward proxy', 'builtin'),
   ProxyTimeout: noEquivalent('set timeout on routes, which is 60s by default'),

@@ -1,14 +1,15 @@
 import { isReservedHeader } from '../../config/checks/routes.ts'
 import { TOKEN_ALONE } from '../../config/value-types/http.ts'
-import { type Migration, put, remark, markRouteSource, secretVariable, setHeader } from '../migration.ts'
-import { argumentsOf, flagOf, literal, type Setting, textOf } from '../setting.ts'
-import type { Directive } from '../readers/apache.ts'
+import { type Migration, remark, markRouteSource, secretVariable, setHeader } from '../migration.ts'
+import { literal, positionOf, type Setting, textOf } from '../setting.ts'
+import { isWholeSite, type PlacedDirective, type Section } from './sections.ts'
 
-/** A directive; `path` is its section, or `null` if it applies to the whole site. */
-interface HeaderDirective {
-  readonly setting: Setting
-  readonly directive: Directive
-  readonly path: string | null
+/** What the section of some paths says about a header whose value is the same for all users. */
+export interface PathHeader {
+  readonly section: Section
+  readonly name: string
+  /** `null` if the section removes the header. */
+  readonly template: string | null
 }
 
 /** The effect of one RequestHeader; `template` is `null` if a template cannot express the value. */
@@ -16,8 +17,16 @@ interface Change {
   readonly setting: Setting
   readonly action: string
   readonly template: string | null
-  readonly path: string | null
+  readonly section: Section
   readonly condition: string | null
+}
+
+interface Context {
+  readonly migration: Migration
+  /** The templates of variables. */
+  readonly variables: ReadonlyMap<string, string>
+  /** The variables for fixed texts that may be secrets, by header and text. */
+  readonly texts: Map<string, { readonly variable: string; readonly how: string }>
 }
 
 // Headers about content, which do not identify the user.
@@ -30,12 +39,13 @@ const KEEPING_ACTIONS: ReadonlySet<string> = new Set(['append', 'merge', 'add', 
 /**
  * Migrates `RequestHeader` directives: to `headers.set` if they set claims, the user or fixed text, otherwise to
  * `headers.remove`. The gateway then removes the client's own value, even where Apache kept it (`append`,
- * `setifempty`). Headers that do not identify the user, such as `Accept` and `User-Agent`, are left alone.
+ * `setifempty`). Headers that do not identify the user, such as `Accept` and `User-Agent`, are left alone. Returns the
+ * headers whose fixed values only some paths have: an application may grant rights because of such a header.
  */
-export function readRequestHeaders(directives: readonly HeaderDirective[], migration: Migration): void {
-  const variables = variablesOf(directives, migration)
+export function readRequestHeaders(directives: readonly PlacedDirective[], migration: Migration): PathHeader[] {
+  const context: Context = { migration, variables: variablesOf(directives, migration), texts: new Map() }
   const byName = new Map<string, Change[]>()
-  for (const { setting, directive, path } of directives) {
+  for (const { setting, directive, within } of directives) {
     if (!/^RequestHeader$/i.test(directive.name)) continue
     const [actionWord = '', written = '', value = ''] = directive.args
     // Apache takes the name up to a colon.
@@ -61,54 +71,39 @@ export function readRequestHeaders(directives: readonly HeaderDirective[], migra
     const change = {
       setting,
       action,
-      template: ['unset', 'edit', 'edit*'].includes(action)
-        ? null
-        : templateOf(name, value, setting, variables, migration),
-      path,
+      template: ['unset', 'edit', 'edit*'].includes(action) ? null : templateOf(name, value, setting, context),
+      section: within,
       condition: directive.args.slice(conditionAt(actionWord)).find((one) => /^(env|expr)=/i.test(one)) ?? null,
     }
     const key = name.toLowerCase()
     byName.set(key, [...(byName.get(key) ?? []), change])
   }
-  for (const changes of byName.values()) applyChanges(migration, changes, variables)
+  return [...byName.values()].flatMap((changes) => applyChanges(changes, context))
 }
 
 function conditionAt(actionWord: string): number {
   return /^unset$/i.test(actionWord) ? 2 : /^edit/i.test(actionWord) ? 4 : 3
 }
 
-function applyChanges(migration: Migration, changes: readonly Change[], variables: ReadonlyMap<string, string>): void {
+function applyChanges(changes: readonly Change[], context: Context): PathHeader[] {
+  const { migration, texts } = context
   const [first] = changes
   const [name = ''] = Array.isArray(first?.setting.value) ? String(first.setting.value[1]).split(':') : []
+  const { routeDefaults } = migration
   // The last directive in a section overrides the others.
   const effective = changes.filter(
-    (change, index) => !changes.slice(index + 1).some((later) => later.path === change.path),
+    (change, index) => !changes.slice(index + 1).some((later) => pathOf(later) === pathOf(change)),
   )
   const setters = effective.filter(({ action }) => action !== 'unset')
-  const templates = new Set(setters.map(({ template }) => template))
-  const [template = null] = templates
   for (const { setting } of changes) markRouteSource(migration, setting)
   const keepsClientValue = setters.length > 0 && setters.every(({ action }) => KEEPING_ACTIONS.has(action))
   if (keepsClientValue && ABOUT_CONTENT.test(name)) {
     for (const { setting } of setters)
       remark(migration, 'gap', setting, `${name} goes to the upstream as the client sends it`)
-    return
+    return []
   }
-  migration.routeDefaults.remove.push(name)
-  if (setters.length > 0 && (templates.size > 1 || template === null)) {
-    const why = templates.size > 1 ? 'its value depends on the section' : 'a template can’t express its value'
-    for (const { setting } of setters) {
-      remark(
-        migration,
-        'security',
-        setting,
-        `${why}: what clients send as ${name} is removed (headers.remove), and the application gets no such header ` +
-          'until you set it under headers.set',
-      )
-    }
-    return
-  }
-  if (template === null) {
+  routeDefaults.remove.push(name)
+  if (setters.length === 0) {
     for (const { setting } of effective)
       remark(
         migration,
@@ -116,33 +111,81 @@ function applyChanges(migration: Migration, changes: readonly Change[], variable
         setting,
         `what clients send as ${name} is removed on every route (headers.remove), as before`,
       )
-    return
+    return []
   }
+  const templates = new Set(setters.map(({ template }) => template))
+  const [template = null] = templates
+  const isOnPaths = isSameForAll(template) && setters.every((one) => pathOf(one) !== null)
+  const onPaths = effective.filter((one) => pathOf(one) !== null)
+  const why =
+    templates.size > 1
+      ? 'its value depends on the section'
+      : template === null
+        ? 'a template can’t express its value'
+        : isSameForAll(template) && !setters.every((one) => holdsForAll(one, context))
+          ? 'a route can’t express its condition'
+          : isOnPaths && onPaths.some(({ section }) => section.patterns === null)
+            ? 'a route can’t express the paths of its section'
+            : null
+  if (template === null || why !== null) {
+    for (const { setting } of setters) {
+      remark(
+        migration,
+        'security',
+        setting,
+        `${why ?? ''}: what clients send as ${name} is removed (headers.remove), and the application gets no such header ` +
+          'until you set it under headers.set',
+      )
+    }
+    return []
+  }
+  for (const { variable, how } of texts.values())
+    if (templates.has(`\${${variable}}`)) secretVariable(migration, variable, how)
+  for (const { setting, action } of isOnPaths ? setters : [])
+    if (action !== 'set') remark(migration, 'differs', setting, `${name}: ${NOT_KEPT}`)
+  if (isOnPaths) return onPaths.map(({ section, template: value }) => ({ section, name, template: value }))
   setHeader(migration, name, template)
-  for (const { setting, action, path, condition } of setters) {
-    const variable = condition !== null && /^env=/i.test(condition) ? condition.slice('env='.length) : ''
-    // Without its claim, a header is not sent.
-    const known = condition === null || variables.has(variable) || claimOf(variable, migration) !== null
+  for (const setter of setters) {
+    const { setting, action, condition } = setter
+    const path = pathOf(setter)
+    const isKnown = holdsForAll(setter, context)
     const differs = [
       ...(path === null ? [] : [`it applied to ${path} only, and is now set on every route that has a session`]),
-      ...(known ? [] : [`its condition ${JSON.stringify(condition)} is dropped`]),
-      ...(action === 'set' ? [] : ['the value that the client sends is not kept']),
+      ...(isKnown ? [] : [`its condition ${JSON.stringify(condition)} is dropped`]),
+      ...(action === 'set' ? [] : [NOT_KEPT]),
       ...(template.includes('{claims.sub}') && !migration.effective.has('OIDCRemoteUserClaim')
         ? ['the user was sub@issuer, and is now sub']
         : []),
     ]
-    if (differs.length > 0) remark(migration, known ? 'differs' : 'security', setting, `${name}: ${differs.join('; ')}`)
+    if (differs.length > 0)
+      remark(migration, isKnown ? 'differs' : 'security', setting, `${name}: ${differs.join('; ')}`)
   }
+  return []
+}
+
+const NOT_KEPT = 'the value that the client sends is not kept'
+
+/** Returns the section of a change as it is written; `null` if the section is the whole site. */
+function pathOf({ section }: Change): string | null {
+  return isWholeSite(section) ? null : (section.setting?.written ?? null)
+}
+
+/** Returns whether a template has the same value for all users. */
+function isSameForAll(template: string | null): boolean {
+  return template !== null && !template.replace(/\$\$?\{\w*\}?/g, '').includes('{')
+}
+
+/** Returns whether a header is sent to every user who has the claim in its value. */
+function holdsForAll({ condition, template }: Change, { migration, variables }: Context): boolean {
+  if (condition === null) return true
+  const variable = /^env=/i.test(condition) ? condition.slice('env='.length) : ''
+  const value = variables.get(variable) ?? claimOf(variable, migration)
+  return value !== null && (template?.includes(value) === true || value === variables.get('REMOTE_USER'))
 }
 
 /** Returns the value of a header as a template; `null` if a template cannot express it. */
-function templateOf(
-  name: string,
-  value: string,
-  setting: Setting,
-  variables: ReadonlyMap<string, string>,
-  migration: Migration,
-): string | null {
+function templateOf(name: string, value: string, setting: Setting, context: Context): string | null {
+  const { migration, variables } = context
   const format = /^expr=/i.test(value) ? value.slice('expr='.length) : value
   if (format === '') return null
   if (!format.includes('%')) {
@@ -150,8 +193,17 @@ function templateOf(
     if (!/auth|secret|token|key|pass|cred|sign|cookie/i.test(name) && /^[\w.:/ -]{1,15}$/.test(format))
       return literal(format)
     // The application may authenticate the web server by a fixed text, so the text is treated as a secret.
-    const variable = `HEADER_${name}`.toUpperCase().replace(/[^A-Z]+/g, '_')
-    return secretVariable(migration, variable, `the value of RequestHeader ${name} (${setting.file}:${setting.line})`)
+    const base = `HEADER_${name}`.toUpperCase().replace(/[^A-Z]+/g, '_')
+    const id = `${name.toLowerCase()} ${format}`
+    const isTaken = (one: string): boolean => [...context.texts.values()].some(({ variable }) => variable === one)
+    let variable = base
+    for (let n = 2; isTaken(variable); n += 1) variable = `${base}_${n}`
+    const text = context.texts.get(id) ?? {
+      variable,
+      how: `the value of RequestHeader ${name} (${positionOf(setting)})`,
+    }
+    context.texts.set(id, text)
+    return `\${${text.variable}}`
   }
   const parts = format.split(/(%\{[^{}]*\}[a-z]?|%%)/i)
   const texts = parts.map((part, index) => {
@@ -177,7 +229,7 @@ function claimOf(variable: string, migration: Migration): string | null {
  * Returns templates for the variables that hold the id of the request (UNIQUE_ID), the user (REMOTE_USER), a claim or a
  * token, and for those that RewriteRule sets.
  */
-function variablesOf(directives: readonly HeaderDirective[], migration: Migration): ReadonlyMap<string, string> {
+function variablesOf(directives: readonly PlacedDirective[], migration: Migration): ReadonlyMap<string, string> {
   const user = migration.effective.get('OIDCRemoteUserClaim')
   const claim = user === undefined ? 'sub' : textOf(user).replace(/@$/, '')
   const variables = new Map([
@@ -203,157 +255,4 @@ function variablesOf(directives: readonly HeaderDirective[], migration: Migratio
     }
   })
   return variables
-}
-
-const CLAIMS = ['sub', 'iss', 'email', 'name', 'preferred_username', 'given_name', 'family_name', 'groups']
-
-/** The headers of mod_auth_openidc that carry no single claim. The module always removes these from client requests. */
-const MODULE_HEADERS = [
-  'access_token',
-  'access_token_expires',
-  'id_token',
-  'id_token_payload',
-  'refresh_token',
-  'userinfo_json',
-  'userinfo_jwt',
-]
-
-export function passClaims(migration: Migration): void {
-  const [as, prefix, user, name, access] = [
-    'OIDCPassClaimsAs',
-    'OIDCClaimPrefix',
-    'OIDCRemoteUserClaim',
-    'OIDCAuthNHeader',
-    'OIDCPassAccessToken',
-  ].map((key) => migration.effective.get(key))
-  const inHeaders = as === undefined || ['both', 'headers'].includes(textOf(as).toLowerCase())
-  for (const setting of [as, prefix, user, name, access]) if (setting !== undefined) markRouteSource(migration, setting)
-  const before = prefix === undefined ? 'OIDC_CLAIM_' : textOf(prefix)
-  if (inHeaders) for (const claim of CLAIMS) setHeader(migration, `${before}${claim}`, `{claims.${claim}}`)
-  migration.routeDefaults.remove.push(
-    ...MODULE_HEADERS.map((variable) => `OIDC_${variable}`),
-    ...CLAIMS.map((claim) => `${before}${claim}`),
-  )
-  remark(
-    migration,
-    'security',
-    as ?? prefix ?? null,
-    `mod_auth_openidc removes every header that begins with ${before} or OIDC_ from client requests` +
-      `${inHeaders ? ', and passes every claim in such a header' : ''}; the gateway removes only those ` +
-      'under headers.set and headers.remove: add each header that the application reads, and delete the others',
-  )
-  if (as !== undefined && textOf(as).toLowerCase() === 'environment') {
-    remark(
-      migration,
-      'differs',
-      as,
-      'the gateway sets no environment variables: set headers from claims under headers.set, and let the application read ' +
-        'those',
-    )
-  }
-  passTokens(migration, inHeaders)
-  passUser(migration, user, name)
-  if (as !== undefined) encodeHeaders(migration, as)
-  if (inHeaders && (access === undefined || flagOf(access) !== false))
-    migration.routeDefaults.token = { header: 'OIDC_access_token' }
-  else migration.routeDefaults.token = { grant: 'none' }
-}
-
-/** Passes the ID token as a whole, and a JWT with the claims that the web server has signed, if the module did. */
-function passTokens(migration: Migration, inHeaders: boolean): void {
-  const [idToken, userInfo] = ['OIDCPassIDTokenAs', 'OIDCPassUserInfoAs'].map((key) => migration.effective.get(key))
-  for (const setting of [idToken, userInfo]) if (setting !== undefined) markRouteSource(migration, setting)
-  if (!inHeaders) return
-  const forms = idToken === undefined ? [] : argumentsOf(idToken).map((form) => form.toLowerCase())
-  if (forms.includes('serialized') && !forms.includes('off')) setHeader(migration, 'OIDC_id_token', '{idToken}')
-  if (idToken !== undefined && forms.includes('payload'))
-    remark(
-      migration,
-      'differs',
-      idToken,
-      'OIDC_id_token_payload is not sent: let the application read single claims, or the ID token ({idToken})',
-    )
-  if (userInfo === undefined) return
-  const signed = argumentsOf(userInfo).find((form) => /^signed_jwt(:|$)/i.test(form))
-  const others = argumentsOf(userInfo).filter((form) => form !== signed && form.toLowerCase() !== 'claims')
-  if (others.length > 0)
-    remark(migration, 'gap', userInfo, `${others.join(' and ')} is not sent: headers.set can send single claims`)
-  if (signed === undefined) return
-  setHeader(migration, signed.split(':')[1] ?? 'OIDC_signed_jwt', '{assertion}')
-  put(
-    migration,
-    'assertion.claims',
-    [...CLAIMS].filter((claim) => claim !== 'sub' && claim !== 'iss'),
-    userInfo,
-  )
-  remark(
-    migration,
-    'differs',
-    userInfo,
-    'the JWT is an assertion of the gateway, with the public URL as iss and aud, signed with ES256 or EdDSA: let the ' +
-      'application verify it with the keys of /oauth2/jwks, and set assertion.keys',
-  )
-}
-
-/** Sets the encoding that the module applied to all values, or the nearest one. */
-function encodeHeaders(migration: Migration, as: Setting): void {
-  const encoding = argumentsOf(as)[1]?.toLowerCase()
-  const { routeDefaults } = migration
-  if (encoding === 'none') routeDefaults.encoding = 'utf-8'
-  if (encoding === 'latin1') {
-    routeDefaults.encoding = 'utf-8'
-    remark(
-      migration,
-      'differs',
-      as,
-      'text that is not ASCII is sent as UTF-8, not as Latin-1 (headers.encoding: utf-8)',
-    )
-  }
-  if (encoding !== 'base64url') return
-  if (Object.values(routeDefaults.set).every((template) => /^\{[^{}]+\}$/.test(template))) {
-    routeDefaults.encoding = 'base64'
-    remark(
-      migration,
-      'differs',
-      as,
-      'values are base64, not base64url: let the application accept + and / for - and _, and padding',
-    )
-  } else
-    remark(
-      migration,
-      'differs',
-      as,
-      'headers with fixed text were not encoded, and encoding: base64 applies to all headers of a route: set it where ' +
-        'the application decodes all of them',
-    )
-}
-
-/** Passes REMOTE_USER, a variable within the web server, as X-Remote-User unless another header carries the user. */
-function passUser(migration: Migration, user: Setting | undefined, name: Setting | undefined): void {
-  const claim = user === undefined ? 'sub' : textOf(user).replace(/@$/, '')
-  // A header for each claim does not identify the user; a header set by RequestHeader does.
-  const carried = Object.entries(migration.routeDefaults.set).some(
-    ([header, template]) => template === `{claims.${claim}}` && !CLAIMS.some((one) => header.endsWith(`_${one}`)),
-  )
-  if (name !== undefined) setHeader(migration, textOf(name), `{claims.${claim}}`)
-  else if (user !== undefined && !carried) {
-    setHeader(migration, 'X-Remote-User', `{claims.${claim}}`)
-    remark(
-      migration,
-      'differs',
-      user,
-      'REMOTE_USER is a variable within the web server: the application gets the user as X-Remote-User; let it read ' +
-        'that header, or rename the header',
-    )
-  }
-  if (user !== undefined && (argumentsOf(user).length > 1 || textOf(user).endsWith('@'))) {
-    remark(
-      migration,
-      'differs',
-      user,
-      'the claim is passed unchanged, without the regular expression and without @issuer',
-    )
-  } else if (user === undefined && name !== undefined) {
-    remark(migration, 'differs', name, 'the user was sub@issuer, and is now sub')
-  }
 }

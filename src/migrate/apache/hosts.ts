@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { type Migration, type Part, partAt, put, type Remark, remark } from '../migration.ts'
 import { SET_AGAIN } from '../rule.ts'
 import { flagOf, positionOf, type Setting, textOf } from '../setting.ts'
+import { isOfModule } from './areas.ts'
 import { namesWithLines, someAboutAccess } from './preprocess.ts'
 import { TO_HTTPS } from './refusals.ts'
 import { originOfServer, REGISTER } from './routes.ts'
@@ -64,11 +65,6 @@ function authTypesOf(directives: readonly PlacedDirective[]): string[] {
   return directives
     .filter(({ setting }) => setting.key === 'AuthType')
     .map(({ setting }) => textOf(setting).toLowerCase())
-}
-
-/** Returns whether an `AuthType` is one of mod_auth_openidc. */
-function isOfModule(type: string): boolean {
-  return /^(openid-connect|oauth20|auth-openidc)$/.test(type)
 }
 
 /** Returns whether a host has no application and no login, and only redirects to https. */

@@ -525,9 +525,6 @@ export const modAuthOpenidc: Rules = {
     'a header set from claims, the user or fixed text becomes headers.set; any other header is removed from client ' +
       'requests (headers.remove) and listed under SECURITY',
   ),
-  Header: noEquivalent(
-    'response headers are not changed: set headers in the application, or in the web server in front',
-  ),
   AuthName: noEquivalent("the pages are the gateway's own", 'builtin'),
   ServerName: combined('publicUrl'),
   ServerAlias: combined('publicUrl'),
@@ -535,16 +532,6 @@ export const modAuthOpenidc: Rules = {
     'routes[].upstream',
     'a different path at the upstream becomes stripPrefix or rewritePrefix; with !, no user is let in to ' +
       'the path until you decide',
-  ),
-  ProxyPassReverse: noEquivalent(
-    'redirects get the prefix of the route and, with upstreamHost, the public origin (prefixHeaders)',
-    'builtin',
-  ),
-  ProxyPassReverseCookiePath: noEquivalent('cookie paths get the prefix of the route (prefixHeaders)', 'builtin'),
-  ProxyPassReverseCookieDomain: noEquivalent(
-    'with upstreamHost, a Domain that names the application is removed, so the cookie belongs to the public host ' +
-      '(prefixHeaders)',
-    'builtin',
   ),
   ProxyPreserveHost: becomes('routes[].upstreamHost', (setting, migration) => {
     if (flagOf(setting) === false) markRouteSource(migration, setting)

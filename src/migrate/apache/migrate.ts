@@ -1,3 +1,4 @@
+import { isMapping } from '../../config/key-path.ts'
 import {
   has,
   type Migration,
@@ -15,7 +16,7 @@ import { assembleRoutes } from '../routes.ts'
 import { applyRules, reportUnhandled, type Rules, unknownKey } from '../rule.ts'
 import { literal, type Setting, textOf } from '../setting.ts'
 import { apacheDirectives } from './directives.ts'
-import { passClaims } from './headers.ts'
+import { passClaims } from './claims.ts'
 import { type HostMigration, mergeHosts, servedHosts } from './hosts.ts'
 import { modAuthOpenidc } from './keys.ts'
 import { preprocess } from './preprocess.ts'
@@ -55,8 +56,35 @@ export function migrateApache(
     hosts.map((host) => ({ host, ...migrateHost(siteOfHost(site, host.number), migration.handled) })),
     migration,
   )
+  avoidUpstreams(migration)
   return migration
 }
+
+/** Moves the gateway's listeners away from the ports of applications on the same machine. */
+function avoidUpstreams(migration: Migration): void {
+  const routes: unknown = partAt(migration, 'routes')?.value
+  const upstreams = [
+    partAt(migration, 'upstream')?.value,
+    ...(Array.isArray(routes) ? routes : []).map((route: unknown) =>
+      isMapping(route) ? route['upstream'] : undefined,
+    ),
+  ]
+  const taken = upstreams
+    .filter((url) => typeof url === 'string')
+    .flatMap((url) => /^https?:\/\/(?:localhost|127\.[\d.]+|\[::1\]):(\d+)$/.exec(url)?.[1] ?? [])
+    .map(Number)
+  for (const [path, usual] of DEFAULT_PORTS) {
+    let port = usual
+    while (taken.includes(port)) port += 1
+    if (port !== usual) put(migration, path, `127.0.0.1:${port}`)
+    taken.push(port)
+  }
+}
+
+const DEFAULT_PORTS = [
+  ['listen', 8080],
+  ['admin.listen', 9090],
+] as const
 
 const OF_LOGS = /Log$|^(PidFile|Mutex|User|Group|ServerRoot)$/i
 
@@ -67,9 +95,7 @@ function migrateHost(site: Site, handled: ReadonlySet<Setting>): Omit<HostMigrat
     PRODUCT,
     site.directives.map(({ setting }) => setting),
     // The others add to each other, so that the last one is not the one that counts.
-    siteWide
-      .map(({ setting }) => setting)
-      .filter(({ key }) => !Object.hasOwn(apacheDirectives, key) && key !== 'Header'),
+    siteWide.map(({ setting }) => setting).filter(({ key }) => !Object.hasOwn(apacheDirectives, key)),
   )
   for (const setting of handled) migration.handled.add(setting)
   // Runs before `applyRules`, because no rule may apply to a directive of some paths only.

@@ -1,5 +1,5 @@
 import type { ReadFile } from '../migration.ts'
-import { type Directive, readApache } from '../readers/apache.ts'
+import { type Directive, readApache, wordsOf } from '../readers/apache.ts'
 import type { Grade } from '../setting.ts'
 
 interface Source {
@@ -148,14 +148,19 @@ function withMacroNote(directive: Directive, used: ReadonlySet<string>): Directi
 
 /** Replaces variables in the arguments of a directive; those without a value stay as they are. */
 function withValues(directive: Directive, { variables, unknown }: State): Directive {
-  const args = directive.args.map((arg) =>
-    arg.replaceAll(/\$\{([^{}]+)\}/g, (whole: string, variable: string) => {
+  return withText(directive, (text) =>
+    text.replaceAll(/\$\{([^{}]+)\}/g, (whole: string, variable: string) => {
       const value = variables.get(variable)
       if (value === undefined && !unknown.has(variable)) unknown.set(variable, directive)
       return value ?? whole
     }),
   )
-  return { ...directive, args }
+}
+
+/** Changes the arguments of a directive before their words are read, as Apache does: a value may hold several words. */
+function withText(directive: Directive, change: (text: string) => string): Directive {
+  const text = change(directive.text)
+  return text === directive.text ? directive : { ...directive, text, args: wordsOf(text) }
 }
 
 function useMacro(use: Directive, state: State): Directive[] {
@@ -175,9 +180,8 @@ function useMacro(use: Directive, state: State): Directive[] {
     parameters.reduce((before, [parameter, value]) => before.replaceAll(parameter, () => value), text)
   const body = (list: readonly Directive[]): Directive[] =>
     list.map((one) => ({
-      ...one,
+      ...withText(one, replaced),
       name: replaced(one.name),
-      args: one.args.map(replaced),
       inner: one.inner === null ? null : body(one.inner),
     }))
   return [

@@ -28,6 +28,12 @@ const REFUSING: readonly (readonly [RegExp, string])[] = [
   [/^LimitRequestBody$/i, 'set maxBody on routes, whose default may be larger'],
   [/^AllowMethods$/i, 'list the methods of each route under methods: a method that no route lists gets a 404'],
   [/^Sec[A-Z]\w*$/, KEPT_AWAY],
+  [
+    // Modules that authenticate, authorize or limit requests.
+    /^(Lua(Hook|Authz|Inherit|Quick|Output|Input)|Auth(Basic|Digest|Form|UserFile|GroupFile|DBM|DBD|LDAP|nz|z|nProvider|zProvider)|Anonymous|OAuth2|STS|Mellon|Shib|CAS|Gssapi|Krb|NTLM|Kerb|QS_|DOS|GeoIP|MaxMind|LimitXMLRequestBody|LimitRequestFields|ScriptInterpreter|Perl|Wasm)/i,
+    'it may have decided who gets in, or refused requests, and no route does it: keep it in a web server in between, or ' +
+      'use require on routes',
+  ],
 ]
 
 /** Reads the directives that redirected, refused or forwarded requests by their path. */
@@ -110,6 +116,10 @@ function refusedPaths(path: string, isRegex: boolean, { within }: PlacedDirectiv
   return /^(\/[A-Za-z0-9_.~-]+)+$/.test(bare) ? [`${bare}/**`] : null
 }
 
+/** Conditions that hold for WebSockets only, and for all other requests. */
+const OF_WEBSOCKETS = /%\{HTTP:(Upgrade|Connection)\}/i
+const EXCLUDING = /\} "?!/
+
 function readRewrite(
   placed: PlacedDirective,
   conditions: readonly string[],
@@ -134,11 +144,18 @@ function readRewrite(
     return []
   }
   if (has(/^(P|proxy)$/i)) {
-    if (conditions.some((one) => /%\{HTTP:(Upgrade|Connection)\}/i.test(one))) {
-      remark(migration, 'builtin', setting, 'WebSockets go to the upstream of their route')
+    if (conditions.some((one) => OF_WEBSOCKETS.test(one) && !EXCLUDING.test(one))) {
+      remark(
+        migration,
+        'differs',
+        setting,
+        `WebSockets go to the upstream of their route: if that is not ${target.replace(/\/[^/]*\$\d$/, '')}, add a route with this ` +
+          'upstream for their path',
+      )
       return []
     }
-    const found = conditions.length === 0 ? forwardedSubtree(regex.startsWith('^') ? regex : `^${regex}`, target) : null
+    const others = conditions.filter((one) => !OF_WEBSOCKETS.test(one))
+    const found = others.length === 0 ? forwardedSubtree(regex.startsWith('^') ? regex : `^${regex}`, target) : null
     if (found !== null) return [{ ...found, placed }]
     remark(
       migration,
@@ -150,6 +167,17 @@ function readRewrite(
   }
   if (/^https:\/\/%\{(HTTP_HOST|SERVER_NAME)\}/i.test(target)) {
     remark(migration, 'builtin', setting, TO_HTTPS)
+    return []
+  }
+  const status = flags.map((flag) => /^R(?:edirect)?=([12]\d\d)$/i.exec(flag)?.[1]).find((one) => one !== undefined)
+  if (status !== undefined) {
+    remark(
+      migration,
+      'differs',
+      setting,
+      `the web server answered ${regex} with ${status} itself, and the application answers now: for a health check, use ` +
+        'GET /livez of admin.listen',
+    )
     return []
   }
   if (target === '-') {

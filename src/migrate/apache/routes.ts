@@ -10,20 +10,13 @@ import {
   type TokenIssuer,
 } from '../migration.ts'
 import { argumentsOf, flagOf, literal, type Setting, textOf } from '../setting.ts'
-import {
-  type Area,
-  areasOf,
-  isOverridden,
-  isWithin,
-  reportWithoutPatterns,
-  withoutOverlaps,
-  type SiteContext,
-} from './areas.ts'
-import { readRequestHeaders } from './headers.ts'
+import { type Area, areasOf, isWithin, type SiteContext } from './areas.ts'
+import { type PathHeader, readRequestHeaders } from './headers.ts'
 import { cookiePathOf } from './keys.ts'
+import { isOverridden, reportWithoutPatterns, sharedPath, withoutOverlaps } from './overlaps.ts'
 import { readRefusals } from './refusals.ts'
 import { rangeOf, type RequireContext } from './require.ts'
-import { isWholeSite, type PlacedDirective, type Site } from './sections.ts'
+import { isWholeSite, type PlacedDirective, type Section, type Site } from './sections.ts'
 import { type Target, targetsOf } from './upstreams.ts'
 
 const PER_ROUTE = new Set(['OIDCUnAuthAction', 'AuthType', 'Require', 'AuthName', 'ProxyPass', 'ProxyPassReverse'])
@@ -35,14 +28,7 @@ const PER_ROUTE = new Set(['OIDCUnAuthAction', 'AuthType', 'Require', 'AuthName'
 export function migrateSections(site: Site, migration: Migration): Setting | null {
   const { directives } = site
   reportPathSettings(directives, migration)
-  readRequestHeaders(
-    directives.map(({ setting, directive, within }) => ({
-      setting,
-      directive,
-      path: isWholeSite(within) ? null : (within.setting?.written ?? null),
-    })),
-    migration,
-  )
+  const headers = readRequestHeaders(directives, migration)
   const refusals = readRefusals(directives, migration)
   const context: SiteContext = {
     userClaim: userClaimOf(migration),
@@ -69,7 +55,7 @@ export function migrateSections(site: Site, migration: Migration): Setting | nul
         'with access: public for paths that must stay open',
     )
   }
-  addBaseRoutes(migration, whole, kept, targets)
+  addBaseRoutes(migration, whole, kept, targets, headers)
   closePaths(migration, closed)
   migratePublicUrl(directives, migration)
   return closed.get('/**') ?? null
@@ -99,7 +85,8 @@ function closePaths(migration: Migration, closed: ReadonlyMap<string, Setting>):
 function reportPathSettings(directives: readonly PlacedDirective[], migration: Migration): void {
   for (const { setting, within } of directives) {
     if (isWholeSite(within)) continue
-    if (setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false) markRouteSource(migration, setting)
+    if (setting.key === 'ProxyPreserveHost' || (setting.key === 'OIDCPassAccessToken' && flagOf(setting) === false))
+      markRouteSource(migration, setting)
     else if (setting.key.startsWith('OIDC') && !PER_ROUTE.has(setting.key)) {
       remark(
         migration,
@@ -201,12 +188,11 @@ function addBaseRoutes(
   whole: Area | undefined,
   kept: readonly Area[],
   targets: readonly Target[],
+  headers: readonly PathHeader[],
 ): void {
   const areaFor = (path: string): Area | undefined =>
     kept
-      .filter(
-        ({ section }) => section.patterns?.some((pattern) => pattern === path || isWithin(path, pattern)) === true,
-      )
+      .filter(({ section }) => section.patterns?.some((one) => one === path || isWithin(path, one)) === true)
       .toSorted((a, b) => longest(b) - longest(a))[0] ?? whole
   const add = (path: string, area: Area | undefined): void => {
     if (migration.baseRoutes.some((base) => base.path === path)) return
@@ -222,6 +208,7 @@ function addBaseRoutes(
       ...(target?.timeout === undefined ? {} : { timeout: target.timeout }),
       ...(target?.upstreamTls === undefined ? {} : { upstreamTls: target.upstreamTls }),
       ...(area?.challenge === undefined ? {} : { challenge: area.challenge }),
+      ...headersAt(path, headers),
       withoutToken: area?.withoutToken === true,
       from: target === undefined ? [] : [target.from],
     })
@@ -231,6 +218,15 @@ function addBaseRoutes(
   for (const area of kept) {
     for (const pattern of area.section.patterns ?? []) add(pattern, area)
   }
+  for (const { section } of headers)
+    for (const path of [...(section.patterns ?? []), ...section.except]) add(path, areaFor(path))
+  // Where an area and a route for another reason overlap, the more specific pattern must not override the area.
+  for (const area of kept)
+    for (const { path } of [...migration.baseRoutes])
+      for (const pattern of area.section.patterns ?? []) {
+        const shared = sharedPath(path, pattern)
+        if (shared !== null && shared !== path && shared !== pattern) add(shared, area)
+      }
   // The pattern `/x/**` matches `/x`, which a section for `/x/` does not open.
   for (const { access, exceptions, section } of kept) {
     const opens = access !== 'required' || exceptions.some(({ policy }) => policy.kind === 'public')
@@ -255,6 +251,18 @@ function addBaseRoutes(
       upstream: base.upstream ?? 'http://upstream.change-me.invalid',
     })),
   )
+}
+
+/** Returns the headers with fixed values that the sections around a path set; a later section overrides an earlier one. */
+function headersAt(path: string, headers: readonly PathHeader[]): Pick<BaseRoute, 'set'> {
+  const set = new Map<string, string | null>()
+  for (const { section, name, template } of headers) if (covers(section, path)) set.set(name, template)
+  const known = [...set].filter((entry): entry is [string, string] => entry[1] !== null)
+  return known.length === 0 ? {} : { set: Object.fromEntries(known) }
+}
+
+function covers({ patterns, except }: Section, path: string): boolean {
+  return !except.includes(path) && patterns?.some((one) => one === path || isWithin(path, one)) === true
 }
 
 function longest({ section }: Area): number {

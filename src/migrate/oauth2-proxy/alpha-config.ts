@@ -295,6 +295,8 @@ function migrateUpstream(migration: Migration, fields: Item['fields'], all: read
       "its path was prepended to the request's path; here only rewritePrefix changes a path",
     )
   const match = pathAndRewriteOf(path, rewrite)
+  if (match?.rewritePrefix !== undefined && path !== undefined && !textOf(path).startsWith('^'))
+    remark(migration, 'differs', path, 'without ^, it also matched within a path: the route matches the beginning only')
   markRouteSource(migration, uri)
   if (match === null) {
     for (const setting of [path, rewrite]) {
@@ -344,9 +346,10 @@ function pathAndRewriteOf(
     }
     return { path: text === '/' ? '/**' : text.endsWith('/') ? `${text}**` : text }
   }
-  // `^/baz/(.*)$` and `/foo/$1` replace the start of the path.
-  const from = /^\^(\/[A-Za-z0-9_~/.-]*?)\/\(\.\*\)\$?$/.exec(text.replaceAll('\\.', '.'))?.[1]
-  const to = /^(\/(?:[A-Za-z0-9_~.-]+\/)*)\$1$/.exec(textOf(rewrite))?.[1]
+  // `^/baz/(.*)$` and `/foo/$1`, or `/baz/` and `/foo/`, replace the start of the path.
+  const [, from, rest] = /^\^?(\/[A-Za-z0-9_~/.-]*?)\/(\(\.\*\)\$?)?$/.exec(text.replaceAll('\\.', '.')) ?? []
+  const [, to, group] = /^(\/(?:[A-Za-z0-9_~.-]+\/)*)(\$1)?$/.exec(textOf(rewrite)) ?? []
+  if ((rest === undefined) !== (group === undefined)) return null
   if (from === undefined || to === undefined || from === '/') return null
   return { path: `${from}/**`, rewritePrefix: { from, to: to === '/' ? '/' : to.slice(0, -1) } }
 }

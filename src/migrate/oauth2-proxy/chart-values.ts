@@ -1,10 +1,9 @@
-import { stringify } from 'yaml'
 import type { MountedFile, Origin, ProgramNames } from '../invocation.ts'
 import { type Cursor, cursorsOf } from '../readers/cursor.ts'
 import { flagsOf } from '../readers/flags.ts'
 import { readToml } from '../readers/toml.ts'
 import { readVariables } from '../readers/workload.ts'
-import { readYaml } from '../readers/yaml.ts'
+import { readYaml, settingsIn } from '../readers/yaml.ts'
 import { type Setting, UNREAD, UnreadableFile } from '../setting.ts'
 import { RANKS, type Reading, readInvocation, type Source } from '../sources.ts'
 import { variableToken } from '../variable.ts'
@@ -25,16 +24,20 @@ function chartKey(path: readonly string[]): string {
 
 /** Returns whether a text is the values of oauth2-proxy's chart, also as a subchart. */
 export function isChart(text: string): boolean {
-  return valuesOf(text) !== null
+  return /^\s*(?:config|extraArgs|extraEnv|alphaConfig|sessionStorage|redis-ha|authenticatedEmailsFile)\s*:/m.test(text)
+    ? valuesIn(text, '') !== null
+    : false
 }
 
-function valuesOf(text: string): { readonly values: Cursor; readonly prefix: string } | null {
-  const [root, another] =
-    /^\s*(?:config|extraArgs|extraEnv|alphaConfig|sessionStorage|redis-ha|authenticatedEmailsFile)\s*:/m.test(text)
-      ? (cursorsOf(text) ?? [])
-      : []
-  if (root === undefined || another !== undefined || !root.isMapping()) return null
-  if (root.get('services') !== undefined) return null
+interface Values {
+  readonly values: Cursor
+  /** What leads to the values of a subchart, such as `auth.`. */
+  readonly prefix: string
+}
+
+function valuesIn(text: string, file: string): Values | null {
+  const root = mappingIn(text, file)
+  if (root === null) return null
   // Flux and Argo CD have the values in an object of their own.
   const release = root.get('spec', 'values') ?? root.get('spec', 'source', 'helm', 'valuesObject')
   if (root.get('kind') !== undefined)
@@ -42,6 +45,19 @@ function valuesOf(text: string): { readonly values: Cursor; readonly prefix: str
   if (isOfChart(root)) return { values: root, prefix: '' }
   const [name, values] = root.entries().find(([, member]) => isOfChart(member)) ?? []
   return name === undefined || values === undefined ? null : { values, prefix: `${name}.` }
+}
+
+/** Returns the mapping in a file that has only one; `null` for other texts and for compose files. */
+function mappingIn(text: string, file: string): Cursor | null {
+  const [root, another] = cursorsOf(text, file) ?? []
+  if (root === undefined || another !== undefined || !root.isMapping()) return null
+  return root.get('services') === undefined ? root : null
+}
+
+/** Returns whether a text may be further values for a chart, such as those of one cluster. */
+export function isFurtherValues(text: string): boolean {
+  const root = mappingIn(text, '')
+  return root !== null && root.get('kind') === undefined && root.get('apiVersion') === undefined
 }
 
 function isOfChart(values: Cursor): boolean {
@@ -58,11 +74,21 @@ function isOfChart(values: Cursor): boolean {
   )
 }
 
-/** Reads the settings in the values of oauth2-proxy's chart, as the chart passes them to the program. */
-export function readChartValues(text: string, file: string, names: ProgramNames): Reading {
-  const found = valuesOf(text)
-  if (found === null) throw new UnreadableFile(`${file}: it is not the values of oauth2-proxy's chart`)
-  return new ChartReader(found.values, found.prefix, file, names).read()
+/** Reads the settings in files of values, of which the last takes precedence, as the chart passes them to the program. */
+export function readChartValues(
+  files: readonly { readonly name: string; readonly text: string }[],
+  names: ProgramNames,
+): Reading {
+  const found = files.map(({ name, text }) => ({ file: name, own: valuesIn(text, name), root: mappingIn(text, name) }))
+  const prefix = found.flatMap(({ own }) => own?.prefix ?? [])[0] ?? ''
+  let values: Cursor | undefined
+  for (const { own, root } of found) {
+    const layer = own?.values ?? (prefix === '' ? root : root?.get(prefix.slice(0, -1)))
+    if (layer !== undefined && layer !== null) values = values === undefined ? layer : layer.over(values)
+  }
+  if (values === undefined)
+    throw new UnreadableFile(`${files[0]?.name ?? 'no file'}: it is not the values of oauth2-proxy's chart`)
+  return new ChartReader(values, prefix, names).read()
 }
 
 const FILE_KEYS = ['authenticatedEmailsFile', 'htpasswdFile']
@@ -93,7 +119,6 @@ const LIST_OF_ARGUMENT = {
 class ChartReader {
   readonly #values: Cursor
   readonly #prefix: string
-  readonly #file: string
   readonly #names: ProgramNames
   /** The values that become settings. */
   readonly #read = new Set<string>()
@@ -102,10 +127,9 @@ class ChartReader {
   readonly #origins = new Map<string, Origin>()
   readonly #defaults: Setting[] = []
 
-  constructor(values: Cursor, prefix: string, file: string, names: ProgramNames) {
+  constructor(values: Cursor, prefix: string, names: ProgramNames) {
     this.#values = values
     this.#prefix = prefix
-    this.#file = file
     this.#names = names
   }
 
@@ -146,7 +170,7 @@ class ChartReader {
   }
 
   #setting(path: string, cursor: Cursor, key: string, value: unknown): Setting {
-    return { key, written: `${this.#prefix}${path}`, value, file: this.#file, line: cursor.line }
+    return { key, written: `${this.#prefix}${path}`, value, file: cursor.file, line: cursor.line }
   }
 
   /** Returns a value that is neither empty nor missing, and marks it as read. */
@@ -175,7 +199,7 @@ class ChartReader {
     const external = this.#given('config.existingConfig')
     if (external !== null) this.#unread('config.existingConfig', external, `the ConfigMap ${external.text() ?? ''}`)
     if (file !== null) {
-      const settings = readToml(file.text() ?? '', this.#file)
+      const settings = readToml(file.text() ?? '', file.file)
       this.#add(
         RANKS.file,
         settings.map((one) => ({ ...one, line: one.line + file.linesBefore })),
@@ -190,7 +214,7 @@ class ChartReader {
       // Without a file of its own, the chart writes one that lets in every user.
       const line = this.#values.get('config')?.line ?? 1
       const note = { grade: 'builtin', text: "the chart's default, which lets in every user" } as const
-      const at = { file: this.#file, line }
+      const at = { file: (this.#values.get('config') ?? this.#values).file, line }
       this.#defaults.push({ ...at, key: 'email_domains', written: 'email_domains', value: ['*'], note })
       if (!isAlpha && this.#given('config.upstreams') === null)
         this.#defaults.push({ ...at, key: 'upstreams', written: 'upstreams', value: ['file:///dev/null'] })
@@ -223,11 +247,8 @@ class ChartReader {
       const section = { serverConfigData: 'server', metricsConfigData: 'metricsServer' }[name]
       const settings =
         text === undefined
-          ? // The text of the mapping has lines of its own, so all settings have the line of the mapping.
-            readYaml(stringify(section === undefined ? cursor.toJS() : { [section]: cursor.toJS() }), this.#file).map(
-              (one) => ({ ...one, line: cursor.line }),
-            )
-          : readYaml(text, this.#file).map((one) => ({ ...one, line: one.line + cursor.linesBefore }))
+          ? settingsIn(cursor, section)
+          : readYaml(text, cursor.file).map((one) => ({ ...one, line: one.line + cursor.linesBefore }))
       this.#add(RANKS.alpha, withOlderNames(settings))
     }
   }
@@ -235,7 +256,8 @@ class ChartReader {
   /** Reads the client, which the chart puts into a Secret and variables, and `extraEnv` and `envFrom`. */
   #readEnvironment(): void {
     const [extra, from] = [this.#given('extraEnv'), this.#given('envFrom')]
-    const environment = readVariables(extra?.items() ?? [], from?.items() ?? [], this.#file)
+    const { file } = extra ?? from ?? this.#values
+    const environment = readVariables(extra?.items() ?? [], from?.items() ?? [], file)
     const existing = this.#given('config.existingSecret')
     const isOff = this.#text('proxyVarsAsSecrets') === 'false'
     const keys = this.#given('config.requiredSecretKeys')
@@ -265,10 +287,7 @@ class ChartReader {
     }
     for (const { name, origin } of environment.variables) if (origin !== undefined) this.#origins.set(name, origin)
     const variables = environment.variables.filter(({ name }) => !isOther(name))
-    const read = readInvocation(
-      { file: this.#file, words: [], files: [], unread: environment.unread, variables },
-      this.#names,
-    )
+    const read = readInvocation({ file, words: [], files: [], unread: environment.unread, variables }, this.#names)
     this.#sources.push(...read.sources)
   }
 
@@ -315,11 +334,11 @@ class ChartReader {
     const extra = this.#given('extraArgs')
     const words = (extra?.items() ?? []).map((item) => ({ text: item.text() ?? '', line: item.line }))
     const members = (extra?.entries() ?? []).map(([flag, value]): Setting => {
-      const at = { key: this.#names.keyOfFlag(flag), written: flag, file: this.#file, line: value.line }
+      const at = { key: this.#names.keyOfFlag(flag), written: flag, file: value.file, line: value.line }
       if (!value.isList()) return { ...at, value: value.text() ?? 'true' }
       return { ...at, value: value.toJS(), lines: value.items().map(({ line }) => line), note: LIST_OF_ARGUMENT }
     })
-    this.#add(RANKS.flags, [...flagsOf(words, this.#file, this.#names), ...members])
+    this.#add(RANKS.flags, [...flagsOf(words, (extra ?? this.#values).file, this.#names), ...members])
   }
 
   /** Reads the list of addresses and the local users, which the chart mounts as files. */
@@ -330,7 +349,7 @@ class ChartReader {
       const list = this.#given('authenticatedEmailsFile.restricted_access')
       const path = this.#text('authenticatedEmailsFile.template') ?? EMAILS_PATH
       if (list !== null)
-        this.#files.push({ path, text: list.text() ?? '', file: this.#file, linesBefore: list.linesBefore })
+        this.#files.push({ path, text: list.text() ?? '', file: list.file, linesBefore: list.linesBefore })
       this.#add(RANKS.flags, [
         this.#setting('authenticatedEmailsFile', list ?? emails, 'authenticated_emails_file', path),
       ])

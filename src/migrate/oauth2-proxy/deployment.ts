@@ -2,6 +2,7 @@ import { isMapping } from '../../config/key-path.ts'
 import { has, type Migration, partAt, put, putSessionKey, remark } from '../migration.ts'
 import type { Setting } from '../setting.ts'
 import { variablesIn } from '../variable.ts'
+import { adaptedValue, otherDefaults } from './adapted-values.ts'
 import { chartPathOf } from './chart-values.ts'
 import { VERDICTS_ONLY } from './routes.ts'
 
@@ -12,6 +13,7 @@ const SAME = new Set([
   'namespaceOverride',
   'kubeVersion',
   'customLabels',
+  'containerPort',
   'service',
   'serviceAccount',
   'ingress',
@@ -67,7 +69,6 @@ const NOTES: Readonly<Record<string, string>> = {
   'fullnameOverride':
     'it is left out, so that both releases can run side by side: set it when the old release is removed',
   'httpScheme': 'it is left out: with tls, set httpScheme: https after the certificate is in config.tls',
-  'containerPort': 'the port is that of config.listen, 8080 by default',
   'initContainers': 'nothing waits for Redis before the start: readiness says when Redis is reachable',
   'redis-ha': 'keep this Redis in a release of its own, or use the redis dependency of the chart',
   'checkDeprecation': 'it checks the API versions of another chart',
@@ -78,8 +79,6 @@ const NOTES: Readonly<Record<string, string>> = {
   'config.existingConfig': 'it is empty',
   'config.requiredSecretKeys': 'the variables that the configuration refers to are under extraEnv and existingSecret',
   'proxyVarsAsSecrets': 'secrets are always variables here',
-  'metrics.serviceMonitor.prometheusInstance': 'set it under metrics.serviceMonitor.labels, as prometheus: NAME',
-  'metrics.port': 'the metrics are on the port of config.admin.listen, 9090 by default',
   'service.targetPort': 'the Service always leads to the port of config.listen',
 }
 
@@ -110,7 +109,8 @@ export function migrateDeployment(migration: Migration): void {
           'values that may be secrets are left out, and never printed: copy them by hand',
         )
     } else if (target !== null) {
-      setValue(migration, target, setting.value)
+      const value = adaptedValue(migration, names, setting)
+      if (value !== undefined) setValue(migration, target, value)
       migration.handled.add(setting)
     } else remark(migration, noteOf(names) === null ? 'gap' : 'differs', setting, noteOf(names) ?? UNKNOWN)
   }
@@ -166,8 +166,10 @@ const NEW_SECRET = 'gatehouse'
 const NAMED_FIRST = ['existingSecret', 'extraEnv']
 
 /** Sets the values that the configuration needs, after the configuration is complete. */
-export function migrateValues(migration: Migration): void {
+export function migrateValues(migration: Migration, isOfChart: boolean): void {
+  if (isOfChart) for (const [path, value] of otherDefaults(migration)) setValue(migration, path.split('.'), value)
   leaveListenersToChart(migration)
+  keepTimeToStop(migration)
   putSharedStore(migration)
   const names = variablesIn(JSON.stringify(migration.parts.map(({ value }) => value)))
   const own = [...JSON.stringify(migration.parts.map(({ value }) => value)).matchAll(/(?<!\$)\$\{([A-Z][A-Z0-9_]*)\}/g)]
@@ -180,6 +182,7 @@ export function migrateValues(migration: Migration): void {
   const kept = migration.values.get('extraEnv')
   const extraEnv = [...known, ...(Array.isArray(kept) ? (kept as unknown[]) : [])]
   if (extraEnv.length > 0) migration.values.set('extraEnv', extraEnv)
+  remark(migration, 'todo', null, imageToPush(migration))
   if (unknown.length > 0) {
     migration.values.set('existingSecret', NEW_SECRET)
     const keys = unknown.map(
@@ -197,10 +200,37 @@ export function migrateValues(migration: Migration): void {
   for (const [name, value] of sorted) migration.values.set(name, value)
 }
 
+/** No image is published, so the image must be in a registry of the operator. */
+function imageToPush({ values }: Migration): string {
+  const [image, shared] = ['image', 'global'].map((name) => values.get(name))
+  const known = [
+    isMapping(image) ? image['registry'] : undefined,
+    isMapping(shared) ? shared['imageRegistry'] : undefined,
+  ].find((one) => typeof one === 'string' && one !== '')
+  const registry = typeof known === 'string' ? known : 'REGISTRY'
+  const set = registry === 'REGISTRY' ? ', and set image.registry' : ''
+  return `no image is published: build it, push it as ${registry}/gatehouse-gateway/gatehouse:VERSION with the appVersion of the chart${set}`
+}
+
 function position(name: string): number {
   const index = NAMED_FIRST.indexOf(name)
   return index === -1 ? NAMED_FIRST.length : index
 }
+
+const DRAIN_S = 35
+
+/** A pod must have the time for `shutdown.wait` and `shutdown.drain`. */
+function keepTimeToStop(migration: Migration): void {
+  const wait = partAt(migration, 'shutdown.wait')
+  const given = migration.values.get('terminationGracePeriodSeconds')
+  const needed = Number.parseInt(String(wait?.value), 10) + DRAIN_S
+  if (wait === undefined || Number(given ?? DEFAULT_GRACE_S) >= needed) return
+  migration.values.set('terminationGracePeriodSeconds', needed)
+  const text = `terminationGracePeriodSeconds is ${needed}, longer than shutdown.wait and the 30s of shutdown.drain`
+  remark(migration, 'differs', wait.from[0] ?? null, text)
+}
+
+const DEFAULT_GRACE_S = 45
 
 /** The chart chooses the addresses, which its Services and probes need. */
 function leaveListenersToChart(migration: Migration): void {
@@ -229,9 +259,11 @@ export function leaveForwardAuthToChart(migration: Migration): void {
   const text = forwards
     ? 'the gateway forwards the requests itself, so forward-auth is off: if a proxy asks for verdicts instead (nginx ' +
       'auth_request, Traefik forwardAuth), set forwardAuth.enabled'
-    : 'a proxy that uses forward-auth (nginx auth_request, Traefik forwardAuth) gets its verdicts from the Service ' +
-      '…-forward-auth at /auth, which browsers must not reach: list the pods of the proxy under ' +
-      'networkPolicy.forwardAuthFrom'
+    : 'a proxy that uses forward-auth gets its verdicts from another Service than before: write ' +
+      'http://RELEASE-gatehouse-forward-auth.NAMESPACE.svc.cluster.local:8081/auth in auth-url of the ' +
+      'applications’ Ingresses, or in auth_request or forwardAuth, and list all headers of headers.set, Authorization ' +
+      'and Cookie in auth-response-headers (docs/forward-auth.md). Browsers must not reach this Service: list the pods ' +
+      'of the proxy under networkPolicy.forwardAuthFrom'
   remark(migration, 'security', setting, text)
 }
 

@@ -19,6 +19,12 @@ import { migrateUpstreams } from './routes.ts'
 import { migrateStore } from './store.ts'
 
 const PRODUCT = 'oauth2-proxy'
+const NO_USER_HEADERS =
+  'a route without a login sends no user headers, which oauth2-proxy sends for users with a session: access: optional ' +
+  'sends them'
+const DEFAULT_LIFETIME =
+  'cookie_expire is not given, and one week by default: a session ends 10 hours after the login, and after 30 minutes ' +
+  'without requests; for longer sessions, set session.lifetime and session.idleTimeout'
 
 /** Migrates what the files of one gateway contain. `readFile` reads further files that the settings name. */
 export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadFile, form: OutputForm): Migration {
@@ -28,7 +34,8 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   const given = [...defaultsOf(readings), ...readings.flatMap((reading) => reading.sources)]
   const sources = [...given, ...configFiles(given, open)].toSorted((a, b) => a.rank - b.rank)
   const isAlpha = sources.some(({ rank }) => rank === RANKS.alpha)
-  const settings = withClient(sources.flatMap((source) => source.settings)).map(withTokens)
+  const isChart = readings.some(({ chart }) => chart !== undefined)
+  const settings = withClient(withClientOfAlpha(sources).flatMap((source) => source.settings)).map(withTokens)
   const migration = {
     ...startMigration(PRODUCT, settings),
     readFile: (path: string, besideFile: string) => open(path, besideFile)?.text ?? null,
@@ -53,6 +60,7 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   migrateUpstreams(migration)
   // An alpha configuration sends no headers by default. `migrateAlphaLists` has migrated the headers that it lists.
   migrateHeaders(migration, !isAlpha)
+  if (!migration.effective.has('cookie_expire')) remark(migration, 'differs', null, DEFAULT_LIFETIME)
   const hosts = readings.map((reading) => reading.hosts).find((one) => one !== undefined)
   if (hosts !== undefined) putIngressHosts(migration, hosts)
   migrateListener(migration)
@@ -62,12 +70,16 @@ export function migrateOauth2Proxy(readings: readonly Reading[], readFile: ReadF
   migrateTrustedAddresses(migration)
   markSettledFlags(migration)
 
+  const opened = migration.exceptions.find(({ access }) => access === 'public')
+  if (opened !== undefined && Object.values(migration.routeDefaults.set).some((one) => one.includes('{claims.')))
+    remark(migration, 'differs', opened.from, NO_USER_HEADERS)
+
   // All steps above contribute to the routes.
   assembleRoutes(migration)
   reportUnhandled(rules, migration)
   nameVariables(migration)
-  if (form === 'values') migrateValues(migration)
-  else if (readings.some(({ chart }) => chart !== undefined)) {
+  if (form === 'values') migrateValues(migration, isChart)
+  else if (isChart) {
     const text = 'these are values of a Helm chart: gatehouse migrate --format values writes values for helm/gatehouse'
     remark(migration, 'differs', null, text)
   }
@@ -95,11 +107,15 @@ function putIngressHosts(migration: Migration, hosts: Setting): void {
   remark(migration, 'differs', null, text)
 }
 
-/** Returns the defaults of the chart. Of several files of values, one with a configuration file replaces the defaults. */
+/** Returns the defaults of the chart that no file overrides. */
 function defaultsOf(readings: readonly Reading[]): Source[] {
-  const charts = readings.flatMap(({ chart }) => (chart === undefined ? [] : [chart.defaults]))
-  const [first] = charts
-  return first === undefined || charts.some((one) => one.length === 0) ? [] : [{ rank: RANKS.file, settings: first }]
+  const defaults = readings.flatMap(({ chart }) => chart?.defaults ?? [])
+  const given = new Set(readings.flatMap(({ sources }) => sources.flatMap(({ settings }) => settings.map(keyOf))))
+  return [{ rank: RANKS.file, settings: defaults.filter(({ key }) => !given.has(key)) }]
+}
+
+function keyOf({ key }: Setting): string {
+  return key
 }
 
 /** Reads the files that `config` and `alpha_config` name, unless a file of that kind is given itself. */
@@ -139,6 +155,29 @@ function unreadConfig(setting: Setting): Setting {
 const CLIENT_VARIABLES: Readonly<Record<string, string>> = {
   client_id: 'OAUTH2_PROXY_CLIENT_ID',
   client_secret: 'OAUTH2_PROXY_CLIENT_SECRET',
+}
+
+/** Marks the client of other sources as unused if the alpha configuration, which alone names the provider, has one. */
+function withClientOfAlpha(sources: readonly Source[]): Source[] {
+  const named = new Map(
+    sources
+      .filter(({ rank }) => rank === RANKS.alpha)
+      .flatMap(({ settings }) => settings.map((one): [string, string] => [one.key.replace(/_file$/, ''), textOf(one)])),
+  )
+  const note = {
+    grade: 'builtin',
+    text: 'the alpha configuration names the client, so this one has no effect',
+  } as const
+  return sources.map((source) => ({
+    ...source,
+    settings: source.settings.map((setting) => {
+      const used = named.get(setting.key.replace(/_file$/, ''))
+      const variable = CLIENT_VARIABLES[setting.key]
+      if (source.rank === RANKS.alpha || variable === undefined || used === undefined || used.includes(variable))
+        return setting
+      return { ...setting, key: UNREAD, note }
+    }),
+  }))
 }
 
 /** Adds the client's variables if no file sets them and they may be in a source that cannot be read. */

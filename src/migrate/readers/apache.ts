@@ -3,6 +3,8 @@ import { type Grade, UnreadableFile } from '../setting.ts'
 export interface Directive {
   readonly name: string
   readonly args: readonly string[]
+  /** The arguments as they are written. */
+  readonly text: string
   readonly file: string
   readonly line: number
   /** The directives of a section; `null` for a plain directive. */
@@ -14,7 +16,7 @@ export interface Directive {
 /** Reads the directives of an Apache configuration as a tree; throws `UnreadableFile` if a section is not closed. */
 export function readApache(text: string, file: string): Directive[] {
   const top: Directive[] = []
-  const open: { name: string; args: string[]; file: string; line: number; inner: Directive[] }[] = []
+  const open: { readonly name: string; readonly line: number; readonly inner: Directive[] }[] = []
   const current = (): Directive[] => open.at(-1)?.inner ?? top
   for (const { line, number } of logicalLines(text)) {
     const closing = /^<\/\s*([A-Za-z]+)\s*>$/.exec(line)?.[1]
@@ -27,7 +29,8 @@ export function readApache(text: string, file: string): Directive[] {
     }
     const [, sectionName, sectionArgs = ''] = /^<([A-Za-z]+)\b(.*)>$/.exec(line) ?? []
     const [name = '', ...args] = sectionName === undefined ? wordsOf(line) : [sectionName, ...wordsOf(sectionArgs)]
-    const directive = { name, args, file, line: number, inner: [] as Directive[] }
+    const text = sectionName === undefined ? line.slice(line.search(/\s|$/)) : sectionArgs
+    const directive = { name, args, text, file, line: number, inner: [] as Directive[] }
     current().push(sectionName === undefined ? { ...directive, inner: null } : directive)
     if (sectionName !== undefined) open.push(directive)
   }
@@ -54,7 +57,8 @@ function logicalLines(text: string): { line: string; number: number }[] {
   return lines
 }
 
-function wordsOf(line: string): string[] {
+/** Returns the words of a line, in which quotes keep words together. */
+export function wordsOf(line: string): string[] {
   return [...line.matchAll(/"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|\S+/g)].map(
     ([word, double, single]) => (double ?? single)?.replace(/\\(["'\\])/g, '$1') ?? word,
   )

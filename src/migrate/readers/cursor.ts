@@ -7,12 +7,31 @@ export class Cursor {
   readonly #node: unknown
   /** The line of the key or the item, counted from 1. */
   readonly line: number
+  readonly file: string
+  /** The mapping whose members this one adds to and overrides. */
+  readonly #below: Cursor | null
 
-  constructor(document: Document, lines: LineCounter, node: unknown, line: number) {
+  constructor(
+    document: Document,
+    lines: LineCounter,
+    node: unknown,
+    line: number,
+    file: string,
+    below: Cursor | null = null,
+  ) {
     this.#document = document
     this.#lines = lines
     this.#node = isAlias(node) ? node.resolve(document) : node
     this.line = line
+    this.file = file
+    this.#below = below
+  }
+
+  /** Returns this mapping over another one: members of both are combined, as Helm combines files of values. */
+  over(below: Cursor): Cursor {
+    return this.isMapping() && below.isMapping()
+      ? new Cursor(this.#document, this.#lines, this.#node, this.line, this.file, below)
+      : this
   }
 
   /** Returns the members of a mapping, with those of merge keys (`<<`) that it does not have itself. */
@@ -26,7 +45,14 @@ export class Cursor {
       if (name === '<<') merged.push(...[member, ...member.items()].flatMap((one) => one.entries()))
       else own.push([name, member])
     }
-    return [...own, ...merged.filter(([name]) => !own.some(([other]) => other === name))]
+    const all = [...own, ...merged.filter(([name]) => !own.some(([other]) => other === name))]
+    const below = new Map(this.#below?.entries())
+    const combined = all.map(([name, member]): [string, Cursor] => {
+      const lower = below.get(name)
+      below.delete(name)
+      return [name, lower === undefined ? member : member.over(lower)]
+    })
+    return [...below, ...combined]
   }
 
   get(...names: readonly string[]): Cursor | undefined {
@@ -63,12 +89,13 @@ export class Cursor {
   }
 
   toJS(): unknown {
+    if (this.#below !== null) return Object.fromEntries(this.entries().map(([name, member]) => [name, member.toJS()]))
     const node = this.#node
     return isMap(node) || isSeq(node) || isScalar(node) ? node.toJS(this.#document) : null
   }
 
   #at(node: unknown, line: number): Cursor {
-    return new Cursor(this.#document, this.#lines, node, line)
+    return new Cursor(this.#document, this.#lines, node, line, this.file)
   }
 
   #lineOf(node: unknown): number {
@@ -78,13 +105,13 @@ export class Cursor {
 }
 
 /** Returns the documents of a YAML text; `null` if it cannot be parsed, such as a template. */
-export function cursorsOf(text: string): Cursor[] | null {
+export function cursorsOf(text: string, file = ''): Cursor[] | null {
   const lines = new LineCounter()
   const documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, logLevel: 'silent' })
   const found: Cursor[] = []
   for (const document of documents) {
     if (!('contents' in document) || document.errors.length > 0) return null
-    found.push(new Cursor(document, lines, document.contents, 1))
+    found.push(new Cursor(document, lines, document.contents, 1, file))
   }
   return found
 }

@@ -1,6 +1,7 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
+import { LineCounter, parseDocument } from 'yaml'
 import { isMapping } from '../../config/key-path.ts'
 import { type Setting, UnreadableFile } from '../setting.ts'
+import { Cursor } from './cursor.ts'
 import { expanded, type Lookup } from './shell.ts'
 
 /** Reads the settings of a YAML file by their paths; only `written` contains the index of a list item. */
@@ -12,39 +13,34 @@ export function readYaml(text: string, file: string, lookup: Lookup = () => unde
     const { line, col } = lines.linePos(error.pos[0])
     throw new UnreadableFile(`${file}:${line}:${col}: the YAML can't be read (${error.code})`)
   }
+  return settingsIn(new Cursor(document, lines, document.contents, 1, file), '', lookup)
+}
+
+/** Reads the settings of a part of a YAML file, as if the part were the value of `key`. */
+export function settingsIn(root: Cursor, key = '', lookup: Lookup = () => undefined): Setting[] {
   const settings: Setting[] = []
-  const lineOf = (node: { range?: readonly number[] | null | undefined }): number =>
-    lines.linePos(node.range?.[0] ?? 0).line
-  const visit = (node: Node | null, key: string, written: string, line: number): void => {
-    if (isMap(node)) {
-      for (const { key: name, value } of node.items) {
-        const label = isScalar(name) ? String(name.value) : '?'
-        const at = isScalar(name) ? lineOf(name) : line
-        visit(
-          isNode(value) ? value : null,
-          key === '' ? label : `${key}.${label}`,
-          written === '' ? label : `${written}.${label}`,
-          at,
-        )
-      }
-      return
-    }
-    if (isSeq(node) && node.items.some((item) => isMap(item))) {
-      node.items.forEach((item, index) => {
-        visit(isNode(item) ? item : null, key, `${written}[${index}]`, isNode(item) ? lineOf(item) : line)
+  const visit = (cursor: Cursor, key: string, written: string): void => {
+    const members = cursor.isMapping() ? cursor.entries() : []
+    for (const [name, member] of members)
+      visit(member, key === '' ? name : `${key}.${name}`, written === '' ? name : `${written}.${name}`)
+    if (cursor.isMapping()) return
+    const items = cursor.items()
+    if (items.some((item) => item.isMapping())) {
+      items.forEach((item, index) => {
+        visit(item, key, `${written}[${index}]`)
       })
       return
     }
-    const value: unknown =
-      node === null ? '' : isAlias(node) ? node.resolve(document)?.toJS(document) : node.toJS(document)
-    settings.push({ key, written, value: substituted(value, lookup), file, line })
+    settings.push({
+      key,
+      written,
+      value: substituted(cursor.toJS() ?? '', lookup),
+      file: cursor.file,
+      line: cursor.line,
+    })
   }
-  visit(document.contents, '', '', 1)
+  visit(root, key, key)
   return settings
-}
-
-function isNode(value: unknown): value is Node {
-  return isMap(value) || isSeq(value) || isScalar(value) || isAlias(value)
 }
 
 /** Replaces `$NAME` and `${NAME:-default}` by the value or a token; a default is dropped because it may be a secret. */

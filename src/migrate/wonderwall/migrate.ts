@@ -17,6 +17,7 @@ import { parseRedisUrl } from '../redis-url.ts'
 import { assembleRoutes } from '../routes.ts'
 import { applyRules, reportOverridden, reportUnhandled, unknownKey } from '../rule.ts'
 import { duration, flagOf, goDuration, listenAddress, listOf, literal, type Setting, textOf } from '../setting.ts'
+import { onlyVariable } from '../variable.ts'
 import { wonderwall } from './keys.ts'
 
 const PRODUCT = 'Wonderwall'
@@ -155,8 +156,20 @@ function commonDomain(origins: readonly string[]): string | null {
 function migrateUpstream(migration: Migration): void {
   const [host, ip, port] = ['upstream-host', 'upstream-ip', 'upstream-port'].map((key) => migration.effective.get(key))
   const from = [host, ip, port].filter((setting) => setting !== undefined)
-  const target =
-    ip !== undefined && port !== undefined && textOf(ip) !== ''
+  // The operator of a cluster sets the address of the pod elsewhere.
+  const hasPortAlone = port !== undefined && (ip === undefined || textOf(ip) === '') && host === undefined
+  if (hasPortAlone)
+    remark(
+      migration,
+      'todo',
+      port,
+      'upstream-ip is not given: the application is expected at 127.0.0.1, as beside a sidecar; otherwise change upstream',
+    )
+  if (ip !== undefined && /^\$\{\w+\}$/.test(textOf(ip)))
+    remark(migration, 'todo', ip, `set ${ip.written} to the address of the application: 127.0.0.1 in the same pod`)
+  const target = hasPortAlone
+    ? `127.0.0.1:${textOf(port)}`
+    : ip !== undefined && port !== undefined && textOf(ip) !== ''
       ? `${textOf(ip).includes(':') ? `[${textOf(ip)}]` : textOf(ip)}:${textOf(port)}`
       : host === undefined || textOf(host) === ''
         ? '127.0.0.1:8080'
@@ -297,6 +310,16 @@ function migrateRedis(migration: Migration): void {
   if (source === undefined || textOf(source) === '') {
     remark(migration, 'differs', null, 'no Redis is given: sessions are kept in memory, and a restart ends them')
     return put(migration, 'session.store', 'memory:')
+  }
+  if (onlyVariable(textOf(source)) !== null && source === uri) {
+    put(migration, 'session.store', secretVariableFor(migration, source, 'REDIS_URL'), source)
+    return remark(
+      migration,
+      'todo',
+      source,
+      'the variable must hold redis:// or rediss:// with the host only: set credentials as session.redis.username and ' +
+        'session.redis.password',
+    )
   }
   const secure = source === uri ? textOf(uri).startsWith('rediss:') : tls === undefined || flagOf(tls) !== false
   const node = parseRedisUrl(textOf(source))

@@ -20,6 +20,10 @@ const KEYS: Readonly<Record<string, string>> = {
 }
 
 const OF_PLATFORM = 'the platform applies it to the pod or to the provider, and not Wonderwall: keep it there'
+const OPEN_FOR_PROBES =
+  'the platform excluded the path from auto-login, and it needs a session here: let probes and Prometheus ask the application, ' +
+  'or add a route with access: optional'
+const OF_PROBES = /^spec\.(?:prometheus|liveness|readiness)\.path$/
 const ENABLED = /^spec\.(idporten|azure)\.sidecar\.enabled$/
 const OF_LOGIN = /^spec\.(?:login|idporten|azure)\./
 
@@ -48,6 +52,7 @@ function settingOf(setting: Setting): Setting[] {
     return flagOf(setting) === true
       ? [{ ...setting, key: 'openid.provider', value: provider }]
       : [withNote(setting, 'it is off')]
+  if (OF_PROBES.test(key)) return [withNote(setting, OPEN_FOR_PROBES)]
   const known = Object.hasOwn(KEYS, key) ? KEYS[key] : undefined
   if (known === 'upstream-host') return [{ ...setting, key: known, value: `127.0.0.1:${textOf(setting)}` }]
   if (known !== undefined) return [{ ...setting, key: known }]

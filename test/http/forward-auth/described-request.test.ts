@@ -216,6 +216,19 @@ void t.test('paths under a base path of /auth are unambiguous', (t) => {
   t.end()
 })
 
+void t.test('a cookie of the gateway after a comma is refused, on every route', async (t) => {
+  const running = shared
+  const own = cookieOf(running).replace('Cookie: ', '')
+  const cookies = async (target: string, value: string): Promise<number> =>
+    (await ask(running.verdicts, 'GET', '/auth', [`Cookie: ${value}`, ...about(target)])).status
+  for (const target of ['/orders', '/open/x']) {
+    t.equal(await cookies(target, `a=1,gatehouse=x; ${own}`), 400)
+    t.equal(await cookies(target, `a=1, \tgatehouse-tries=x; ${own}`), 400)
+    t.equal(await cookies(target, `${own}; a=1,b=2,gatehouse`), 400)
+    t.equal(await cookies(target, `${own}; a=1,b=2; c="x, mygatehouse=1"`), 200)
+  }
+})
+
 void t.test('another spelling of a header that any route sets is refused, on every route', async (t) => {
   const running = shared
   for (const name of [

@@ -31,15 +31,17 @@ type Traits = {
   readonly unreachable: number
   /** Whether the proxy resolves `..` before it asks the gateway and the application. */
   readonly normalizes?: boolean
+  /** Whether the example removes what the client says about the connection and the URL. */
+  readonly removesClientHeaders?: boolean
 }
 
 /** What docs/forward-auth.md promises in its tables. */
 const TRAITS: Readonly<Record<string, Traits>> = {
-  'nginx': { denied: 'gateway', kept: 'all', unreachable: 502 },
-  'Caddy': { denied: 'gateway', kept: 'all', unreachable: 502 },
-  'HAProxy': { denied: 'gateway', kept: 'all', unreachable: 503 },
-  'Traefik': { denied: 'verdict', kept: 'urlencoded', unreachable: 500 },
-  'Envoy': { denied: 'verdict', kept: 'all', unreachable: 503 },
+  'nginx': { denied: 'gateway', kept: 'all', unreachable: 502, removesClientHeaders: true },
+  'Caddy': { denied: 'gateway', kept: 'all', unreachable: 502, removesClientHeaders: true },
+  'HAProxy': { denied: 'gateway', kept: 'all', unreachable: 503, removesClientHeaders: true },
+  'Traefik': { denied: 'verdict', kept: 'urlencoded', unreachable: 500, removesClientHeaders: true },
+  'Envoy': { denied: 'verdict', kept: 'all', unreachable: 503, removesClientHeaders: true },
   'ingress-nginx': { denied: 'proxy', kept: 'none', unreachable: 500 },
   'Envoy Gateway': { denied: 'verdict', kept: 'none', unreachable: 503, normalizes: true },
   'Istio': { denied: 'verdict', kept: 'none', unreachable: 503, normalizes: true },
@@ -258,6 +260,40 @@ const crossOrigin: Scenario = async (t, { name, traits, site, browser, newBrowse
   t.equal(refused.headers['access-control-allow-origin'], undefined)
 }
 
+const aboutTheUrl: Scenario = async (t, { traits, site, newBrowser, upstream }) => {
+  const headers = {
+    'forwarded': 'for=192.0.2.66;proto=evil',
+    'x-real-ip': 'evil',
+    'x-forwarded-host': 'evil',
+    'x-forwarded-method': 'evil',
+    'x-forwarded-port': 'evil',
+    'x-forwarded-prefix': '/evil',
+    'x-forwarded-uri': '/evil',
+    'x-original-method': 'evil',
+    'x-original-uri': '/evil',
+    'x-original-url': '/evil',
+    'x-rewrite-url': '/evil',
+  }
+  if (!traits.removesClientHeaders) return
+  const answer = await newBrowser().get(`${site}/public/x`, { ...script, headers })
+  t.equal(answer.status, 200)
+  t.equal(upstream.requests.length, 1)
+  t.notMatch(upstream.requests[0]?.rawHeaders.join(), 'evil')
+}
+
+const severalCookieFields: Scenario = async (t, { site, cookie, upstream }) => {
+  for (const target of ['/api/echo', '/public/x']) {
+    for (const fields of [
+      ['Cookie: theme=dark', cookie],
+      [cookie, 'Cookie: theme=dark'],
+      ['Cookie: a=1', 'Cookie: __Host-gatehouse-login-3=x', cookie, 'Cookie: b=2'],
+    ]) {
+      await ask(site, 'GET', target, ['Accept: application/json', ...fields])
+    }
+  }
+  for (const { rawHeaders } of upstream.requests) t.notMatch(rawHeaders.join(), '__Host-gatehouse')
+}
+
 const publicRoute: Scenario = async (t, { site, newBrowser, upstream }) => {
   const browser = newBrowser()
   t.equal((await browser.get(`${site}/public/x`, { ...script, headers: { 'x-user': 'root' } })).status, 200)
@@ -376,6 +412,10 @@ const namedInConnection: Scenario = async (t, { site, cookie, upstream }) => {
   await ask(site, 'GET', '/api/echo', [cookie, 'X_User: root', 'X-User: root', 'Connection: close, X-User'])
   await ask(site, 'GET', '/api/echo', [cookie, 'X-User: root', 'X-User: root', 'Connection: close, Cookie, X-Groups'])
   t.notMatch(upstream.requests.map(({ rawHeaders }) => rawHeaders.join()).join(), 'root')
+  upstream.requests.length = 0
+  await ask(site, 'GET', '/api/echo', [cookie, 'Connection: close, X-User, X-Groups, Authorization'])
+  for (const { headers } of upstream.requests)
+    t.match(headers, { 'x-user': 'alice', 'x-groups': 'staff,admin', 'authorization': /^Bearer / })
 }
 
 const spelledTargets: Scenario = async (t, { traits, site, cookie, upstream }) => {
@@ -504,6 +544,8 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   'without a session a script gets the problem, a form is kept, and no request reaches the application': noSession,
   'without a session, only a navigation is redirected': kinds,
   'a listed origin may send requests, and read denials': crossOrigin,
+  'what the client says about the connection and the URL does not reach the application': aboutTheUrl,
+  'several Cookie fields do not hide a cookie of the gateway': severalCookieFields,
   'a public route needs no session, and accepts no identity from the client': publicRoute,
   'claims, step-up and cross-origin requests are answered as the gateway itself answers them': denials,
   'logout ends the session at the gateway, at the provider and for the next call': logout,

@@ -465,7 +465,7 @@ void t.test('a gateway that stops announces it, finishes the open streams and cl
   const announced = once(session, 'goaway')
   gateway.drain()
   const [code, lastStream] = await announced
-  t.same([code, lastStream], [NGHTTP2_NO_ERROR, 2 ** 31 - 1])
+  t.same([code, lastStream], [NGHTTP2_NO_ERROR, 1], 'the client may send all later requests again')
   const closed = gateway.close()
   await once(idle, 'close')
   await sleep(1_200)
@@ -473,6 +473,21 @@ void t.test('a gateway that stops announces it, finishes the open streams and cl
   t.match(await slow, { status: 200, body: 'finished' })
   await Promise.all([once(session, 'close'), closed])
 })
+
+void t.test(
+  'a gateway that stops serves the first requests of a new connection, and then announces its end',
+  async (t) => {
+    const { url, gateway } = await startWith(t, (_req, res) => res.end('hello'))
+    gateway.drain()
+    const session = openSession(t, url)
+    const announced = once(session, 'goaway')
+    const answers = await Promise.all([request(session, {}), request(session, {})])
+    t.match(answers, [{ status: 200 }, { status: 200 }])
+    t.equal((await announced)[1], 3)
+    const silent = openSession(t, url)
+    await once(silent, 'close')
+  },
+)
 
 void t.test('a connection without open streams is closed after limits.keepAlive', async (t) => {
   const { url } = await startWith(

@@ -44,10 +44,12 @@ const accepted: [string, Buffer, string | null][] = [
   ['a Unix socket', header(PROXY, 0x31, Buffer.alloc(216)), ''],
   ['an unspecified family', header(PROXY, 0x00), ''],
   ['an unspecified family with other bytes', header(PROXY, 0x00, tlv(0x04, Buffer.alloc(9))), ''],
+  ['an unspecified family with addresses', header(PROXY, 0x00, ipv4), ''],
   ['a local connection', header(LOCAL, 0x00), null],
   ['a local connection with addresses', header(LOCAL, 0x11, ipv4), null],
   ['version 1 over IPv4', Buffer.from('PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n'), '203.0.113.7'],
   ['version 1 over IPv6', Buffer.from('PROXY TCP6 2001:db8::7 2001:db8::1 56324 443\r\n'), '2001:db8::7'],
+  ['version 1 with a long address', Buffer.from('PROXY TCP6 2001:0DB8:0:0::7 2001:db8::1 1 443\r\n'), '2001:db8::7'],
   ['version 1 of an unknown client', Buffer.from('PROXY UNKNOWN\r\n'), ''],
   ['version 1 of an unknown client with addresses', Buffer.from('PROXY UNKNOWN ffff:f::1 ffff:f::2 1 2\r\n'), ''],
 ]

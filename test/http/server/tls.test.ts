@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { connect as connectPlain } from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
@@ -75,6 +76,27 @@ void t.test('tls.minVersion is 1.2 by default, and 1.3 keeps out older clients',
   t.match(await offered(usual, only('TLSv1.3')), /^TLSv1\.3 TLS_/)
   t.match(await offered(strict, only('TLSv1.2')), /PROTOCOL_VERSION/)
   t.match(await offered(strict, only('TLSv1.3')), /^TLSv1\.3 TLS_/)
+})
+
+void t.test(
+  'a client that offers HTTP/1.0 only is served, and one that offers another protocol is refused',
+  async (t) => {
+    const running = await start(t)
+    const socket = await handshake(running, { ALPNProtocols: ['http/1.0'] })
+    t.equal(socket.alpnProtocol, 'http/1.0')
+    socket.write('GET / HTTP/1.0\r\nHost: a\r\n\r\n')
+    t.match(await text(socket), /^HTTP\/1\.1 200/)
+    t.match(await offered(running, { ALPNProtocols: ['smtp'] }), /NO_APPLICATION_PROTOCOL/)
+  },
+)
+
+void t.test('the log says what to set if a proxy sends the PROXY protocol', async (t) => {
+  const { url, events } = await start(t)
+  const socket = connectPlain(Number(new URL(url).port), '127.0.0.1')
+  socket.write('PROXY TCP4 203.0.113.7 192.0.2.1 1 2\r\n')
+  await once(socket.resume(), 'close')
+  await eventually(() => events('tls_failed').length === 1, { what: 'the line' })
+  t.match(events('tls_failed'), [{ cause: /set listenProxyProtocol: true$/ }])
 })
 
 void t.test('by default, the suites have forward secrecy and authenticated encryption if the client can', async (t) => {
