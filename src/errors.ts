@@ -163,6 +163,11 @@ function messageOf({ name, message }: Error): string {
   return message.replace(/,? with args beginning with.*/s, '')
 }
 
+/** Returns the causes of an error without the code of an outer fault, which says nothing about the system that failed. */
+export function causesBeneath(error: unknown): string {
+  return causes(error instanceof Fault && error.cause !== undefined ? error.cause : error)
+}
+
 /**
  * Returns the OAuth error of a provider's response with its description, and with secrets removed, or an empty text.
  * @see https://www.rfc-editor.org/rfc/rfc6749#section-5.2

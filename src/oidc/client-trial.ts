@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { ResponseBodyError } from 'openid-client'
-import { Fault, causes, oauthError } from '../errors.ts'
+import { causesBeneath, oauthError } from '../errors.ts'
 import { redeemCode } from './callback.ts'
 import { isTemplate } from './issuer.ts'
 import { authorizationUrl } from './login.ts'
@@ -73,7 +73,7 @@ function trialOf(error: unknown): Trial {
     return {
       // Some providers refuse a client without an OAuth error: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
       outcome: response?.status === 401 ? 'client' : 'failed',
-      answer: causes(error instanceof Fault && error.cause !== undefined ? error.cause : error),
+      answer: causesBeneath(error),
       skew: response === null ? null : skewOf(response),
     }
   }

@@ -1,5 +1,6 @@
 import { userApiOf } from '../../config/presets/apply.ts'
 import type { Config, ProviderSettings } from '../../config/schema.ts'
+import { causesBeneath } from '../../errors.ts'
 import { readClientAssertion } from '../../oidc/client-assertion-file.ts'
 import { tryCode, tryRedirectUri, type Trial } from '../../oidc/client-trial.ts'
 import { createIntrospection } from '../../oidc/introspection.ts'
@@ -12,7 +13,6 @@ import { openLog } from '../../telemetry/log.ts'
 import type { Metrics } from '../../telemetry/metrics.ts'
 import { redirectUrisOf } from '../registration.ts'
 import {
-  causesOf,
   fail,
   noAnswerWithin,
   ok,
@@ -23,8 +23,8 @@ import {
   type Question,
 } from './report.ts'
 
-/** A provider that is asked, with the key of the configuration that describes it. */
-export interface Asked {
+/** A provider, opened for the questions, with the key of the configuration that describes the provider. */
+export interface ProviderUnderCheck {
   readonly key: string
   readonly provider: Provider
   /** The warnings that the gateway would log about the provider. */
@@ -32,7 +32,7 @@ export interface Asked {
 }
 
 /** Opens a provider with shorter time limits than in operation. */
-export function openAsked(settings: ProviderSettings, metrics: Metrics): Asked {
+export function openForCheck(settings: ProviderSettings, metrics: Metrics): ProviderUnderCheck {
   const warnings: { event: string; msg: string }[] = []
   const stream = {
     write(line: string): void {
@@ -49,10 +49,10 @@ export function openAsked(settings: ProviderSettings, metrics: Metrics): Asked {
 }
 
 /** Returns the questions about a provider: its document, keys and clock, and whether it accepts the gateway's client. */
-export function providerQuestions(config: Config, asked: Asked, introspects: boolean): Question[] {
-  const { key, provider } = asked
+export function providerQuestions(config: Config, checked: ProviderUnderCheck, introspects: boolean): Question[] {
+  const { key, provider } = checked
   const file = provider.settings.clientAssertionFile
-  const questions: Question[] = [{ subject: key, ask: () => askProvider(config, asked, introspects) }]
+  const questions: Question[] = [{ subject: key, ask: () => askProvider(config, checked, introspects) }]
   if (file === null) return questions
   const ask = async (): Promise<Finding[]> => {
     await readClientAssertion(file)
@@ -61,15 +61,15 @@ export function providerQuestions(config: Config, asked: Asked, introspects: boo
   return [{ subject: key, ask }, ...questions]
 }
 
-async function askProvider(config: Config, asked: Asked, introspects: boolean): Promise<Finding[]> {
-  const { provider } = asked
+async function askProvider(config: Config, checked: ProviderUnderCheck, introspects: boolean): Promise<Finding[]> {
+  const { provider } = checked
   const { settings } = provider
   const startedAt = performance.now()
   let found: Discovered
   try {
     found = await provider.discovered()
   } catch (error) {
-    return [fail(`document: ${causesOf(error)}`)]
+    return [fail(`document: ${causesBeneath(error)}`)]
   }
   const redirectUris = redirectUrisOf(config, settings)
   const [redirectUri = ''] = redirectUris
@@ -89,7 +89,7 @@ async function askProvider(config: Config, asked: Asked, introspects: boolean): 
     documentFinding(found, settings),
     ...keys,
     ...clockFindings(trial.skew, settings),
-    ...clientFindings(trial, redirectUri, asked),
+    ...clientFindings(trial, redirectUri, checked),
     ...pushed.flatMap((one, index) => pushFindings(one, redirectUris[index] ?? '', found, trial, settings)),
     ...scopeFindings(found, settings),
     ...introspection,
@@ -99,7 +99,7 @@ async function askProvider(config: Config, asked: Asked, introspects: boolean): 
 /** The time before the deadline of the question at which its parts end. */
 const REPORT_MS = 100
 
-/** A shorter secret is not removed, because it may be a part of words. */
+/** `withoutSecret` keeps shorter secrets, because they may be parts of words. */
 const MIN_SECRET_LENGTH = 4
 
 /**
@@ -141,7 +141,7 @@ async function keyFindings({ configuration, keys }: Discovered, settings: Provid
   try {
     return [keyFinding(url, await keys.published(), idTokenAlgorithms(server))]
   } catch (error) {
-    const text = causesOf(error)
+    const text = causesBeneath(error)
     return [fail(text.includes(url) ? `keys: ${text}` : `keys ${url}: ${text}`)]
   }
 }
@@ -150,7 +150,7 @@ function keysUrl({ configuration }: Pick<Discovered, 'configuration'>): string {
   return configuration.serverMetadata().jwks_uri ?? ''
 }
 
-/** Returns what keys at a URL are for. `announced`: the algorithms that the provider announces. */
+/** Returns whether keys can verify signatures. `announced`: the algorithms that the provider announces, or `null`. */
 export function keyFinding(
   url: string,
   keys: readonly Parameters<typeof algorithmsOf>[0][],
@@ -178,7 +178,7 @@ function clockFindings(skew: number | null, { clockTolerance }: ProviderSettings
   ]
 }
 
-function clientFindings(trial: Trial, redirectUri: string, { key, provider, warnings }: Asked): Finding[] {
+function clientFindings(trial: Trial, redirectUri: string, { key, provider, warnings }: ProviderUnderCheck): Finding[] {
   const { clientId } = provider.settings
   const client = `client ${clientId}`
   const { answer } = trial
@@ -247,6 +247,6 @@ async function introspectionFindings(provider: Provider): Promise<Finding[]> {
     await createIntrospection(provider).ask('gatehouse-check', '127.0.0.1', Date.now())
     return [ok('the introspection endpoint answers')]
   } catch (error) {
-    return [fail(`introspection: ${causesOf(error)}`)]
+    return [fail(`introspection: ${causesBeneath(error)}`)]
   }
 }

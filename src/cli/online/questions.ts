@@ -2,7 +2,7 @@ import { providersOf, type Config } from '../../config/schema.ts'
 import type { Provider } from '../../oidc/provider.ts'
 import { createTokenIssuers, type TokenIssuerSettings } from '../../oidc/token-issuers.ts'
 import { createMetrics } from '../../telemetry/metrics.ts'
-import { keyFinding, openAsked, providerQuestions } from './provider.ts'
+import { keyFinding, openForCheck, providerQuestions } from './provider.ts'
 import type { Question } from './report.ts'
 import { storeQuestion } from './store.ts'
 import { upstreamQuestions } from './upstreams.ts'
@@ -10,10 +10,10 @@ import { upstreamQuestions } from './upstreams.ts'
 /** Returns what to ask the systems that a configuration names: providers, issuers of tokens, store and upstreams. */
 export function questionsFor(config: Config): Question[] {
   const metrics = createMetrics()
-  const asked = providersOf(config).map((settings) => openAsked(settings, metrics))
-  const providers = asked.map(({ provider }) => provider)
+  const checked = providersOf(config).map((settings) => openForCheck(settings, metrics))
+  const providers = checked.map(({ provider }) => provider)
   return [
-    ...asked.flatMap((one) => providerQuestions(config, one, introspectsFor(config, one.provider))),
+    ...checked.flatMap((one) => providerQuestions(config, one, introspectsFor(config, one.provider))),
     ...issuerQuestions(config, providers),
     storeQuestion(config.session),
     ...upstreamQuestions(config),

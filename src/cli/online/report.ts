@@ -1,8 +1,8 @@
 import { performance } from 'node:perf_hooks'
-import { Fault, causes } from '../../errors.ts'
+import { causesBeneath } from '../../errors.ts'
 import { withDeadline } from '../../resilience/deadline.ts'
 
-/** What a question has found out: one line of the report. */
+/** A result of a question: one line of the report. */
 export interface Finding {
   readonly level: 'ok' | 'warn' | 'FAIL'
   readonly text: string
@@ -17,9 +17,11 @@ export interface Question {
 
 /** The time limit of a single request or connection. */
 export const REQUEST_TIMEOUT_MS = 3_500
-/** The time limit of a question, which may need two requests after each other. All questions are asked at once. */
+/** The time limit of a question, which may need two requests, one after the other. All questions are asked at once. */
 export const QUESTION_TIMEOUT_MS = 4_000
 const PROGRESS_MS = 500
+/** Moves the cursor to the start of the line, and erases the line. */
+const CLEAR_LINE = '\r\u001B[2K'
 
 export function ok(text: string): Finding {
   return { level: 'ok', text }
@@ -38,18 +40,13 @@ export function fail(text: string): Finding {
   return { level: 'FAIL', text }
 }
 
-/** Returns the causes of an error. The code of a fault is for the log, and says nothing about the system. */
-export function causesOf(error: unknown): string {
-  return causes(error instanceof Fault && error.cause !== undefined ? error.cause : error)
-}
-
 interface Output {
   write(text: string): unknown
 }
 
 /**
  * Asks all questions at the same time, and writes their findings in the order of the questions, each as soon as it is
- * known. On a terminal, `progress` shows which questions have no answer yet. Resolves with whether nothing has failed.
+ * known. On a terminal, `progress` shows which questions have no answer yet. Resolves with `true` if no line says FAIL.
  */
 export async function report(
   questions: readonly Question[],
@@ -83,12 +80,10 @@ export async function report(
   return succeeded
 }
 
-const CLEAR_LINE = '\r\u001B[2K'
-
 async function answerOf(question: Question): Promise<readonly Finding[]> {
   try {
     return await withDeadline(question.ask(), QUESTION_TIMEOUT_MS, () => [fail(noAnswerWithin(QUESTION_TIMEOUT_MS))])
   } catch (error) {
-    return [fail(causesOf(error))]
+    return [fail(causesBeneath(error))]
   }
 }

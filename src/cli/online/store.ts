@@ -1,18 +1,18 @@
 import type { Config } from '../../config/schema.ts'
-import { fail, noAnswerWithin, ok, REQUEST_TIMEOUT_MS, warn, type Finding, type Question } from './report.ts'
 import { causes } from '../../errors.ts'
 import { withDeadline } from '../../resilience/deadline.ts'
+import { fail, noAnswerWithin, ok, REQUEST_TIMEOUT_MS, warn, type Finding, type Question } from './report.ts'
 
-/** The policies with which Redis drops no index of a session that is in use. */
+/** The eviction policies with which Redis keeps the index of every session in use. */
 const SAFE_POLICIES = new Set(['noeviction', 'volatile-ttl'])
 
-/** Returns the question whether the store can be reached and written. */
+/** Returns the question about the store: whether the gateway can connect, write and read. */
 export function storeQuestion({ store, redis }: Config['session']): Question {
   return {
     subject: 'store',
     async ask() {
       if (store.kind === 'memory') return [ok('memory, nothing to ask')]
-      const place = placeOf(store)
+      const addresses = addressesOf(store)
       const { probeRedis } = await import('../../store/redis/probe.ts')
       try {
         const found = await withDeadline(probeRedis(store, redis), REQUEST_TIMEOUT_MS, () => {
@@ -22,12 +22,12 @@ export function storeQuestion({ store, redis }: Config['session']): Question {
         const server = found.server === null ? '' : ` (${found.server}${masters})`
         return [
           found.isOld
-            ? fail(`${place}: ${found.server ?? 'Redis'} is too old: the gateway requires Redis 6.2 or Valkey 7.2`)
-            : ok(`${place}${server}: wrote, read and deleted a key`),
+            ? fail(`${addresses}: ${found.server ?? 'Redis'} is too old: the gateway requires Redis 6.2 or Valkey 7.2`)
+            : ok(`${addresses}${server}: wrote, read and deleted a key`),
           ...evictionFinding(found.evictionPolicy),
         ]
       } catch (error) {
-        return [fail(`${place}: ${causes(error)}${adviceOn(error)}`)]
+        return [fail(`${addresses}: ${causes(error)}${adviceOn(error)}`)]
       }
     },
   }
@@ -41,7 +41,7 @@ function evictionFinding(policy: string | null): Finding[] {
 }
 
 /** Returns the addresses of the store, without credentials. */
-function placeOf(store: Exclude<Config['session']['store'], { kind: 'memory' }>): string {
+function addressesOf(store: Exclude<Config['session']['store'], { kind: 'memory' }>): string {
   const urls = (store.kind === 'redis' ? [store.url] : store.urls).map((url) => new URL(url))
   const hosts = urls.map(({ host }) => host).join(',')
   const tls = urls[0]?.protocol === 'rediss:' ? 'rediss' : 'redis'

@@ -44,13 +44,13 @@ async function askUpstream(
   const address = upstream.socketPath === null ? upstream.origin : `unix:${upstream.socketPath}`
   const labels = [route, ...others].map(({ label }) => label)
   const rest = labels.length > MAX_ROUTES ? `, … (${labels.length})` : ''
-  const place = `${address}${upstreamProtocol === 'http1' ? '' : ` (${upstreamProtocol})`}`
+  const name = `${address}${upstreamProtocol === 'http1' ? '' : ` (${upstreamProtocol})`}`
   const routes = `${labels.length === 1 ? 'route' : 'routes'} ${labels.slice(0, MAX_ROUTES).join(', ')}${rest}`
   try {
     const status = await requestStatus(pool, upstream.origin, upstreamHostOf(route, publicHost))
-    return ok(`${place} answers ${status}, ${routes}`)
+    return ok(`${name} answers ${status}, ${routes}`)
   } catch (error) {
-    return fail(`${place}: ${causes(error)}, ${routes}`)
+    return fail(`${name}: ${causes(error)}, ${routes}`)
   } finally {
     await pool.destroy()
   }

@@ -287,7 +287,7 @@ class ChartReader {
   }
 
   #unread(path: string, cursor: Cursor, what: string): void {
-    const text = `${what} is not in this file: what it sets or protects is not carried over; pass the file in it as well`
+    const text = `${what} is not in this file: what it sets or protects is not carried over; name the file with it as well`
     this.#add(RANKS.file, [{ ...this.#setting(path, cursor, UNREAD, ''), note: { grade: 'security', text } }])
   }
 
