@@ -161,7 +161,8 @@ void t.test('a proxy that sends the PROXY protocol without need is refused with 
   const binary = Buffer.from('0d0a0d0a000d0a515549540a21110000', 'hex').toString('latin1')
   for (const [index, header] of [line, binary].entries()) {
     await sendRaw(url, `${header}GET / HTTP/1.1\r\nHost: a\r\n\r\n`)
-    const cause = /^a proxy sends the PROXY protocol, which only `listen` accepts, with listenProxyProtocol: true ← HPE_/
+    const cause =
+      /^a proxy sends the PROXY protocol, which only `listen` accepts, with listenProxyProtocol: true ← HPE_/
     t.match(events('bad_request')[index]?.['cause'], cause)
   }
 })

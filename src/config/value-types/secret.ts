@@ -144,7 +144,10 @@ export function file(what: 'certificate' | 'private key'): ValueType<ConfigFile>
       const found = read(written)
       if (typeof found === 'string') return refuse(`cannot be read: ${found}`, 'give the path of a readable PEM file')
       if (what === 'private key' && ENCRYPTED_KEY.test(found.content.toString('latin1')))
-        return refuse(`must have no passphrase: ${found.path} is encrypted`, 'decrypt it: openssl pkey -in KEY -out DECRYPTED')
+        return refuse(
+          `must have no passphrase: ${found.path} is encrypted`,
+          'decrypt it: openssl pkey -in KEY -out DECRYPTED',
+        )
       if (!contains(what, found.content)) return refuse(`must be a file with a ${what} in PEM: ${found.path} has none`)
       return found
     },

@@ -374,7 +374,8 @@ export function createListener(
 function nameUnexpectedHeader(error: ClientError): void {
   if (isProxyHeader(error.rawPacket)) error.message = 'the connection begins with a PROXY protocol header'
   else if (error.code === 'ERR_SSL_WRONG_VERSION_NUMBER')
-    error.reason = 'no TLS at the start of the connection; if a proxy sends the PROXY protocol, set listenProxyProtocol: true'
+    error.reason =
+      'no TLS at the start of the connection; if a proxy sends the PROXY protocol, set listenProxyProtocol: true'
 }
 
 function destroy(socket: Socket): void {

@@ -474,17 +474,20 @@ void t.test('a gateway that stops announces it, finishes the open streams and cl
   await Promise.all([once(session, 'close'), closed])
 })
 
-void t.test('a gateway that stops serves the first requests of a new connection, and then announces its end', async (t) => {
-  const { url, gateway } = await startWith(t, (_req, res) => res.end('hello'))
-  gateway.drain()
-  const session = openSession(t, url)
-  const announced = once(session, 'goaway')
-  const answers = await Promise.all([request(session, {}), request(session, {})])
-  t.match(answers, [{ status: 200 }, { status: 200 }])
-  t.equal((await announced)[1], 3)
-  const silent = openSession(t, url)
-  await once(silent, 'close')
-})
+void t.test(
+  'a gateway that stops serves the first requests of a new connection, and then announces its end',
+  async (t) => {
+    const { url, gateway } = await startWith(t, (_req, res) => res.end('hello'))
+    gateway.drain()
+    const session = openSession(t, url)
+    const announced = once(session, 'goaway')
+    const answers = await Promise.all([request(session, {}), request(session, {})])
+    t.match(answers, [{ status: 200 }, { status: 200 }])
+    t.equal((await announced)[1], 3)
+    const silent = openSession(t, url)
+    await once(silent, 'close')
+  },
+)
 
 void t.test('a connection without open streams is closed after limits.keepAlive', async (t) => {
   const { url } = await startWith(

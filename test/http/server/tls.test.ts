@@ -78,14 +78,17 @@ void t.test('tls.minVersion is 1.2 by default, and 1.3 keeps out older clients',
   t.match(await offered(strict, only('TLSv1.3')), /^TLSv1\.3 TLS_/)
 })
 
-void t.test('a client that offers HTTP/1.0 only is served, and one that offers another protocol is refused', async (t) => {
-  const running = await start(t)
-  const socket = await handshake(running, { ALPNProtocols: ['http/1.0'] })
-  t.equal(socket.alpnProtocol, 'http/1.0')
-  socket.write('GET / HTTP/1.0\r\nHost: a\r\n\r\n')
-  t.match(await text(socket), /^HTTP\/1\.1 200/)
-  t.match(await offered(running, { ALPNProtocols: ['smtp'] }), /NO_APPLICATION_PROTOCOL/)
-})
+void t.test(
+  'a client that offers HTTP/1.0 only is served, and one that offers another protocol is refused',
+  async (t) => {
+    const running = await start(t)
+    const socket = await handshake(running, { ALPNProtocols: ['http/1.0'] })
+    t.equal(socket.alpnProtocol, 'http/1.0')
+    socket.write('GET / HTTP/1.0\r\nHost: a\r\n\r\n')
+    t.match(await text(socket), /^HTTP\/1\.1 200/)
+    t.match(await offered(running, { ALPNProtocols: ['smtp'] }), /NO_APPLICATION_PROTOCOL/)
+  },
+)
 
 void t.test('the log says what to set if a proxy sends the PROXY protocol', async (t) => {
   const { url, events } = await start(t)
