@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { startIdp } from '../../src/demo/idp.ts'
 import { startUpstream } from '../../src/demo/upstream.ts'
+import { VERSION } from '../../src/version.ts'
 import { statusAt } from '../support/gateway-process.ts'
 import { freePort } from '../support/free-port.ts'
 import { asFile } from '../support/gateway.ts'
@@ -114,7 +115,9 @@ void t.test('three workers serve one address as one gateway', async (t) => {
     const { status, body } = await ask(`${admin}/readyz`)
     t.equal(status, 200)
     t.same(JSON.parse(body), { ready: true, checks: { provider: 'ok', store: 'ok', draining: false } })
-    t.same(await ask(`${admin}/livez`), { status: 200, body: '{"alive":true}' })
+    const { status: liveStatus, body: liveBody } = await ask(`${admin}/livez`)
+    t.equal(liveStatus, 200)
+    t.same(JSON.parse(liveBody), { alive: true, version: VERSION })
     const browser = await gateway.login('carol')
     const headers = { authorization: `Bearer ${adminToken}` }
     const found = await fetch(`${admin}/sessions?sub=carol`, { headers })
