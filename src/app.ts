@@ -228,7 +228,7 @@ function withOwnKeys(config: Config): Config {
  * Builds the handlers and upstreams of a configuration. A request passes the hooks in the order of their registration.
  */
 async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
-  const { log, metrics, tracing, store, providers, sessions, refresher, streams } = lasting
+  const { log, metrics, store, providers, sessions, refresher, streams } = lasting
 
   const origins = publicOriginsOf(config)
   const app = createFastify(origins)
@@ -238,18 +238,13 @@ async function buildShell(config: Config, lasting: Lasting): Promise<Shell> {
   initializeRequests(metrics, routes.routes)
   const findCors = compileCors(routes, origins)
   const answers = createAnswers(config, cookies, routes, findCors)
-  const facts = createFactReader({
-    headerFields: config.limits.headerFields,
+  prepareRequests(app, config, answers, lasting, {
     origins,
-    trustedProxies: config.trustedProxies,
     // With the PROXY protocol, the clients of a Unix socket have addresses.
     overSocket: 'path' in config.listen && !config.listenProxyProtocol,
     readTicket: cookies.ticket,
     onUntrusted: hasLimits(config.rateLimit) && !config.listenProxyProtocol ? lasting.warnOfProxy : null,
   })
-  observe(app, { config, log, metrics, tracing })
-  handleFailures(app, answers)
-  giveContext(app, facts, answers, tracing)
   const viaName = viaNameOf(config)
   denyLoops(app, viaName, answers)
   registerWellKnown(app, { config, providers, routes, answers })
@@ -355,24 +350,19 @@ function routeOf(app: FastifyInstance): RequestListener {
 async function buildVerdicts(
   services: ForwardAuthServices,
   listen: Listen,
-  { log, metrics, tracing, counts, warnOfProxy }: Lasting,
+  lasting: Lasting,
   findTokenOwner: FindTokenOwner,
 ): Promise<FastifyInstance> {
   const { config, origins, answers, cookies } = services
   // This listener accepts no absolute targets.
   const app = createFastify({ find: () => null })
-  observe(app, { config, log, metrics, tracing })
-  handleFailures(app, answers)
-  const facts = createFactReader({
-    headerFields: config.limits.headerFields,
+  prepareRequests(app, config, answers, lasting, {
     origins,
-    trustedProxies: config.trustedProxies,
     overSocket: 'path' in listen,
     readTicket: cookies.ticket,
-    onUntrusted: hasLimits(config.rateLimit) ? warnOfProxy : null,
+    onUntrusted: hasLimits(config.rateLimit) ? lasting.warnOfProxy : null,
   })
-  giveContext(app, facts, answers, tracing)
-  const limits = await createLimits(app, config.rateLimit, counts, ({ facts: subrequest, now }, mayVerify) => {
+  const limits = await createLimits(app, config.rateLimit, lasting.counts, ({ facts: subrequest, now }, mayVerify) => {
     const authUrl = subrequest.headers.authorization === undefined ? null : readAuthUrl(subrequest, config.basePath)
     const original = authUrl === null ? null : describedBy(authUrl, subrequest, origins, services.routes)
     return original === null || 'reason' in original ? null : findTokenOwner(original, now, mayVerify)
@@ -386,22 +376,34 @@ async function buildRedirects(
   config: Config,
   publicOrigins: PublicOrigins,
   answers: Answers,
-  { log, metrics, tracing }: Lasting,
+  lasting: Lasting,
 ): Promise<FastifyInstance> {
   const origins = originsByName(publicOrigins)
   const app = createFastify(origins)
-  observe(app, { config, log, metrics, tracing })
-  handleFailures(app, answers)
-  const facts = createFactReader({
-    headerFields: config.limits.headerFields,
+  prepareRequests(app, config, answers, lasting, {
     origins,
-    trustedProxies: config.trustedProxies,
     overSocket: false,
     readTicket: () => null,
     onUntrusted: null,
   })
-  giveContext(app, facts, answers, tracing)
   registerHttpsRedirect(app)
   await app.ready()
   return app
+}
+
+type FactOptions = Parameters<typeof createFactReader>[0]
+
+/** Makes `app` log and count its requests, answer failures, and read the facts of each request. */
+function prepareRequests(
+  app: FastifyInstance,
+  config: Config,
+  answers: Answers,
+  { log, metrics, tracing }: Lasting,
+  options: Omit<FactOptions, 'headerFields' | 'trustedProxies'>,
+): void {
+  observe(app, { config, log, metrics, tracing })
+  handleFailures(app, answers)
+  const { limits, trustedProxies } = config
+  const facts = createFactReader({ ...options, headerFields: limits.headerFields, trustedProxies })
+  giveContext(app, facts, answers, tracing)
 }

@@ -97,7 +97,7 @@ const wonderwallProgram: Program = {
   isFlag: (word) => word.startsWith('--openid.'),
 }
 
-/** Reads how a manifest, a compose file, a unit or a script starts the program; `null` if the text is none of these. */
+/** Reads how a manifest, compose file, unit or script starts the program. Returns `null` for a text of another format. */
 function readStart(text: string, file: string, program: Program, around: Around): Reading | null {
   const { readFile, stores } = around
   const found =

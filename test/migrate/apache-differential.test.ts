@@ -14,7 +14,7 @@ import { startProxyProgram } from '../support/proxy-program.ts'
 // Real Apache with mod_auth_openidc, and a gateway with the migrated configuration, get the same requests: the gateway
 // must not let a request in that Apache refuses, and no header that Apache removes or overwrites.
 
-type Who = 'nobody' | 'alice' | 'bob'
+type Who = 'anonymous' | 'alice' | 'bob'
 
 interface Received {
   readonly path: string
@@ -110,9 +110,9 @@ const cases: Readonly<Record<string, Case>> = {
     ],
     paths: ['/', '/pub/x', '/pub/secret', '/late/secret', '/shared/x', '/shared/admin', '/x/admin'],
     stricter: ['/', '/pub/x', '/x/admin']
-      .flatMap((path) => ['nobody', 'alice', 'bob'].map((who) => `GET ${path} ${who}`))
+      .flatMap((path) => ['anonymous', 'alice', 'bob'].map((who) => `GET ${path} ${who}`))
       .concat('GET /pub/secret alice', 'GET /shared/admin alice')
-      .filter((what) => !/ \/ nobody|x\/admin (nobody|bob)/.test(what)),
+      .filter((what) => !/ \/ anonymous|x\/admin (anonymous|bob)/.test(what)),
   },
   'overlapping-routes': {
     lines: [
@@ -167,7 +167,7 @@ const cases: Readonly<Record<string, Case>> = {
     ],
     paths: ['/', '/basic/x', '/basic/inner/x', '/pass/x', '/pass/login', '/pass/admin/x'],
     // With pass, the module does not look at the claims of a request without a session.
-    stricter: ['GET /pass/admin/x nobody'],
+    stricter: ['GET /pass/admin/x anonymous'],
   },
   'files': {
     lines: [
@@ -213,7 +213,7 @@ const cases: Readonly<Record<string, Case>> = {
       ...location('/local', 'Require local'),
     ],
     paths: ['/', '/admin/x', '/groups/x', '/any/x', '/env/x', '/expr/x', '/local/x'],
-    stricter: ['GET /local/x nobody', 'GET /expr/x nobody', 'GET /expr/x alice', 'GET /expr/x bob'],
+    stricter: ['GET /local/x anonymous', 'GET /expr/x anonymous', 'GET /expr/x alice', 'GET /expr/x bob'],
   },
   'inherited-networks': {
     lines: [
@@ -236,7 +236,7 @@ const cases: Readonly<Record<string, Case>> = {
     ],
     paths: ['/limit/x', '/except/x', '/both/x', '/method/x'],
     methods: ['GET', 'POST', 'DELETE'],
-    stricter: ['GET /limit/x nobody', 'DELETE /limit/x nobody', 'GET /except/x nobody'],
+    stricter: ['GET /limit/x anonymous', 'DELETE /limit/x anonymous', 'GET /except/x anonymous'],
   },
   'networks': {
     lines: [
@@ -250,7 +250,7 @@ const cases: Readonly<Record<string, Case>> = {
       ...location('/all', '<RequireAll>', 'Require valid-user', 'Require not ip 127.0.0.1', '</RequireAll>'),
     ],
     paths: ['/from/x', '/local/x', '/not/x', '/any/x', '/ip/x', '/all/x'],
-    stricter: ['GET /any/x nobody'],
+    stricter: ['GET /any/x anonymous'],
   },
   'redirects': {
     lines: [
@@ -281,9 +281,9 @@ const cases: Readonly<Record<string, Case>> = {
       '/gone/x',
     ],
     // In Apache, ProxyPass precedes a Redirect that is not in a section.
-    stricter: ['nobody', 'alice', 'bob']
+    stricter: ['anonymous', 'alice', 'bob']
       .flatMap((who) => ['GET /private/open', 'GET /private/x', 'GET /secret/x'].map((what) => `${what} ${who}`))
-      .filter((what) => !/\/x nobody/.test(what)),
+      .filter((what) => !/\/x anonymous/.test(what)),
   },
   'conditions': {
     lines: [
@@ -349,7 +349,7 @@ const cases: Readonly<Record<string, Case>> = {
       '/a/b',
       '/m/1/x',
     ],
-    stricter: ['GET /m/1/x nobody'],
+    stricter: ['GET /m/1/x anonymous'],
   },
   'headers': {
     lines: [
@@ -486,10 +486,10 @@ void t.test('Apache and the gateway with the migrated configuration let in the s
     Object.entries(cases).map(async ([name, { paths, methods = ['GET'], stricter = [], same = [], samePaths }]) => {
       const url = originOf(name)
       const expected = new Set(stricter)
-      for (const who of ['nobody', 'alice', 'bob'] as const satisfies Who[]) {
+      for (const who of ['anonymous', 'alice', 'bob'] as const satisfies Who[]) {
         const [apache, gatehouse] = [toApache, toGateway].map((address) => createBrowser({ origins: origins(address) }))
         if (apache === undefined || gatehouse === undefined) return
-        if (who !== 'nobody') for (const browser of [apache, gatehouse]) await browser.login(`${url}/`, who)
+        if (who !== 'anonymous') for (const browser of [apache, gatehouse]) await browser.login(`${url}/`, who)
         for (const path of paths)
           for (const method of methods) {
             const what = `${method} ${path} ${who}`
@@ -502,7 +502,7 @@ void t.test('Apache and the gateway with the migrated configuration let in the s
             for (const header of FORGED.map((one) => one.toLowerCase()))
               if (after.headers[header]?.includes('forged') === true)
                 t.match(before.headers[header], 'forged', `${name}: ${what}: ${header} is not more than Apache passes`)
-            if (who === 'nobody' || !(samePaths ?? paths.slice(0, 1)).includes(path)) continue
+            if (who === 'anonymous' || !(samePaths ?? paths.slice(0, 1)).includes(path)) continue
             for (const header of same) {
               const expectedValue = before.headers[header] === 'forged' ? undefined : before.headers[header]
               t.equal(after.headers[header], expectedValue, `${name}: ${what}: ${header}`)

@@ -1,6 +1,6 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'
-import { connect as connectHttp2 } from 'node:http2'
+import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -53,6 +53,16 @@ const accepted: [string, Buffer, string | null][] = [
   ['version 1 of an unknown client', Buffer.from('PROXY UNKNOWN\r\n'), ''],
   ['version 1 of an unknown client with addresses', Buffer.from('PROXY UNKNOWN ffff:f::1 ffff:f::2 1 2\r\n'), ''],
 ]
+
+/** Sends a request on an HTTP/2 session, closes the session, and returns the status. */
+const http2Status = async (session: ClientHttp2Session): Promise<unknown> => {
+  const stream = session.request({ ':path': '/api/echo' })
+  const [answer] = await once(stream, 'response')
+  stream.resume()
+  await once(stream, 'close')
+  session.close()
+  return answer[':status']
+}
 
 void t.test('headers are read, in one piece and byte by byte', async (t) => {
   for (const [what, bytes, client] of accepted) {
@@ -261,12 +271,7 @@ void t.test('the header comes before TLS, for HTTP/1.1, HTTP/2 and failed handsh
   const session = connectHttp2(`https://127.0.0.1:${gateway.port}`, {
     createConnection: () => beginTls(gateway.port, ['h2']),
   })
-  const stream = session.request({ ':path': '/api/echo' })
-  const [answer] = await once(stream, 'response')
-  t.equal(answer[':status'], 200)
-  stream.resume()
-  await once(stream, 'close')
-  session.close()
+  t.equal(await http2Status(session), 200)
   t.equal(await lastClient(gateway, 2), '203.0.113.7')
   const plain = open(gateway.port)
   plain.end(Buffer.concat([header(PROXY, 0x21, ipv6), Buffer.from(`${REQUEST}\r\n`)]))
@@ -289,12 +294,7 @@ void t.test('HTTP/2 without TLS and a request in the same packet as the header',
       return socket
     },
   })
-  const stream = session.request({ ':path': '/api/echo' })
-  const [answer] = await once(stream, 'response')
-  t.equal(answer[':status'], 200)
-  stream.resume()
-  await once(stream, 'close')
-  session.close()
+  t.equal(await http2Status(session), 200)
   t.equal(await lastClient(gateway, 1), '203.0.113.7')
   t.equal(await seenBy(gateway, header(PROXY, 0x21, ipv6)), '2001:db8::7', 'HTTP/1.1 on the same port')
 })
